@@ -1,0 +1,188 @@
+"""YAML to `Config` and back: every problem at once, each with its key path and line, before torch is imported."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nmt.config import RESUMABLE_KEYS, Config
+from nmt.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the core schema's scalars: `no` is a language, `1e-3` is a number."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+_NUMBER_START = list("-+0123456789.")
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?[0-9]+$", _NUMBER_START),
+    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|nan)$", _NUMBER_START),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration file and apply ``key.path=value`` overrides.
+
+    Args:
+        path: a YAML file.
+        overrides: strings like ``model.attention.score=general``; the value is read as YAML.
+
+    Raises:
+        ConfigError: naming every problem, with its line and the nearest valid name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
+    values, lines, problems = _parse_yaml(text, str(path))
+    for override in overrides:
+        problems += _override(values, lines, override)
+    values.setdefault("name", path.stem)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(detail, lines, str(path)) for detail in error.errors()]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{path}: {count} in the configuration\n" + "\n".join(f"  {item}" for item in problems))
+    return config
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the resolved configuration, every default spelled out, as YAML."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def differing_keys(old: Config, new: Config) -> list[str]:
+    """Names the keys, with both values, whose change makes `new` another run than `old` (see RESUMABLE_KEYS)."""
+    before, after = dict(_flatten(old.model_dump())), dict(_flatten(new.model_dump()))
+    return [
+        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+        and not any(key == allowed or key.startswith(allowed + ".") for allowed in RESUMABLE_KEYS)
+    ]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], list[str]]:
+    """The values, the line of each key path, and what is wrong with the file as YAML."""
+    loader = _Loader(text)
+    lines: dict[KeyPath, int] = {}
+    problems: list[str] = []
+    seen: set[int] = set()
+
+    def build(node: yaml.Node, path: KeyPath) -> Any:
+        if id(node) in seen:
+            problems.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: YAML aliases are not supported; write it out")
+            return None
+        seen.add(id(node))
+        lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            result: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = str(key_node.value)
+                if key in result:
+                    problems.append(f"line {key_node.start_mark.line + 1}: {_dotted((*path, key))}: this key is given twice")
+                lines[(*path, key)] = key_node.start_mark.line + 1
+                result[key] = build(value_node, (*path, key))
+            return result
+        if isinstance(node, yaml.SequenceNode):
+            return [build(item, (*path, index)) for index, item in enumerate(node.value)]
+        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+
+    try:
+        root = loader.get_single_node()
+        values = build(root, ()) if root is not None else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {error}") from None
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
+    return values, lines, problems
+
+
+def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) -> list[str]:
+    """Set one ``key.path=value`` in place; line 0 stands for the command line."""
+    key_path, equals, text = override.partition("=")
+    keys = tuple(key_path.strip().split("."))
+    if not equals or not all(keys):
+        return [f"--set {override}: write it as key.path=value"]
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        return [f"--set {override}: the value is not valid YAML"]
+    section = values
+    for depth, key in enumerate(keys[:-1]):
+        below = section.setdefault(key, {})
+        if isinstance(below, str) and keys[:depth] == ("data",):
+            below = section[key] = {}  # the shorthand builtin:phrasebook gives way to a mapping
+        if not isinstance(below, dict):
+            return [f"--set {override}: {'.'.join(keys[: depth + 1])} is a value, not a section"]
+        section = below
+    section[keys[-1]] = value
+    for depth in range(1, len(keys) + 1):
+        lines.setdefault(keys[:depth], 0)
+    lines[keys] = 0
+    return []
+
+
+def _explain(error: Any, lines: dict[KeyPath, int], name: str) -> str:
+    """One line for one pydantic error: where, what, and the nearest valid name."""
+    path: KeyPath = tuple(error["loc"])
+    message = error["msg"][0].lower() + error["msg"][1:]
+    if error["type"] == "extra_forbidden":
+        message = "unknown key" + _nearest(str(path[-1]), _fields_at(path[:-1]))
+    elif error["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        message = f"{error['input']!r} is not one of {', '.join(choices)}" + _nearest(str(error["input"]), choices)
+    elif error["type"] == "missing":
+        message = "is required"
+    elif error["type"] != "value_error":
+        message += f", not {error['input']!r}"
+    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+    where = {None: "", 0: "--set "}.get(line, f"line {line}: ")
+    return f"{where}{_dotted(path) or name}: {message}"
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _fields_at(path: KeyPath) -> list[str]:
+    """The valid keys of the section at `path`."""
+    section: type[BaseModel] = Config
+    for key in path:
+        section = _section_in(section.model_fields[str(key)].annotation) or section
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section inside an annotation such as ``Section | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(key) for key in path)

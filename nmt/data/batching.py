@@ -1,0 +1,208 @@
+"""From cached piece ids to batches: which pairs, in which order, and their padded tensors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmt.data.corpus import cached_table
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus
+
+if TYPE_CHECKING:
+    import datasets
+
+Ints = NDArray[np.int64]
+WINDOW_BATCHES = 50  # batches' worth of pairs that are sorted together; more means less padding and less randomness
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sentence pairs; masks are True on real tokens.
+
+    Attributes:
+        src_ids: ``[B, S]`` source pieces.
+        src_mask: ``[B, S]`` bool.
+        tgt_in: ``[B, T]`` BOS and the target pieces.
+        tgt_out: ``[B, T]`` the target pieces and EOS.
+        tgt_mask: ``[B, T]`` bool, of both.
+        src_tokens: number of real source tokens.
+        tgt_tokens: number of real target tokens, EOS counted.
+    """
+
+    src_ids: Tensor
+    src_mask: Tensor
+    tgt_in: Tensor
+    tgt_out: Tensor
+    tgt_mask: Tensor
+    src_tokens: int
+    tgt_tokens: int
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        moved = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in moved))
+
+
+@dataclass(frozen=True)
+class Drops:
+    """How many pairs each filter took from the training data."""
+
+    empty: int
+    too_long: int
+
+
+class PieceCorpus:
+    """Sentence pairs as piece ids in a memory-mapped table, and the rows of it that are used."""
+
+    def __init__(self, table: "datasets.Dataset", max_length: int | None = None):
+        """Measure the pairs and choose the rows.
+
+        Args:
+            table: columns `src_ids` and `tgt_ids`.
+            max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
+        """
+        import pyarrow.compute
+
+        self._src, self._tgt = (table.data.column(name) for name in ("src_ids", "tgt_ids"))
+        src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
+        empty = (src_len == 0) | (tgt_len == 0)
+        too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
+        keep = ~(empty | too_long) if max_length is not None else np.ones(len(src_len), dtype=bool)
+        self.rows: Ints = np.flatnonzero(keep)
+        self.src_len: Ints = src_len[keep].astype(np.int64)
+        self.tgt_len: Ints = tgt_len[keep].astype(np.int64)
+        self.drops = Drops(int(empty.sum()), int(too_long.sum())) if max_length is not None else Drops(0, 0)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, chosen: Sequence[int] | Ints) -> Batch:
+        """The pairs `chosen` (positions among the used rows) as one padded batch."""
+        rows = self.rows[np.asarray(chosen)]
+        return collate(_ragged(self._src, rows), _ragged(self._tgt, rows))
+
+
+def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
+    """Values and lengths of the chosen rows of an Arrow list column."""
+    import pyarrow
+
+    taken = column.take(pyarrow.array(rows)).combine_chunks()
+    if isinstance(taken, pyarrow.ChunkedArray):  # several chunks stay several when they are empty
+        taken = pyarrow.concat_arrays(taken.chunks)
+    return taken.flatten().to_numpy().astype(np.int64), np.diff(taken.offsets.to_numpy()).astype(np.int64)
+
+
+def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
+    """A batch from piece ids held in memory."""
+    sides = zip(*pairs, strict=True)
+    ragged = ((np.concatenate([np.asarray(s, dtype=np.int64) for s in side]), np.array([len(s) for s in side])) for side in sides)
+    return collate(*ragged)
+
+
+def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
+    """Pad both sides; an empty source becomes one unknown piece, since there must be something to look at.
+
+    Args:
+        src: all source ids in a row, and the length of each sentence.
+        tgt: the same for the target.
+    """
+    src_ids, src_len = _pad(*src, minimum=1)
+    src_ids[src_len == 0, 0] = UNK
+    tgt_ids, tgt_len = _pad(*tgt, minimum=0)
+    start = np.full((len(tgt_ids), 1), BOS)
+    tgt_out = np.concatenate([tgt_ids, np.full_like(start, PAD)], axis=1)
+    tgt_out[np.arange(len(tgt_out)), tgt_len] = EOS
+    src_mask = np.arange(src_ids.shape[1]) < np.maximum(src_len, 1)[:, None]
+    tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_len[:, None]
+    return Batch(
+        src_ids=torch.from_numpy(src_ids),
+        src_mask=torch.from_numpy(src_mask),
+        tgt_in=torch.from_numpy(np.concatenate([start, tgt_ids], axis=1)),
+        tgt_out=torch.from_numpy(tgt_out),
+        tgt_mask=torch.from_numpy(tgt_mask),
+        src_tokens=int(src_mask.sum()),
+        tgt_tokens=int(tgt_mask.sum()),
+    )
+
+
+def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
+    width = max(minimum, int(lengths.max(initial=0)))
+    padded = np.full((len(lengths), width), PAD, dtype=np.int64)
+    padded[np.arange(width) < lengths[:, None]] = values
+    return padded, lengths
+
+
+def encode_table(text: "datasets.Dataset", tokenizer: Tokenizer, path: Path, sampling: tuple[float, int, int] | None = None) -> "datasets.Dataset":
+    """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
+
+    Args:
+        text: columns `src` and `tgt`.
+        tokenizer: the models.
+        path: the Arrow file.
+        sampling: (alpha, nbest, seed), see `encode_corpus`; None for the best segmentation.
+    """
+    encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
+    rows = ({"src_ids": src, "tgt_ids": tgt} for src, tgt in encoded)
+    return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows)
+
+
+def text_pairs(text: "datasets.Dataset") -> Iterator[tuple[str, str]]:
+    """The (source, target) texts of a table, in order."""
+    for chunk in text.select_columns(["src", "tgt"]).iter(batch_size=2000):
+        yield from zip(chunk["src"], chunk["tgt"], strict=True)
+
+
+def plan_batches(
+    corpus: PieceCorpus, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
+) -> list[Ints]:
+    """Which pairs go together, and in which order, in one epoch; a function of the lengths, `seed` and `epoch` alone.
+
+    The pairs are shuffled, sorted by length within windows, cut into batches, and the batches shuffled. Each pair comes
+    exactly once.
+
+    Args:
+        corpus: the pairs.
+        batch_size: for `tokens`, the most padded positions on the longer side (sentences x longest, EOS counted on the
+            target); for `sentences`, the most sentences.
+        unit: what `batch_size` counts.
+        seed: of the run.
+        epoch: from 0.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(corpus))
+    costs = np.maximum(corpus.src_len, corpus.tgt_len + 1)
+    mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(corpus) else 1.0
+    window = max(1, int(WINDOW_BATCHES * batch_size / mean))
+    batches: list[Ints] = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.lexsort((corpus.src_len[part], corpus.tgt_len[part]))]
+        batches += cut_batches(part, costs, batch_size, unit)
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def plan_in_order(corpus: PieceCorpus, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
+    """Batches for evaluation: all pairs, sorted by length, nothing random."""
+    costs = np.maximum(corpus.src_len, corpus.tgt_len + 1)
+    return cut_batches(np.lexsort((corpus.src_len, corpus.tgt_len)), costs, batch_size, unit)
+
+
+def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
+    """Cut `order` into runs that stay within the budget; a pair that alone is over it becomes a batch of its own."""
+    batches: list[Ints] = []
+    start, widest = 0, 0
+    for position, cost in enumerate(costs[order]):
+        count = position - start + 1
+        over = count > batch_size if unit == "sentences" else count * max(widest, cost) > batch_size
+        if over and count > 1:
+            batches.append(order[start:position])
+            start, widest = position, 0
+        widest = max(widest, int(cost))
+    if start < len(order):
+        batches.append(order[start:])
+    return batches

@@ -1,0 +1,234 @@
+"""SentencePiece models of the two sides: training, encoding with character offsets, decoding."""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sentencepiece as spm
+
+from nmt.config import TokenizerConfig
+from nmt.errors import TokenizerError
+from nmt.words import word_spans
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+_SPECIALS = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
+_WORD_END = "\x1f"  # set between the words of the training text only: no piece will cross it
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as pieces.
+
+    Attributes:
+        text: the text that the offsets count in.
+        ids: piece ids, without BOS and EOS.
+        pieces: the pieces as sentencepiece writes them (with its mark for a space).
+        offsets: for each piece its characters ``[start, end)`` in `text`, a leading space included; a byte piece that
+            does not complete its character is empty.
+    """
+
+    text: str
+    ids: list[int]
+    pieces: list[str]
+    offsets: list[tuple[int, int]]
+
+
+class Tokenizer:
+    """Both sides' sentencepiece models; one and the same when the vocabulary is joint."""
+
+    def __init__(self, src_model: bytes, tgt_model: bytes | None = None):
+        """Load from serialised models.
+
+        Args:
+            src_model: the source side's model, or the joint one.
+            tgt_model: the target side's model; None if joint.
+
+        Raises:
+            TokenizerError: for a model that is damaged or has other special ids.
+        """
+        self.models = (src_model,) if tgt_model is None else (src_model, tgt_model)
+        processors = [_load(model) for model in self.models]
+        self.src, self.tgt = processors[0], processors[-1]
+
+    @property
+    def joint(self) -> bool:
+        """Whether both sides share one vocabulary."""
+        return len(self.models) == 1
+
+    @property
+    def src_size(self) -> int:
+        """Number of source pieces."""
+        return int(self.src.get_piece_size())
+
+    @property
+    def tgt_size(self) -> int:
+        """Number of target pieces."""
+        return int(self.tgt.get_piece_size())
+
+    def encode_src(self, text: str) -> Encoded:
+        """A source text as pieces with offsets."""
+        return _encode(self.src, text)
+
+    def encode_tgt(self, text: str) -> Encoded:
+        """A target text as pieces with offsets."""
+        return _encode(self.tgt, text)
+
+    def decode_tgt(self, ids: Sequence[int]) -> Encoded:
+        """Target piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
+        decoded: dict[str, Any] = self.tgt.decode(list(ids), return_type="offset_mapping")
+        return Encoded(decoded["text"], decoded["ids"], decoded["pieces"], [(a, b) for a, b in decoded["offsets"]])
+
+    def save(self, folder: Path) -> None:
+        """Write ``joint.model``, or ``src.model`` and ``tgt.model``, into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, model in zip(_file_names(self.joint), self.models, strict=True):
+            (folder / name).write_bytes(model)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Read what `save` wrote.
+
+        Raises:
+            TokenizerError: if the files are missing or damaged.
+        """
+        names = _file_names(joint=(folder / "joint.model").exists())
+        try:
+            return cls(*((folder / name).read_bytes() for name in names))
+        except OSError as error:
+            raise TokenizerError(f"{folder}: no tokenizer here ({error.strerror}: {error.filename})") from None
+
+
+def _file_names(joint: bool) -> tuple[str, ...]:
+    return ("joint.model",) if joint else ("src.model", "tgt.model")
+
+
+def _load(model: bytes) -> spm.SentencePieceProcessor:
+    processor = spm.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model)
+    except RuntimeError as error:
+        raise TokenizerError(f"the sentencepiece model is damaged: {error}") from None
+    ids = {name: getattr(processor, name)() for name in _SPECIALS}
+    if ids != _SPECIALS:
+        raise TokenizerError(f"the sentencepiece model has special ids {ids}, this program needs {_SPECIALS}")
+    return processor
+
+
+def _encode(processor: spm.SentencePieceProcessor, text: str) -> Encoded:
+    encoded: dict[str, Any] = processor.encode(text, return_type="offset_mapping")
+    return Encoded(text, encoded["ids"], encoded["pieces"], [(a, b) for a, b in encoded["offsets"]])
+
+
+def encode_corpus(
+    tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], sampling: tuple[float, int, int] | None = None
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Piece ids of sentence pairs, chunk by chunk.
+
+    Args:
+        tokenizer: the models.
+        pairs: source and target texts.
+        sampling: (alpha, nbest, seed) to draw one of several segmentations, or None for the best one. The same seed
+            draws the same segmentations.
+    """
+    options: dict[str, Any] = {"return_type": int, "num_threads": 1}
+    if sampling is not None:
+        alpha, nbest, seed = sampling
+        spm.set_random_generator_seed(seed % 2**32)
+        options |= {"enable_sampling": True, "alpha": alpha, "nbest_size": nbest}
+    chunk: list[tuple[str, str]] = []
+
+    def encoded() -> Iterator[tuple[list[int], list[int]]]:
+        src, tgt = tokenizer.src.encode([s for s, _ in chunk], **options), tokenizer.tgt.encode([t for _, t in chunk], **options)
+        return zip(src, tgt, strict=True)
+
+    for pair in pairs:
+        chunk.append(pair)
+        if len(chunk) == 2000:
+            yield from encoded()
+            chunk.clear()
+    if chunk:
+        yield from encoded()
+
+
+def train_tokenizer(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Tokenizer:
+    """Train sentencepiece on the training text: one model on both sides if joint, else one per side.
+
+    Args:
+        config: type, vocabulary size and options.
+        pairs: called for a fresh iteration over (source, target) texts; it is read once or twice per model.
+
+    Raises:
+        TokenizerError: if the text cannot fill the vocabulary or does not fit in it; the message gives the feasible range.
+    """
+
+    def texts(sides: tuple[int, ...]) -> Iterator[str]:
+        return (pair[side] for pair in pairs() for side in sides if pair[side].strip())
+
+    if config.joint:
+        return Tokenizer(_train(config, lambda: texts((0, 1)), "both sides' training text"))
+    src = _train(config, lambda: texts((0,)), "the source side's training text")
+    return Tokenizer(src, _train(config, lambda: texts((1,)), "the target side's training text"))
+
+
+def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: str) -> bytes:
+    try:
+        model = _run_trainer(config, config.vocab_size, texts())
+        if _load(model).get_piece_size() == config.vocab_size:
+            return model
+        message = "vocab_size not reached"  # a char model says nothing when the text has fewer characters
+    except RuntimeError as error:
+        message = str(error)
+    lowest, highest = _feasible_range(config, texts, message)
+    raise TokenizerError(
+        f"tokenizer.vocab_size is {config.vocab_size}, but a {config.type} model of {name} can have {lowest} to {highest} pieces; "
+        f"set tokenizer.vocab_size in that range"
+    )
+
+
+def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str], hard_limit: bool = True) -> bytes:
+    model = io.BytesIO()
+    split = config.split_words and config.type in ("bpe", "unigram")  # the others have no pieces that could cross a word's end
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=(_mark_words(text) if split else text for text in texts),
+        model_writer=model,
+        vocab_size=vocab_size,
+        model_type=config.type,
+        character_coverage=config.character_coverage,
+        byte_fallback=config.byte_fallback,
+        hard_vocab_limit=hard_limit,
+        pretokenization_delimiter=_WORD_END if split else "",
+        max_sentence_length=65536,
+        input_sentence_size=5_000_000,
+        shuffle_input_sentence=False,
+        num_threads=1,
+        minloglevel=2,
+        **_SPECIALS,
+    )
+    return model.getvalue()
+
+
+def _mark_words(text: str) -> str:
+    """`text` with a mark between words that no white space parts, so that no piece will belong to two words."""
+    spans = word_spans(text)
+    cuts = [start for (_, end), (start, _) in zip(spans, spans[1:], strict=False) if end == start]
+    return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
+
+
+def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:
+    """Smallest and largest vocabulary sizes; re-raises what is not a matter of size."""
+    if not re.search(r"vocab(ulary)?[ _]size", message, re.IGNORECASE):
+        raise TokenizerError(f"sentencepiece could not be trained: {message}")
+    lowest = 5
+    if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
+        lowest = int(found[1])
+    else:
+        try:
+            _run_trainer(config, 5, texts())
+        except RuntimeError as error:
+            if found := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
+                lowest = int(found[1])
+    highest = _load(_run_trainer(config, max(1_000_000, config.vocab_size), texts(), hard_limit=False)).get_piece_size()
+    return lowest, int(highest)

@@ -1,0 +1,230 @@
+"""The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.model.attention import Attention, Memory
+from nmt.model.encoder import RNN
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """Everything one step needs from the last; N rows, which are the sentences of a batch or their beams.
+
+    Attributes:
+        hidden: ``[layers, N, H]``.
+        cell: ``[layers, N, H]``; for a GRU ``[0, N, H]``.
+        feed: ``[N, F]`` the last attentional hidden state h~; ``[N, 0]`` without input feeding.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    feed: Tensor
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        return DecoderState(self.hidden[:, rows], self.cell[:, rows], self.feed[rows])
+
+
+class Bridge(nn.Module):
+    """The encoder's last state to the decoder's first.
+
+    `zero`: nothing. `last`: the last state, copied layer by layer. `mean`: the mean of the encoder's outputs, copied to
+    every layer. `learned`: tanh(W h + b) of the top layer's last state, one W for each decoder layer and state.
+    """
+
+    def __init__(self, kind: Literal["zero", "last", "mean", "learned"], memory_size: int, hidden_size: int, layers: int, states: int):
+        """Make the parameters.
+
+        Args:
+            kind: see the class.
+            memory_size: M.
+            hidden_size: H of the decoder; must be M for `last` and `mean`.
+            layers: of the decoder.
+            states: 2 for an LSTM (hidden and cell), 1 for a GRU.
+        """
+        super().__init__()
+        self.kind, self.hidden_size, self.layers, self.states = kind, hidden_size, layers, states
+        self.linear = nn.Linear(memory_size, states * layers * hidden_size) if kind == "learned" else None
+
+    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Hidden ``[layers, B, H]`` and cell ``[layers, B, H]`` (``[0, B, H]`` for a GRU) before the first step."""
+        batch = memory.values.shape[0]
+        zero = memory.values.new_zeros(self.layers, batch, self.hidden_size)
+        hidden, cell = zero, zero
+        if self.linear is not None:
+            both = torch.tanh(self.linear(memory.hidden[-1])).view(batch, self.states * self.layers, self.hidden_size)
+            hidden, cell = both.transpose(0, 1)[: self.layers], both.transpose(0, 1)[self.layers :]
+        elif self.kind == "last":
+            hidden = memory.hidden
+            cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
+        elif self.kind == "mean":
+            mean = memory.values.sum(1) / memory.mask.sum(1, keepdim=True)  # the outputs are 0 on padding
+            hidden = mean.expand(self.layers, -1, -1)
+        return hidden, cell if self.states == 2 else zero[:0]
+
+
+class RNNDecoder(nn.Module):
+    """Embedding, recurrent layers, attention and readout, in one of two wirings.
+
+    `bahdanau` (Bahdanau et al. 2015): the previous state asks, the context goes into the cell with the last word, and
+    h~ = tanh(W [h; c; word]). `luong` (Luong et al. 2015): the cell goes first, its new state asks, and
+    h~ = tanh(W [h; c]), their equation 5. With input feeding h~ goes into the next step's cell (their section 3.3).
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Embedding,
+        cell: Literal["lstm", "gru"],
+        hidden_size: int,
+        layers: int,
+        wiring: Literal["bahdanau", "luong"],
+        input_feeding: bool,
+        attention: Attention,
+        bridge: Bridge,
+        feature_size: int,
+        dropout_embedding: float,
+        dropout_layers: float,
+    ):
+        """Make the layers.
+
+        Args:
+            embedding: of the target pieces.
+            cell: `lstm` or `gru`.
+            hidden_size: H.
+            layers: how many, one on the other; the top one asks.
+            wiring: `bahdanau` or `luong`.
+            input_feeding: whether h~ goes into the next step.
+            attention: the mechanism.
+            bridge: gives the first state.
+            feature_size: F, width of h~.
+            dropout_embedding: on the embeddings.
+            dropout_layers: between the layers.
+        """
+        super().__init__()
+        self.embedding, self.attention, self.bridge = embedding, attention, bridge
+        self.early, self.input_feeding, self.feature_size = wiring == "bahdanau", input_feeding, feature_size
+        self.embedding_size = embedding.embedding_dim
+        first = self.embedding_size + (feature_size if input_feeding else 0) + (attention.context_size if self.early else 0)
+        self.layers = nn.ModuleList(
+            RNN[cell](first if layer == 0 else hidden_size, hidden_size, batch_first=True) for layer in range(layers)
+        )
+        readout_size = hidden_size + attention.context_size + (self.embedding_size if self.early else 0)
+        self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
+        self.embedding_dropout, self.layer_dropout = nn.Dropout(dropout_embedding), nn.Dropout(dropout_layers)
+
+    def start(self, memory: Memory) -> DecoderState:
+        """The state before the first step, one row per sentence."""
+        hidden, cell = self.bridge(memory)
+        width = self.feature_size if self.input_feeding else 0
+        return DecoderState(hidden, cell, memory.values.new_zeros(memory.values.shape[0], width))
+
+    def step(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
+        """Read one token.
+
+        Args:
+            tokens: ``[N]`` the last tokens. N may be a multiple K of the memory's B sentences; the K rows of a sentence
+                (its beams) then lie together.
+            state: of N rows.
+            memory: of B sentences.
+
+        Returns:
+            Features h~ ``[N, F]``, attention weights ``[N, S]``, and the new state.
+        """
+        embedded = self.embedding_dropout(self.embedding(tokens))
+        return self._advance(embedded, self._word_gates(embedded), state, memory)
+
+    def unroll(self, tgt_in: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
+
+        Args:
+            tgt_in: ``[B, T]`` BOS and the target pieces.
+            memory: of the same B sentences.
+
+        Returns:
+            Features h~ ``[B, T, F]`` and attention weights ``[B, T, S]``.
+        """
+        state = self.start(memory)
+        embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
+        if not self.early and not self.input_feeding:
+            return self._unroll_at_once(embedded, state, memory)
+        word_gates = self._word_gates(embedded)
+        features, weights = [], []
+        for t in range(tgt_in.shape[1]):
+            feature, weight, state = self._advance(embedded[:, t], word_gates[:, t], state, memory)
+            features.append(feature)
+            weights.append(weight)
+        return torch.stack(features, dim=1), torch.stack(weights, dim=1)
+
+    def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Without feedback from the attention, the layers run over all steps by themselves."""
+        output = embedded
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                output = self.layer_dropout(output)
+            hidden, cell = state.hidden[index : index + 1].contiguous(), state.cell[index : index + 1].contiguous()
+            output, _ = layer(output, (hidden, cell) if isinstance(layer, nn.LSTM) else hidden)
+        context, weights = self.attention(output, memory)
+        return self._readout(output, context, embedded), weights
+
+    def _word_gates(self, embedded: Tensor) -> Tensor:
+        """What the words alone give to the first layer's gates: ``[..., E]`` to ``[..., gates x H]``."""
+        layer = self.layers[0]
+        return functional.linear(embedded, layer.weight_ih_l0[:, : self.embedding_size], layer.bias_ih_l0)
+
+    def _advance(self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
+        """One step for N rows, from their embeddings ``[N, E]`` and `_word_gates` of them."""
+        fed = [state.feed] if self.input_feeding else []
+        if self.early:
+            context, weights = self._attend(state.hidden[-1], memory)
+            fed.append(context)
+        gates = word_gates
+        if fed:
+            first = self.layers[0]
+            gates = gates + functional.linear(torch.cat(fed, dim=-1), first.weight_ih_l0[:, self.embedding_size :])
+        hiddens, cells = [], []
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                gates = functional.linear(self.layer_dropout(hiddens[-1]), layer.weight_ih_l0, layer.bias_ih_l0)
+            recurrent = functional.linear(state.hidden[index], layer.weight_hh_l0, layer.bias_hh_l0)
+            if isinstance(layer, nn.LSTM):
+                hidden, cell = lstm_cell(gates + recurrent, state.cell[index])
+                cells.append(cell)
+            else:
+                hidden = gru_cell(gates, recurrent, state.hidden[index])
+            hiddens.append(hidden)
+        if not self.early:
+            context, weights = self._attend(hiddens[-1], memory)
+        features = self._readout(hiddens[-1], context, embedded)
+        new_cell = torch.stack(cells) if cells else state.cell
+        return features, weights, DecoderState(torch.stack(hiddens), new_cell, features if self.input_feeding else state.feed)
+
+    def _attend(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory."""
+        context, weights = self.attention(query.view(memory.values.shape[0], -1, query.shape[-1]), memory)
+        return context.flatten(0, 1), weights.flatten(0, 1)
+
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
+        parts = [hidden, context, embedded] if self.early else [hidden, context]
+        return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """LSTM from summed gates ``[N, 4H]`` in torch's order (input, forget, candidate, output): new hidden and cell ``[N, H]``."""
+    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+    return torch.sigmoid(output_gate) * torch.tanh(cell), cell
+
+
+def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Tensor:
+    """GRU from the two sides' gates ``[N, 3H]`` in torch's order (reset, update, candidate): new hidden ``[N, H]``."""
+    reset_in, update_in, candidate_in = input_gates.chunk(3, dim=-1)
+    reset_rec, update_rec, candidate_rec = recurrent_gates.chunk(3, dim=-1)
+    update = torch.sigmoid(update_in + update_rec)
+    candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_rec) * candidate_rec)
+    return candidate + update * (hidden - candidate)

@@ -1,0 +1,105 @@
+"""The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nmt.config import Config
+from nmt.data.batching import PieceCorpus, encode_table, text_pairs
+from nmt.data.corpus import digest, load_text
+from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+log = logging.getLogger("nmt")
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """What training reads.
+
+    Attributes:
+        tokenizer: trained on the training text.
+        train_text: columns `src`, `tgt`, `links`.
+        valid_text: the same of the validation split.
+        train: the training pairs that no filter dropped.
+        valid: all validation pairs.
+        fingerprint: of training text and tokenizer; another one is other data.
+    """
+
+    tokenizer: Tokenizer
+    train_text: "datasets.Dataset"
+    valid_text: "datasets.Dataset"
+    train: PieceCorpus
+    valid: PieceCorpus
+    fingerprint: str
+
+
+def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
+    """Read, tokenise and measure the training and validation data.
+
+    Args:
+        config: of the run.
+        tokenizer: of a run that is resumed; None to train one (or take the cached one of the same text and settings).
+
+    Raises:
+        DataError: if the data cannot be read, or nothing is left to train on.
+    """
+    cache = Path(config.data.cache_dir).expanduser()
+    train_source, valid_source = config.data.source("train"), config.data.source("valid")
+    assert train_source is not None  # the schema requires both
+    assert valid_source is not None
+    train_text, train_id = load_text(train_source, "train", cache)
+    valid_text, valid_id = load_text(valid_source, "valid", cache)
+    if tokenizer is None:
+        tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
+    model_id = digest(*(model.hex() for model in tokenizer.models))
+    train = PieceCorpus(encode_table(train_text, tokenizer, cache / f"pieces-{train_id}-{model_id}.arrow"), config.data.max_length)
+    valid = PieceCorpus(encode_table(valid_text, tokenizer, cache / f"pieces-{valid_id}-{model_id}.arrow"))
+    if len(train) == 0:
+        raise DataError(
+            f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than data.max_length = "
+            f"{config.data.max_length} pieces; raise data.max_length or look at the data"
+        )
+    return Corpora(tokenizer, train_text, valid_text, train, valid, f"{train_id}-{model_id}")
+
+
+def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, cache: Path) -> Tokenizer:
+    settings = config.tokenizer.model_dump(exclude={"sampling"})
+    folder = cache / f"tokenizer-{digest(text_id, settings)}"
+    if not folder.exists():
+        log.info("training a %s tokenizer of %d pieces", config.tokenizer.type, config.tokenizer.vocab_size)
+        tokenizer = train_tokenizer(config.tokenizer, lambda: text_pairs(text))
+        beside = folder.with_suffix(".tmp")
+        tokenizer.save(beside)
+        beside.rename(folder)
+    return Tokenizer.load(folder)
+
+
+class SampledEpochs:
+    """The training pairs of each epoch under subword sampling: segmented anew, a function of seed and epoch."""
+
+    def __init__(self, config: Config, corpora: Corpora, folder: Path):
+        """Prepare; nothing is segmented yet.
+
+        Args:
+            config: of the run.
+            corpora: text and tokenizer.
+            folder: where the epoch's table lies while it is used.
+        """
+        self.config, self.corpora, self.folder = config, corpora, folder
+
+    def __call__(self, epoch: int) -> PieceCorpus:
+        """The pairs of an epoch, from 0; the tables of other epochs are removed."""
+        sampling = self.config.tokenizer.sampling
+        for old in self.folder.glob("pieces-epoch-*.arrow"):
+            old.unlink()
+        seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
+        path = self.folder / f"pieces-epoch-{epoch}.arrow"
+        table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, (sampling.alpha, sampling.nbest, seed))
+        return PieceCorpus(table, self.config.data.max_length)

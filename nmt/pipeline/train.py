@@ -1,0 +1,278 @@
+"""`nmt train`: data, model, the loop and everything that is done between its updates."""
+
+import importlib.metadata
+import json
+import logging
+import math
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from nmt.config import LOWER_IS_BETTER, Config
+from nmt.config_file import differing_keys, load_config, save_config
+from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.translator import Translator
+from nmt.errors import CheckpointError, ConfigError, TrainingError
+from nmt.evaluation import corpus_scores, perplexity
+from nmt.model.seq2seq import build_model
+from nmt.pipeline.corpora import Corpora, SampledEpochs, load_corpora
+from nmt.run_folder import RunFolder, point, remember_latest
+from nmt.runtime import choose_device, choose_precision, log_to_file, set_seed, set_up_machine
+from nmt.training.checkpoint import load_state, load_weights, newest, prune, save_checkpoint
+from nmt.training.reporter import Reporter
+from nmt.training.trainer import Trainer, Update, corpus_loss
+
+log = logging.getLogger("nmt")
+_PACKAGES = ("nmt", "torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
+
+
+def run_train(config: Config) -> RunFolder:
+    """Train, or go on with an unfinished run of the same name and configuration.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        NmtError: for anything the user can mend.
+        KeyboardInterrupt: after Ctrl-C, when everything is saved.
+        SystemExit: with 143 after SIGTERM, when everything is saved.
+    """
+    set_up_machine(config.training.threads)
+    run = RunFolder(config.run_dir)
+    checkpoint = _earlier_checkpoint(config, run)
+    if checkpoint is None:
+        corpora = load_corpora(config)
+        run.path.mkdir(parents=True, exist_ok=True)
+        corpora.tokenizer.save(run.tokenizer)
+        _write_versions(run)
+    else:
+        corpora = load_corpora(config, Tokenizer.load(run.tokenizer))
+    save_config(config, run.config)
+    handler = log_to_file(run.log)
+    try:
+        session = _Session.open(config, run, corpora, checkpoint)
+        session.run()
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    return run
+
+
+def _earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
+    """The checkpoint to go on from; None for a new run.
+
+    Raises:
+        ConfigError: if the folder holds a run of another configuration.
+    """
+    checkpoint = newest(run.checkpoints)
+    if not run.config.exists():
+        if run.path.exists() and any(run.path.iterdir()):
+            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
+        return None
+    if checkpoint is None:
+        return None  # it ended before its first checkpoint
+    differences = differing_keys(load_config(run.config), config)
+    if differences:
+        listed = "\n".join(f"  {difference}" for difference in differences)
+        raise ConfigError(
+            f"{run.path} holds a run of another configuration; its keys (there -> now) differ:\n{listed}\n"
+            f"Take them back to go on with it, or give the new run another name (--set name=...)."
+        )
+    return checkpoint
+
+
+def _write_versions(run: RunFolder) -> None:
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    (run.path / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass
+class _Progress:
+    """What outlives a restart beside the trainer's own state."""
+
+    seconds: float = 0.0  # of training and validation, over all restarts
+    best: dict[str, float] = field(default_factory=dict)  # {"value": ..., "update": ...} of the early stopping metric
+    bad_validations: int = 0
+    validated: int = 0  # the update of the last validation
+
+
+class _Session:
+    """One process's share of a run."""
+
+    def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer, progress: _Progress):
+        self.config, self.run_folder, self.corpora, self.trainer, self.progress = config, run, corpora, trainer, progress
+        settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
+        self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
+        self.started = time.monotonic() - progress.seconds
+
+    @classmethod
+    def open(cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None) -> "_Session":
+        """Build model and trainer, and bring them to where the checkpoint left off."""
+        device = choose_device(config.training.device)
+        precision = choose_precision(config.training.precision, device)
+        set_seed(config.seed)
+        model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
+        sampled = config.tokenizer.sampling.enabled
+        corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
+        trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch)
+        progress = _Progress()
+        if checkpoint is not None:
+            state = load_state(checkpoint)
+            if state["data"] != corpora.fingerprint:
+                raise CheckpointError(f"{run.path}: the training data is not what this run was started with; give the new run another name")
+            load_weights(checkpoint, model)
+            trainer.load_state_dict(state["trainer"])
+            progress = _Progress(**state["progress"])
+            log.info("going on with %s after update %d", run.path, trainer.update)
+        _describe(config, corpora, model, device, precision)
+        return cls(config, run, corpora, trainer, progress)
+
+    def run(self) -> None:
+        """Train until something says stop; save on the way."""
+        reason = self._reason_to_stop()
+        if reason is not None:
+            log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
+            return
+        training = self.config.training
+        with Reporter(self.run_folder, training.log_every, training.tensorboard, self.trainer.update) as reporter, _signals() as received:
+            try:
+                for update in self.trainer.updates():
+                    reporter.update(update)
+                    reason = self._after(update, reporter, received)
+                    if reason is not None:
+                        break
+            except TrainingError as error:
+                last = newest(self.run_folder.checkpoints)
+                raise TrainingError(f"{error}; the last good checkpoint is {last or 'none: it was the first'}") from None
+            if received:
+                self._leave(received[0], reporter)
+            if self.progress.validated != self.trainer.update:
+                self._validate(reporter)
+            reporter.draw_curve()
+        log.info("finished (%s) after %d updates, %.1f minutes", reason or "all epochs done", self.trainer.update, self.progress.seconds / 60)
+        if self.progress.best:
+            best, metric = self.progress.best, training.early_stopping.metric
+            log.info("best validation %s %.2f at update %d", metric, best["value"], best["update"])
+        remember_latest(self.run_folder)
+
+    def _after(self, update: Update, reporter: Reporter, received: list[int]) -> str | None:
+        """Validate and save if it is time; returns why to stop, or None."""
+        every = self.config.training.validation.every
+        if (update.number % every == 0) if every else update.ends_epoch:
+            with reporter.paused():
+                self._validate(reporter)
+        if received:
+            return "interrupted"
+        return self._reason_to_stop()
+
+    def _reason_to_stop(self) -> str | None:
+        training, trainer = self.config.training, self.trainer
+        self.progress.seconds = time.monotonic() - self.started
+        if trainer.epoch >= training.epochs:
+            return "all epochs done"
+        if training.max_updates is not None and trainer.update >= training.max_updates:
+            return "training.max_updates reached"
+        if training.max_minutes is not None and self.progress.seconds >= 60 * training.max_minutes:
+            return "training.max_minutes reached"
+        if 0 < training.early_stopping.patience <= self.progress.bad_validations:
+            return f"no better {training.early_stopping.metric} in {self.progress.bad_validations} validations"
+        return None
+
+    def _validate(self, reporter: Reporter) -> None:
+        """Score the validation split, let schedule and early stopping know, save."""
+        trainer, progress = self.trainer, self.progress
+        loss = corpus_loss(trainer.model, self.corpora.valid, trainer.device, self.config.training.label_smoothing)
+        metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)}
+        if self.config.training.validation.sentences:
+            metrics |= self._decode(reporter)
+        trainer.schedule.observe(metrics)
+        progress.validated = trainer.update
+        better = self._note_best(metrics)
+        reporter.validation(trainer.update, trainer.epoch, metrics, better)
+        self._save()
+
+    def _decode(self, reporter: Reporter) -> dict[str, float]:
+        """Translate validation sentences: BLEU and chrF, samples for the log, alignments for TensorBoard."""
+        validation, evaluation = self.config.training.validation, self.config.evaluation
+        chosen = self.corpora.valid_text.select(range(min(validation.sentences, len(self.corpora.valid_text))))
+        translations = self.translator.translate(list(chosen["src"]))
+        hyps = [translation.tgt.text for translation in translations]
+        for index in range(min(validation.samples, len(hyps))):
+            log.info("  src: %s\n  hyp: %s\n  ref: %s", chosen["src"][index], hyps[index], chosen["tgt"][index])
+        matrices = [translation.alignment() for translation in translations[: validation.samples] if translation.tgt.ids]
+        reporter.pictures(self.trainer.update, [matrix for matrix in matrices if matrix is not None])
+        scores = corpus_scores(hyps, list(chosen["tgt"]), evaluation.bleu_tokenize, evaluation.lowercase, ("bleu", "chrf"))
+        return {name: score.value for name, score in scores.items()}
+
+    def _note_best(self, metrics: dict[str, float]) -> bool:
+        metric = self.config.training.early_stopping.metric
+        if metric not in metrics:
+            raise ConfigError(f"training.early_stopping.metric is {metric}, which needs training.validation.sentences above 0")
+        value, progress = metrics[metric], self.progress
+        worst = math.inf if metric in LOWER_IS_BETTER else -math.inf
+        before = progress.best.get("value", worst)
+        better = value < before if metric in LOWER_IS_BETTER else value > before
+        if better:
+            progress.best = {"value": value, "update": self.trainer.update}
+        progress.bad_validations = 0 if better else progress.bad_validations + 1
+        return better
+
+    def _save(self) -> None:
+        self.progress.seconds = time.monotonic() - self.started
+        state: dict[str, Any] = {
+            "trainer": self.trainer.state_dict(),
+            "progress": vars(self.progress),
+            "data": self.corpora.fingerprint,
+        }
+        folder = self.run_folder.checkpoints
+        saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
+        if self.progress.best.get("update") == self.trainer.update:
+            point(folder / "best", saved.name)
+        prune(folder, self.config.training.keep_last)
+        remember_latest(self.run_folder)
+
+    def _leave(self, signal_number: int, reporter: Reporter) -> None:
+        """Save after a signal and end the process as the signal would have."""
+        if self.progress.validated != self.trainer.update:
+            self._save()
+        log.info("interrupted; saved after update %d. The same command goes on from here.", self.trainer.update)
+        if signal_number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal_number)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM instead of dying of it; a second one ends the process as usual."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    for kind in before:
+        signal.signal(kind, receive)
+    try:
+        yield received
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _describe(config: Config, corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:
+    train, tokenizer = corpora.train, corpora.tokenizer
+    log.info("%d training pairs (dropped: %d empty, %d too long), %d for validation", len(train), train.drops.empty, train.drops.too_long, len(corpora.valid))
+    vocabulary = f"{tokenizer.src_size} joint pieces" if tokenizer.joint else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces"
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    log.info("%s, %s parameters, %s on %s with %d threads", vocabulary, f"{parameters:,}", str(precision).removeprefix("torch."), device, torch.get_num_threads())

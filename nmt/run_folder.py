@@ -1,0 +1,89 @@
+"""Where a run keeps its files, and which run was trained last."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. The folder is self-contained and movable."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The sentencepiece models."""
+        return self.path / "tokenizer"
+
+    @property
+    def checkpoints(self) -> Path:
+        """``step-<update>`` folders and the links `best` and `last`."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per logged update or validation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What was said during training."""
+        return self.path / "train.log"
+
+    @property
+    def curve(self) -> Path:
+        """The training curve as a picture."""
+        return self.path / "curve.png"
+
+    def checkpoint(self, name: str | None = None) -> Path:
+        """The checkpoint called `name`, or the best one, or for want of it the last.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        for candidate in [name] if name else ["best", "last"]:
+            if (self.checkpoints / candidate / "model.safetensors").exists():
+                return self.checkpoints / candidate
+        there = ", ".join(sorted(path.name for path in self.checkpoints.iterdir())) if self.checkpoints.is_dir() else "none"
+        raise CheckpointError(f"{self.path}: no checkpoint {name or 'yet'}; there are: {there}")
+
+
+def find_model(model: Path | None, runs_dir: Path) -> RunFolder:
+    """The named model folder, or the run trained last.
+
+    Args:
+        model: a run folder; None for ``runs_dir/latest``.
+        runs_dir: where runs are kept.
+
+    Raises:
+        CheckpointError: saying how to get a model.
+    """
+    path = model or runs_dir / "latest"
+    if not (path / "config.yaml").exists():
+        if model is None:
+            raise CheckpointError(
+                f"no model yet: there is no {path}. Train one with: nmt train --config configs/quickstart.yaml (or name one with --model)"
+            )
+        raise CheckpointError(f"{path}: not a model folder (it has no config.yaml); name the folder that nmt train made, such as runs/quickstart")
+    return RunFolder(path)
+
+
+def remember_latest(run: RunFolder) -> None:
+    """Point ``latest``, beside the run's folder, at it."""
+    point(run.path.parent / "latest", run.path.name)
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` a relative symbolic link to `target`, replacing an older one in one step."""
+    beside = link.with_name(f".{link.name}.tmp")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    os.replace(beside, link)

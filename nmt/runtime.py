@@ -1,0 +1,102 @@
+"""The machine: seed, threads, memory, device, precision and logging."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+
+import torch
+
+from nmt.errors import ConfigError
+
+log = logging.getLogger("nmt")
+
+
+def set_up_machine(threads: int) -> None:
+    """Set torch's threads (0: one per core this process may use) and keep freed memory at hand.
+
+    Args:
+        threads: number of threads for one operation.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    torch.set_num_threads(threads or available)
+    # glibc hands large freed buffers back to the system, and every batch then pays page faults for them again.
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python's and torch's global generators; data order has generators of its own."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`, such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: for a device this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"training.device is '{name}', which this machine does not offer: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """float32 or bfloat16; ``auto`` takes bfloat16 where the device multiplies it faster than float32."""
+    if name != "auto":
+        return torch.bfloat16 if name == "bf16" else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_multiplies_bf16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the processor has bfloat16 instructions (AVX512-BF16 or AMX)."""
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text()
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """A context in which matrix products run in `precision`; parameters and sums stay in float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+class _TqdmHandler(logging.Handler):
+    """Writes log lines to stderr above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def set_up_logging(quiet: bool = False) -> None:
+    """Send the program's log to stderr; `quiet` keeps only warnings."""
+    handler = _TqdmHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Also write the log, with times, to `path`; returns the handler so that it can be removed."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    return handler

@@ -1,0 +1,103 @@
+"""Checkpoints: the weights as safetensors, the trainer's state beside them, written whole or not at all."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from nmt.errors import CheckpointError
+from nmt.run_folder import point
+
+_STEP = re.compile(r"step-(\d+)$")
+
+
+def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str, Any]) -> Path:
+    """Write ``step-<update>/{model.safetensors, state.pt}`` and point `last` at it.
+
+    Everything is written beside, synced and renamed, so a crash leaves the old checkpoints as they were.
+
+    Args:
+        folder: the run's ``checkpoints``.
+        update: number of updates done.
+        model: its parameters are saved.
+        state: tensors, numbers, strings, lists and dicts only.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    final = folder / f"step-{update:06d}"
+    beside = folder / f".{final.name}.tmp"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_model(model, str(beside / "model.safetensors"))
+    torch.save(state, beside / "state.pt")
+    for path in (beside / "model.safetensors", beside / "state.pt", beside):
+        _sync(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(beside, final)
+    _sync(folder)
+    point(folder / "last", final.name)
+    return final
+
+
+def prune(folder: Path, keep_last: int) -> None:
+    """Remove all checkpoints but the `keep_last` newest and the best."""
+    steps = sorted((path for path in folder.iterdir() if _STEP.match(path.name)), key=lambda path: path.name)
+    best = (folder / "best").resolve()
+    for path in steps[:-keep_last]:
+        if path.resolve() != best:
+            shutil.rmtree(path)
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Read ``model.safetensors`` of a checkpoint into `model`.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or of another shape.
+    """
+    path = folder / "model.safetensors"
+    try:
+        load_model(model, str(path))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged, or not of this configuration: {error}") from None
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read the trainer's state of a checkpoint; nothing but plain data is unpickled.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    path = folder / "state.pt"
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; the run cannot be resumed from here") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    return state
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the most updates, or None if there is none."""
+    if not folder.is_dir():
+        return None
+    steps = [path for path in folder.iterdir() if _STEP.match(path.name) and (path / "state.pt").exists()]
+    return max(steps, key=lambda path: path.name, default=None)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""The optimiser, the learning rate over updates, and the teacher forcing ratio over updates."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, TeacherForcingConfig
+
+
+def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD over `parameters`, in torch's fused form (CPU and GPU)."""
+    parameters = list(parameters)
+    if config.name == "sgd":
+        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    betas = (config.betas[0], config.betas[1])
+    return kind(parameters, config.lr, betas, config.eps, config.weight_decay, fused=True)
+
+
+class Schedule:
+    """The learning rate: the base rate x a shape over updates x, for `plateau`, what validations took off.
+
+    torch has the parts, but no plateau with a warm-up, and this one's whole state is three numbers.
+    """
+
+    def __init__(self, config: ScheduleConfig, base_lr: float):
+        """Start at update 0 with nothing taken off.
+
+        Args:
+            config: the kind of schedule.
+            base_lr: the rate that the factors multiply.
+        """
+        self.config, self.base_lr = config, base_lr
+        self.factor, self.best, self.bad = 1.0, math.inf, 0
+
+    def lr(self, update: int) -> float:
+        """The rate of the update numbered `update`, from 1."""
+        config = self.config
+        if update < config.warmup:
+            return self.base_lr * update / config.warmup
+        shape = 1.0
+        if config.type == "inverse_sqrt":
+            shape = math.sqrt(config.warmup / update)
+        elif config.type == "cosine":
+            total = config.total or update
+            progress = min(1.0, (update - config.warmup) / (total - config.warmup))
+            shape = config.min_factor + (1.0 - config.min_factor) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        return self.base_lr * shape * self.factor
+
+    def observe(self, metrics: dict[str, float]) -> None:
+        """Take note of a validation; only `plateau` acts on it."""
+        if self.config.type != "plateau":
+            return
+        value = metrics[self.config.metric]
+        value = value if self.config.metric in LOWER_IS_BETTER else -value
+        if value < self.best:
+            self.best, self.bad = value, 0
+            return
+        self.bad += 1
+        if self.bad > self.config.patience:
+            self.factor, self.bad = max(self.config.min_factor, self.factor * self.config.factor), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"factor": self.factor, "best": self.best, "bad": self.bad}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.factor, self.best, self.bad = state["factor"], state["best"], state["bad"]
+
+
+def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:
+    """The probability that a gold token is fed in the update numbered `update`, from 1."""
+    if config.schedule == "constant":
+        return config.start
+    if config.schedule == "linear":
+        share = max(0.0, 1.0 - (update - 1) / config.updates)
+    else:
+        decay = min(700.0, (update - 1) / config.updates)  # exp overflows beyond
+        share = (config.updates + 1) / (config.updates + math.exp(decay))
+    return config.end + (config.start - config.end) * min(1.0, share)

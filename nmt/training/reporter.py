@@ -1,0 +1,203 @@
+"""What a person sees of a training run: bar, log, metrics.jsonl, TensorBoard, the curve."""
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from nmt.alignment.heatmap import draw_heatmaps
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.evaluation import perplexity
+from nmt.run_folder import RunFolder
+from nmt.training.trainer import Update
+
+log = logging.getLogger("nmt")
+
+
+class Reporter:
+    """Takes updates and validations; writes only inside the run's folder and to stderr."""
+
+    def __init__(self, run: RunFolder, log_every: int, tensorboard: bool, done_updates: int):
+        """Open the files.
+
+        Args:
+            run: where they are.
+            log_every: updates between two lines of metrics.
+            tensorboard: whether to write event files.
+            done_updates: updates that a resumed run has behind it; later lines of metrics are cut off.
+        """
+        self.log_every = log_every
+        self.curve_path = run.curve
+        self.history = [record for record in _read_records(run) if record["update"] <= done_updates]
+        run.metrics.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
+        self._metrics = run.metrics.open("a", encoding="utf-8")
+        self._writer: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=done_updates + 1)
+        self._bar: tqdm[Any] | None = None
+        self._window = _Window()
+
+    def update(self, update: Update) -> None:
+        """One update was done."""
+        self._window.add(update)
+        bar = self._bar_of(update)
+        bar.update(1)
+        if bar.disable is False and update.number % 5 == 0:
+            bar.set_postfix_str(self._window.describe(), refresh=False)
+        if update.number % self.log_every == 0:
+            record = {"update": update.number, "epoch": update.epoch} | self._window.record(update)
+            self._write(record)
+            if bar.disable:
+                log.info("epoch %d, update %d (%d of %d): %s", update.epoch, update.number, update.position, update.epoch_updates, self._window.describe())
+            self._window = _Window()
+        if update.ends_epoch:
+            self.close_bar()
+
+    def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
+        """The validation split was scored."""
+        self._write({"update": update, "epoch": epoch, "valid": metrics})
+        numbers = ", ".join(f"{name} {value:.3f}" if name in ("loss", "ppl") else f"{name} {value:.1f}" for name, value in metrics.items())
+        log.info("validation after update %d (epoch %d): %s%s", update, epoch, numbers, "  * best so far" if best else "")
+
+    def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
+        """Alignment of a few fixed sentences, for TensorBoard."""
+        if self._writer is not None and matrices:
+            self._writer.add_figure("alignment", draw_heatmaps(matrices), update)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside (validation, saving) does not count as training time in the rate."""
+        self._window.pause()
+        yield
+        self._window.resume()
+
+    def close_bar(self) -> None:
+        """Finish the epoch's bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def draw_curve(self) -> None:
+        """Write the training curve: loss, and each validation metric, over updates."""
+        draw_curve(self.history, self.curve_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close_bar()
+        self._metrics.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _bar_of(self, update: Update) -> "tqdm[Any]":
+        if self._bar is None:
+            self._bar = tqdm(
+                total=update.epoch_updates,
+                initial=update.position - 1,
+                desc=f"epoch {update.epoch}",
+                unit="update",
+                disable=not sys.stderr.isatty(),
+                leave=False,
+                dynamic_ncols=True,
+            )
+        return self._bar
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.history.append(record)
+        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.flush()
+        if self._writer is not None:
+            group = "valid" if "valid" in record else "train"
+            for name, value in (record.get("valid") or record).items():
+                if name not in ("update", "epoch"):
+                    self._writer.add_scalar(f"{group}/{name}", value, record["update"])
+
+
+class _Window:
+    """Sums since the last line of metrics."""
+
+    def __init__(self) -> None:
+        self.loss = self.nll = 0.0
+        self.tgt_tokens = self.src_tokens = 0
+        self.lr, self.seconds, self.since = 0.0, 0.0, time.perf_counter()
+
+    def add(self, update: Update) -> None:
+        self.loss += update.loss * update.tgt_tokens
+        self.nll += update.nll * update.tgt_tokens
+        self.tgt_tokens += update.tgt_tokens
+        self.src_tokens += update.src_tokens
+        self.lr = update.lr
+
+    def pause(self) -> None:
+        self.seconds += time.perf_counter() - self.since
+
+    def resume(self) -> None:
+        self.since = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        """Target tokens per second of training."""
+        return self.tgt_tokens / max(1e-9, self.seconds + time.perf_counter() - self.since)
+
+    def describe(self) -> str:
+        mean = self.nll / self.tgt_tokens
+        loss = self.loss / self.tgt_tokens
+        return f"loss {loss:.3f}, ppl {perplexity(mean, 1):.2f}, lr {self.lr:.2e}, {self.rate:,.0f} tokens/s"
+
+    def record(self, update: Update) -> dict[str, float]:
+        return {
+            "loss": self.loss / self.tgt_tokens,
+            "ppl": perplexity(self.nll, self.tgt_tokens),
+            "lr": update.lr,
+            "grad_norm": update.grad_norm,
+            "teacher_forcing": update.teacher_forcing,
+            "tokens_per_second": self.rate,
+        }
+
+
+def _read_records(run: RunFolder) -> list[dict[str, Any]]:
+    if not run.metrics.exists():
+        return []
+    records = []
+    for line in run.metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # the line a crash cut short; nothing after it counts
+    return records
+
+
+def draw_curve(history: Sequence[dict[str, Any]], path: Any) -> None:
+    """Draw the records of ``metrics.jsonl`` into a picture: training and validation loss, then BLEU and chrF.
+
+    Args:
+        history: the records.
+        path: the picture file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    train = [record for record in history if "valid" not in record]
+    valid = [record for record in history if "valid" in record]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    left.plot([r["update"] for r in train], [r["loss"] for r in train], label="training", color="0.6")
+    left.plot([r["update"] for r in valid], [r["valid"]["loss"] for r in valid], "o-", markersize=3, label="validation", color="black")
+    left.set(xlabel="update", ylabel="loss (nats per token)")
+    left.legend()
+    for name, style in (("bleu", "o-"), ("chrf", "s--")):
+        scored = [r for r in valid if name in r["valid"]]
+        right.plot([r["update"] for r in scored], [r["valid"][name] for r in scored], style, markersize=3, label=name, color="black")
+    right.set(xlabel="update", ylabel="validation score")
+    right.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,194 @@
+"""The training loop: a generator that yields after every update, so that whoever drives it saves, validates and logs."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nmt.config import TrainingConfig
+from nmt.data.batching import Batch, PieceCorpus, plan_batches, plan_in_order
+from nmt.errors import TrainingError
+from nmt.model.seq2seq import Seq2Seq
+from nmt.runtime import autocast
+from nmt.training.loss import sequence_loss
+from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did.
+
+    Attributes:
+        number: from 1.
+        epoch: from 1.
+        position: updates done in this epoch, of `epoch_updates`.
+        epoch_updates: updates in this epoch.
+        loss: smoothed cross-entropy per target token, in nats.
+        nll: negative log-likelihood per target token, in nats.
+        src_tokens: real source tokens.
+        tgt_tokens: real target tokens, EOS counted.
+        lr: learning rate.
+        grad_norm: before clipping.
+        teacher_forcing: probability that a gold token was fed.
+    """
+
+    number: int
+    epoch: int
+    position: int
+    epoch_updates: int
+    loss: float
+    nll: float
+    src_tokens: int
+    tgt_tokens: int
+    lr: float
+    grad_norm: float
+    teacher_forcing: float
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether it was the last one of its epoch."""
+        return self.position == self.epoch_updates
+
+
+class Trainer:
+    """Model, optimiser, schedule and place in the data; everything that a resumed run must find again."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        seed: int,
+        model: Seq2Seq,
+        device: torch.device,
+        precision: torch.dtype,
+        corpus_of_epoch: Callable[[int], PieceCorpus],
+    ):
+        """Start before the first update.
+
+        Args:
+            config: of the loop.
+            seed: of the data order.
+            model: on `device`.
+            device: where to compute.
+            precision: of matrix products, float32 or bfloat16.
+            corpus_of_epoch: the training pairs of an epoch (from 0); subword sampling gives each its own.
+        """
+        self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
+        self.corpus_of_epoch = corpus_of_epoch
+        self.optimizer = build_optimizer(config.optimizer, model.parameters())
+        self.schedule = Schedule(config.schedule, config.optimizer.lr)
+        self.epoch, self.position, self.update = 0, 0, 0
+
+    def updates(self) -> Iterator[Update]:
+        """Train on from where it stands to the end of the last epoch.
+
+        Raises:
+            TrainingError: if the loss or the gradient is no longer a number; that update is not applied.
+        """
+        config = self.config
+        while self.epoch < config.epochs:
+            corpus = self.corpus_of_epoch(self.epoch)
+            plan = plan_batches(corpus, config.batch_size, config.batch_unit, self.seed, self.epoch)
+            groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]
+            while self.position < len(groups):
+                batches = [corpus.batch(chosen).to(self.device) for chosen in groups[self.position]]
+                done = self._learn(batches, self.position + 1, len(groups))
+                self.position += 1
+                if done.ends_epoch:
+                    self.epoch, self.position = self.epoch + 1, 0
+                yield done
+
+    def _learn(self, batches: list[Batch], position: int, epoch_updates: int) -> Update:
+        """One update from the gradients of `batches` together, each token weighing the same."""
+        self.model.train()
+        self.update += 1
+        ratio = teacher_forcing_ratio(self.config.teacher_forcing, self.update)
+        lr = self.schedule.lr(self.update)
+        tgt_tokens = sum(batch.tgt_tokens for batch in batches)
+        loss_sum = nll_sum = 0.0
+        for batch in batches:
+            with autocast(self.device, self.precision):
+                features, _ = self.model(batch, ratio)
+                loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing)
+            (loss / tgt_tokens).backward()
+            loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
+        grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
+        if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
+            self.update -= 1
+            self.optimizer.zero_grad(set_to_none=True)
+            what = "loss" if not math.isfinite(loss_sum) else "gradient"
+            raise TrainingError(
+                f"the {what} of update {self.update + 1} is not a finite number; lower training.optimizer.lr or set training.precision=fp32"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Update(
+            number=self.update,
+            epoch=self.epoch + 1,
+            position=position,
+            epoch_updates=epoch_updates,
+            loss=loss_sum / tgt_tokens,
+            nll=nll_sum / tgt_tokens,
+            src_tokens=sum(batch.src_tokens for batch in batches),
+            tgt_tokens=tgt_tokens,
+            lr=lr,
+            grad_norm=grad_norm,
+            teacher_forcing=ratio,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights: optimiser, schedule, place in the data, random generators."""
+        return {
+            "update": self.update,
+            "epoch": self.epoch,
+            "position": self.position,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; the weights are loaded apart."""
+        self.update, self.epoch, self.position = state["update"], state["epoch"], state["position"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda" and state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+@dataclass(frozen=True)
+class CorpusLoss:
+    """Teacher-forced loss of a corpus: per target token in nats, with and without label smoothing."""
+
+    loss: float
+    nll: float
+    tgt_tokens: int
+
+
+def corpus_loss(model: Seq2Seq, corpus: PieceCorpus, device: torch.device, smoothing: float, batch_size: int = 4096) -> CorpusLoss:
+    """Score every pair with the gold prefix fed, in float32 and without dropout; the model's mode is restored.
+
+    Args:
+        model: on `device`.
+        corpus: the pairs; all of them count.
+        device: where to compute.
+        smoothing: of the loss.
+        batch_size: padded tokens in a batch; it changes the speed only.
+    """
+    was_training = model.training
+    model.eval()
+    loss_sum, nll_sum, tokens = 0.0, 0.0, 0
+    with torch.inference_mode():
+        for chosen in plan_in_order(corpus, batch_size, "tokens"):
+            batch = corpus.batch(chosen).to(device)
+            features, _ = model(batch)
+            loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.project, smoothing)
+            loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
+    model.train(was_training)
+    return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)
