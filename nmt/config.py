@@ -135,7 +135,6 @@ class TokenizerConfig(Section):
     joint: bool = True
     byte_fallback: bool = False
     character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
-    split_words: bool = True
     sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")

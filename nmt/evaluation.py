@@ -10,11 +10,15 @@ from nmt.errors import DataError
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature."""
+    """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature.
+
+    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for.
+    """
 
     name: str
     value: float
     signature: str
+    margin: float | None = None
 
 
 def perplexity(nll: float, tokens: int) -> float:
@@ -23,7 +27,7 @@ def perplexity(nll: float, tokens: int) -> float:
 
 
 def corpus_scores(
-    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False, metrics: Sequence[str] = ("bleu", "chrf", "ter")
+    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False, metrics: Sequence[str] = ("bleu", "chrf", "ter"), bootstrap: int = 1
 ) -> dict[str, Score]:
     """Score translations against one reference each.
 
@@ -33,6 +37,7 @@ def corpus_scores(
         tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text.
         lowercase: whether case is ignored, by all metrics.
         metrics: which, of `bleu`, `chrf` and `ter`.
+        bootstrap: number of resamplings for the confidence interval; 1 for none.
 
     Raises:
         DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
@@ -50,6 +55,7 @@ def corpus_scores(
     scores = {}
     for name in metrics:
         metric = makers[name]()
-        result = metric.corpus_score(list(hyps), [list(refs)])
-        scores[name] = Score(result.name, float(result.score), str(metric.get_signature()))
+        result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
+        margin = float(result._ci) if bootstrap > 1 else None
+        scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
     return scores

@@ -79,11 +79,14 @@ def word_matrix(
         tgt_offsets: character spans of the target pieces.
         keep_eos: whether the EOS row stays.
     """
-    src_spans, tgt_spans = word_spans(src_text), word_spans(tgt_text)
+    src_spans, tgt_spans = word_spans(src_text), word_spans(tgt_text) if tgt_offsets else []
     src_words, tgt_words = ([text[a:b] for a, b in spans] for text, spans in ((src_text, src_spans), (tgt_text, tgt_spans)))
     to_src = piece_shares(src_offsets, src_spans)
     of_tgt = piece_shares(tgt_offsets, tgt_spans)
-    rows = (of_tgt / np.maximum(of_tgt.sum(axis=0), 1e-9)).T @ weights[: len(tgt_offsets)]
+    for word in np.flatnonzero(of_tgt.sum(axis=0) == 0):  # of characters that the tokenizer leaves out: read with the piece before
+        before = [piece for piece, (start, _) in enumerate(tgt_offsets) if start <= tgt_spans[word][0]]
+        of_tgt[before[-1] if before else 0, word] = 1.0
+    rows = (of_tgt / of_tgt.sum(axis=0)).T @ weights[: len(tgt_offsets)]
     if keep_eos:
         rows = np.concatenate([rows, weights[len(tgt_offsets) :]])
         tgt_words.append(EOS_TOKEN)

@@ -86,6 +86,17 @@ class PieceCorpus:
         rows = self.rows[np.asarray(chosen)]
         return collate(_ragged(self._src, rows), _ragged(self._tgt, rows))
 
+    def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
+        """All pairs by length, nothing random, in batches of at most `batch_size` padded tokens on the longer side."""
+        order = np.lexsort((self.src_len, self.tgt_len))
+        for chosen in cut_batches(order, self.costs, batch_size, "tokens"):
+            yield self.batch(chosen)
+
+    @property
+    def costs(self) -> Ints:
+        """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+        return np.maximum(self.src_len, self.tgt_len + 1)
+
 
 def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
     """Values and lengths of the chosen rows of an Arrow list column."""
@@ -175,7 +186,7 @@ def plan_batches(
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(corpus))
-    costs = np.maximum(corpus.src_len, corpus.tgt_len + 1)
+    costs = corpus.costs
     mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(corpus) else 1.0
     window = max(1, int(WINDOW_BATCHES * batch_size / mean))
     batches: list[Ints] = []
@@ -184,12 +195,6 @@ def plan_batches(
         part = part[np.lexsort((corpus.src_len[part], corpus.tgt_len[part]))]
         batches += cut_batches(part, costs, batch_size, unit)
     return [batches[i] for i in random.permutation(len(batches))]
-
-
-def plan_in_order(corpus: PieceCorpus, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
-    """Batches for evaluation: all pairs, sorted by length, nothing random."""
-    costs = np.maximum(corpus.src_len, corpus.tgt_len + 1)
-    return cut_batches(np.lexsort((corpus.src_len, corpus.tgt_len)), costs, batch_size, unit)
 
 
 def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:

@@ -175,13 +175,14 @@ def _read_delimited(path: Path, src: str, tgt: str, tabs: bool) -> Iterator[Pair
     if header is None:
         raise DataError(f"{path}: the file is empty; its first line must name the columns")
     src_at, tgt_at = (_column(path, header, name) for name in (src, tgt))
+    number = 1
     try:
         for number, row in enumerate(rows, start=2):
             if len(row) != len(header):
                 raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line names {len(header)}")
             yield row[src_at].rstrip("\n"), row[tgt_at].rstrip("\n"), ""
     except csv.Error as error:
-        raise DataError(f"{path}: not valid CSV: {error}") from None
+        raise DataError(f"{path}, row {number + 1}: not valid CSV: {error}") from None
 
 
 def _read_jsonl(path: Path, src: str, tgt: str) -> Iterator[Pair]:

@@ -11,11 +11,9 @@ import sentencepiece as spm
 
 from nmt.config import TokenizerConfig
 from nmt.errors import TokenizerError
-from nmt.words import word_spans
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _SPECIALS = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
-_WORD_END = "\x1f"  # set between the words of the training text only: no piece will cross it
 
 
 @dataclass(frozen=True)
@@ -190,16 +188,14 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
 
 def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str], hard_limit: bool = True) -> bytes:
     model = io.BytesIO()
-    split = config.split_words and config.type in ("bpe", "unigram")  # the others have no pieces that could cross a word's end
     spm.SentencePieceTrainer.train(
-        sentence_iterator=(_mark_words(text) if split else text for text in texts),
+        sentence_iterator=iter(texts),
         model_writer=model,
         vocab_size=vocab_size,
         model_type=config.type,
         character_coverage=config.character_coverage,
         byte_fallback=config.byte_fallback,
         hard_vocab_limit=hard_limit,
-        pretokenization_delimiter=_WORD_END if split else "",
         max_sentence_length=65536,
         input_sentence_size=5_000_000,
         shuffle_input_sentence=False,
@@ -208,13 +204,6 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
         **_SPECIALS,
     )
     return model.getvalue()
-
-
-def _mark_words(text: str) -> str:
-    """`text` with a mark between words that no white space parts, so that no piece will belong to two words."""
-    spans = word_spans(text)
-    cuts = [start for (_, end), (start, _) in zip(spans, spans[1:], strict=False) if end == start]
-    return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
 
 
 def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:

@@ -75,8 +75,9 @@ class Attention(nn.Module):
         Returns:
             The context ``[B, Q, M]`` and the weights ``[B, Q, S]``: non-negative, rows sum to 1, exactly 0 on padding.
         """
-        energies = self.energies(query, memory.keys).float().masked_fill(~memory.mask[:, None, :], -math.inf)
-        weights = energies.softmax(dim=-1)
+        energies = self.energies(query, memory.keys)
+        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))  # bfloat16 is too coarse for a softmax
+        weights = energies.masked_fill(~memory.mask[:, None, :], -math.inf).softmax(dim=-1)
         return weights.to(memory.values.dtype) @ memory.values, weights
 
 

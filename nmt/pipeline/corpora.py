@@ -58,15 +58,20 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     valid_text, valid_id = load_text(valid_source, "valid", cache)
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
-    model_id = digest(*(model.hex() for model in tokenizer.models))
-    train = PieceCorpus(encode_table(train_text, tokenizer, cache / f"pieces-{train_id}-{model_id}.arrow"), config.data.max_length)
-    valid = PieceCorpus(encode_table(valid_text, tokenizer, cache / f"pieces-{valid_id}-{model_id}.arrow"))
+    train_path = pieces_path(cache, train_id, tokenizer)
+    train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length)
+    valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     if len(train) == 0:
         raise DataError(
             f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than data.max_length = "
             f"{config.data.max_length} pieces; raise data.max_length or look at the data"
         )
-    return Corpora(tokenizer, train_text, valid_text, train, valid, f"{train_id}-{model_id}")
+    return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
+
+
+def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
+    """Where the piece ids of a text under a tokenizer are cached."""
+    return cache / f"pieces-{text_id}-{digest(*(model.hex() for model in tokenizer.models))}.arrow"
 
 
 def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, cache: Path) -> Tokenizer:

@@ -190,7 +190,7 @@ class _Session:
     def _validate(self, reporter: Reporter) -> None:
         """Score the validation split, let schedule and early stopping know, save."""
         trainer, progress = self.trainer, self.progress
-        loss = corpus_loss(trainer.model, self.corpora.valid, trainer.device, self.config.training.label_smoothing)
+        loss = corpus_loss(trainer.model, self.corpora.valid.in_order(), trainer.device, self.config.training.label_smoothing)
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)}
         if self.config.training.validation.sentences:
             metrics |= self._decode(reporter)

@@ -1,7 +1,7 @@
 """The training loop: a generator that yields after every update, so that whoever drives it saves, validates and logs."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nmt.config import TrainingConfig
-from nmt.data.batching import Batch, PieceCorpus, plan_batches, plan_in_order
+from nmt.data.batching import Batch, PieceCorpus, plan_batches
 from nmt.errors import TrainingError
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime import autocast
@@ -171,22 +171,20 @@ class CorpusLoss:
     tgt_tokens: int
 
 
-def corpus_loss(model: Seq2Seq, corpus: PieceCorpus, device: torch.device, smoothing: float, batch_size: int = 4096) -> CorpusLoss:
+def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, smoothing: float) -> CorpusLoss:
     """Score every pair with the gold prefix fed, in float32 and without dropout; the model's mode is restored.
 
     Args:
         model: on `device`.
-        corpus: the pairs; all of them count.
+        batches: the pairs.
         device: where to compute.
         smoothing: of the loss.
-        batch_size: padded tokens in a batch; it changes the speed only.
     """
     was_training = model.training
     model.eval()
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
     with torch.inference_mode():
-        for chosen in plan_in_order(corpus, batch_size, "tokens"):
-            batch = corpus.batch(chosen).to(device)
+        for batch in (batch.to(device) for batch in batches):
             features, _ = model(batch)
             loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.project, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens

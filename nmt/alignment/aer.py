@@ -1,0 +1,124 @@
+"""Gold word links, and how well a model's links agree with them: precision, recall, F1, AER (Och & Ney 2003)."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.errors import AlignmentError
+
+Link = tuple[int, int]  # source word, target word, from 0
+_PHARAOH = re.compile(r"(\d+)([-p?])(\d+)")
+
+
+@dataclass(frozen=True)
+class GoldLinks:
+    """One sentence's links, (source, target) from 0. The possible ones include the sure ones."""
+
+    sure: frozenset[Link]
+    possible: frozenset[Link]
+
+
+@dataclass(frozen=True)
+class AlignmentScore:
+    """Agreement with gold over a corpus, each from 0 to 1; lower is better for `aer`."""
+
+    precision: float
+    recall: float
+    f1: float
+    aer: float
+
+
+def score_links(found: Sequence[Iterable[Link]], gold: Sequence[GoldLinks]) -> AlignmentScore:
+    """Compare links A with sure links S and possible links P (S is part of P), counted over all sentences.
+
+    precision = |A∩P| / |A|, recall = |A∩S| / |S|, AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|) (Och & Ney 2003, section 4.1).
+
+    Raises:
+        AlignmentError: if there are not as many sentences on both sides.
+    """
+    if len(found) != len(gold):
+        raise AlignmentError(f"{len(found)} sentences are aligned, but the gold has {len(gold)}")
+    links = sure = in_sure = in_possible = 0
+    for sentence, reference in zip(found, gold, strict=True):
+        chosen = set(sentence)
+        links += len(chosen)
+        sure += len(reference.sure)
+        in_sure += len(chosen & reference.sure)
+        in_possible += len(chosen & reference.possible)
+    precision = in_possible / links if links else 1.0
+    recall = in_sure / sure if sure else 1.0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    aer = 1.0 - (in_sure + in_possible) / (links + sure) if links + sure else 0.0
+    return AlignmentScore(precision, recall, f1, aer)
+
+
+def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
+    """Links like ``0-0 1p2 3?4``: source, then target; ``-`` is sure, ``p`` and ``?`` are possible.
+
+    Args:
+        line: one sentence's links.
+        base: 0 or 1, the number of the first word.
+        where: names the place in messages.
+
+    Raises:
+        AlignmentError: for anything else, or a number below `base`.
+    """
+    sure, possible = set(), set()
+    for item in line.split():
+        match = _PHARAOH.fullmatch(item)
+        if match is None:
+            raise AlignmentError(f"{where}: '{item}' is no link; write i-j (sure), ipj or i?j (possible)")
+        link = _from_base(int(match[1]), int(match[3]), base, where)
+        possible.add(link)
+        if match[2] == "-":
+            sure.add(link)
+    return GoldLinks(frozenset(sure), frozenset(possible))
+
+
+def read_gold(path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0) -> list[GoldLinks]:
+    """Gold links of a corpus.
+
+    Args:
+        path: names the file in messages.
+        lines: its lines.
+        sentences: how many sentence pairs there are.
+        kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared task
+            of 2003), sentences counted from 1 and S where nothing stands.
+        base: 0 or 1, the number of the first word.
+
+    Raises:
+        AlignmentError: naming file and line.
+    """
+    if kind == "pharaoh":
+        gold = [parse_pharaoh(line, base, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+        if len(gold) != sentences:
+            raise AlignmentError(f"{path} has {len(gold)} lines, but there are {sentences} sentence pairs")
+        return gold
+    sure: list[set[Link]] = [set() for _ in range(sentences)]
+    possible: list[set[Link]] = [set() for _ in range(sentences)]
+    for number, line in enumerate(lines, start=1):
+        where, fields = f"{path}, line {number}", line.split()
+        if not fields:
+            continue
+        if len(fields) not in (3, 4) or not all(field.isdecimal() for field in fields[:3]) or fields[3:] not in ([], ["S"], ["P"]):
+            raise AlignmentError(f"{where}: '{line}' is not 'sentence src tgt [S|P]'")
+        sentence = int(fields[0]) - 1
+        if not 0 <= sentence < sentences:
+            raise AlignmentError(f"{where}: sentence {fields[0]}, but there are {sentences}, counted from 1")
+        link = _from_base(int(fields[1]), int(fields[2]), base, where)
+        possible[sentence].add(link)
+        if fields[3:] != ["P"]:
+            sure[sentence].add(link)
+    return [GoldLinks(frozenset(s), frozenset(p)) for s, p in zip(sure, possible, strict=True)]
+
+
+def _from_base(src: int, tgt: int, base: int, where: str) -> Link:
+    if src < base or tgt < base:
+        raise AlignmentError(f"{where}: word 0, but words are counted from {base}; see --gold-base")
+    return src - base, tgt - base
+
+
+def format_pharaoh(links: Iterable[Link]) -> str:
+    """Links as ``0-0 2-1 1-2``."""
+    return " ".join(f"{src}-{tgt}" for src, tgt in links)

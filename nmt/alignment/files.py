@@ -1,0 +1,84 @@
+"""Alignment matrices as files: json, npz, pharaoh or png, chosen by the file's suffix."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmt.alignment.aer import format_pharaoh
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.errors import AlignmentError
+from nmt.files import written_whole
+
+MAX_PICTURES = 50
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a suffix that `write_alignments` does not know, before any work is done.
+
+    Raises:
+        AlignmentError: naming the known ones.
+    """
+    if path.suffix not in _WRITERS:
+        raise AlignmentError(f"{path}: alignments are written as {', '.join(_WRITERS)}; choose one of these suffixes")
+
+
+def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+    """Write one matrix per line of input.
+
+    - ``.json``: ``{"level", "eos", "sentences": [{"src", "tgt", "weights"}]}``; `src` and `tgt` are token lists.
+    - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` from 0, and `level` and `eos`; no pickle.
+    - ``.pharaoh``: one line of ``source-target`` links per sentence, from 0: each target token's largest weight.
+    - ``.png``: heat maps, the first 50 at most.
+
+    Raises:
+        AlignmentError: for another suffix.
+    """
+    check_suffix(path)
+    with written_whole(path) as beside:
+        _WRITERS[path.suffix](beside, matrices)
+
+
+def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
+    return {"level": matrices[0].level, "eos": matrices[0].eos} if matrices else {"level": "words", "eos": "dropped"}
+
+
+def _write_json(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+    sentences = [
+        {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": [[round(float(w), 6) for w in row] for row in matrix.weights]}
+        for matrix in matrices
+    ]
+    path.write_text(json.dumps(_policy(matrices) | {"sentences": sentences}, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_npz(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in _policy(matrices).items()}
+    for index, matrix in enumerate(matrices):
+        arrays[f"weights_{index}"] = matrix.weights
+        arrays[f"src_{index}"] = np.array(matrix.src_tokens, dtype=np.str_)
+        arrays[f"tgt_{index}"] = np.array(matrix.tgt_tokens, dtype=np.str_)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _write_pharaoh(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+    path.write_text("".join(format_pharaoh(matrix.links()) + "\n" for matrix in matrices), encoding="utf-8")
+
+
+def _write_picture(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+    from nmt.alignment.heatmap import save_heatmaps
+
+    drawable = [matrix for matrix in matrices if matrix.weights.size][:MAX_PICTURES]
+    if not drawable:
+        raise AlignmentError(f"{path}: there is nothing to draw, all lines are empty")
+    save_heatmaps(drawable, path)
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[AlignmentMatrix]], None]] = {
+    ".json": _write_json,
+    ".npz": _write_npz,
+    ".pharaoh": _write_pharaoh,
+    ".png": _write_picture,
+}

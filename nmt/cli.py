@@ -1,0 +1,206 @@
+"""The commands: help texts and nothing else. What they do is in `pipeline`, imported when a command runs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from nmt.errors import NmtError
+
+
+
+
+class _Group(TyperGroup):
+    """Ends with a message and an exit code where the user can mend something, never with a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NmtError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader of our output left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train attention-based translation models, and see which word looked at which.",
+)
+
+Level = Literal["words", "pieces"]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")]
+ModelOption = Annotated[Path | None, typer.Option("--model", "-m", help="Run folder. [default: the run trained last]", show_default=False)]
+CheckpointOption = Annotated[str | None, typer.Option("--checkpoint", help="best, last or step-<update>. [default: best]", show_default=False)]
+BeamOption = Annotated[int | None, typer.Option("--beam", "-b", min=1, help="Beam size; 1 is greedy. [default: the run's]", show_default=False)]
+AlignmentsOption = Annotated[Path | None, typer.Option("--alignments", help="Write the matrices: .json, .npz, .pharaoh or .png.", show_default=False)]
+LevelOption = Annotated[Level, typer.Option("--level", help="Matrices on words or on pieces.")]
+EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that predicted the end of the sentence.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        from nmt import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command()
+def train(
+    config: ConfigOption,
+    overrides: SetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")] = False,
+) -> None:
+    """Train a model, or go on with an unfinished run: the same command resumes."""
+    from nmt.config_file import load_config
+
+    settings = load_config(config, overrides or [])
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if dry_run:
+        from nmt.pipeline.dry_run import run_dry_run
+
+        typer.echo(run_dry_run(settings))
+        return
+    from nmt.pipeline.train import run_train
+
+    run = run_train(settings)
+    typer.echo(str(run.path))
+
+
+@app.command()
+def translate(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False)] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", "-i", help="Translate the lines of a file.", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)] = None,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    beam: BeamOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
+    show_alignment: Annotated[bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")] = False,
+    alignments: AlignmentsOption = None,
+    level: LevelOption = "words",
+    keep_eos: EosOption = False,
+    overrides: SetOption = None,
+) -> None:
+    """Translate: one line out for every line in."""
+    from nmt.files import written_whole
+    from nmt.pipeline.load import load_model
+    from nmt.pipeline.translate import Shown, argument_lines, input_lines, run_translate
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if texts and input_file:
+        raise typer.BadParameter("give texts or --input, not both")
+    loaded = load_model(model, checkpoint, _with_beam(overrides, beam))
+    shown = Shown(as_json, alignments, show_alignment, level, keep_eos)
+    lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
+    typing = not texts and input_file is None and sys.stdin.isatty()
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        run_translate(loaded, lines, sys.stdout, shown, at_once=typing)
+        return
+    with written_whole(output) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+        run_translate(loaded, lines, out, shown)
+
+
+@app.command("eval")
+def evaluate(
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split of the run's own data.")] = "test",
+    src: Annotated[Path | None, typer.Option("--src", help="Source file instead of a split.", show_default=False)] = None,
+    ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
+    beam: BeamOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Stem of the two files written. [default: in the run's eval/]", show_default=False)] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, loss and perplexity, AER where gold exists."""
+    from nmt.pipeline.evaluate import run_eval
+    from nmt.pipeline.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if (src is None) != (ref is None):
+        raise typer.BadParameter("--src and --ref go together")
+    loaded = load_model(model, checkpoint, _with_beam(overrides, beam))
+    report = run_eval(loaded, split, (src, ref) if src and ref else None, output)
+    typer.echo(report.table)
+    typer.echo(f"wrote {report.hypotheses} and {report.json}", err=True)
+
+
+@app.command()
+def align(
+    src: Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)] = None,
+    tgt: Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)] = None,
+    split: Annotated[Literal["train", "valid", "test"] | None, typer.Option("--split", help="Align a split of the run's data instead.", show_default=False)] = None,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    gold: Annotated[Path | None, typer.Option("--gold", help="Gold links on words: print precision, recall, F1 and AER.", show_default=False)] = None,
+    gold_format: Annotated[Literal["pharaoh", "naacl"], typer.Option("--gold-format", help="i-j, ipj lines; or 'sentence src tgt [S|P]' lines.")] = "pharaoh",
+    gold_base: Annotated[int, typer.Option("--gold-base", min=0, max=1, help="Number of the first word in the gold file.")] = 0,
+    alignments: AlignmentsOption = None,
+    level: LevelOption = "words",
+    keep_eos: EosOption = False,
+    overrides: SetOption = None,
+) -> None:
+    """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
+    from nmt.alignment.aer import format_pharaoh
+    from nmt.config import Source
+    from nmt.pipeline.align import run_align
+    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.load import load_model
+    from nmt.pipeline.translate import Shown
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if (src is None) != (tgt is None) or (src is None) == (split is None):
+        raise typer.BadParameter("give --src and --tgt, or --split")
+    loaded = load_model(model, checkpoint, overrides or [])
+    source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
+    shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
+    links, score = run_align(loaded, source, split or "test", shown, (gold, gold_format, gold_base) if gold else None)
+    for sentence in links:
+        typer.echo(format_pharaoh(sentence))
+    if score is not None:
+        typer.echo(f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}", err=True)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.", show_default=False)],
+    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split.")] = "test",
+) -> None:
+    """Write a split of the built-in corpus as text files, with its gold links."""
+    from nmt.config import Source
+    from nmt.data.corpus import export_text
+
+    for path in export_text(Source(builtin="phrasebook"), split, folder, "en", "fr"):
+        typer.echo(str(path))
+
+
+def _with_beam(overrides: list[str] | None, beam: int | None) -> list[str]:
+    return [*(overrides or []), *([f"decoding.beam_size={beam}"] if beam else [])]
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="nmt")

@@ -1,0 +1,23 @@
+"""Writing results: whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place when the block ends well and vanishes when it does not.
+
+    What is no plain file (a pipe, /dev/stdout) cannot be replaced and is given as it is.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

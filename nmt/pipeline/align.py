@@ -1,0 +1,53 @@
+"""`nmt align`: matrices and links of given sentence pairs, and their agreement with gold links."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nmt.alignment.aer import AlignmentScore, GoldLinks, Link, parse_pharaoh, read_gold, score_links
+from nmt.alignment.files import check_suffix, write_alignments
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.config import Source
+from nmt.data.corpus import read_lines, read_pairs
+from nmt.errors import AlignmentError
+from nmt.pipeline.load import LoadedModel
+from nmt.pipeline.translate import Shown, matrix_of
+
+
+def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: Shown) -> list[AlignmentMatrix]:
+    """Matrices of given pairs, by forced decoding; in order, one per pair."""
+    return [matrix_of(translation, shown) for translation in model.translator.force(pairs)]
+
+
+def run_align(model: LoadedModel, source: Source, split: str, shown: Shown, gold: tuple[Path, str, int] | None) -> tuple[list[list[Link]], AlignmentScore | None]:
+    """Align the pairs of a source.
+
+    Args:
+        model: a loaded model with attention.
+        source: the pairs.
+        split: of a built-in corpus or dataset.
+        shown: the level, and where matrices are written.
+        gold: file, kind (`pharaoh` or `naacl`) and base (0 or 1) of gold links on words; None for those that come with
+            the corpus, if any.
+
+    Returns:
+        Links of each pair, and their agreement with gold; None without gold.
+
+    Raises:
+        AlignmentError: if gold links are asked for on pieces, or do not fit.
+    """
+    if shown.alignments is not None:
+        check_suffix(shown.alignments)
+    if gold is not None and shown.level != "words":
+        raise AlignmentError("gold links are on words; leave --level at words")
+    rows = list(read_pairs(source, split))
+    matrices = align_pairs(model, [(src, tgt) for src, tgt, _ in rows], shown)
+    links = [matrix.links() for matrix in matrices]
+    references: list[GoldLinks] = []
+    if gold is not None:
+        path, kind, base = gold
+        references = read_gold(path, read_lines(path), len(rows), kind, base)
+    elif shown.level == "words" and any(row[2] for row in rows):
+        references = [parse_pharaoh(row[2]) for row in rows]
+    if shown.alignments is not None:
+        write_alignments(shown.alignments, matrices)
+    return links, score_links(links, references) if references else None

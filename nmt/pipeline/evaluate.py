@@ -1,0 +1,98 @@
+"""`nmt eval`: translate a test set and score it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nmt.config import Source
+from nmt.data.batching import PieceCorpus, encode_table
+from nmt.data.corpus import load_text
+from nmt.errors import ConfigError
+from nmt.evaluation import corpus_scores, perplexity
+from nmt.files import written_whole
+from nmt.pipeline.align import run_align
+from nmt.pipeline.corpora import pieces_path
+from nmt.pipeline.load import LoadedModel
+from nmt.pipeline.translate import Shown, one_line
+from nmt.training.trainer import corpus_loss
+
+_BOOTSTRAP = 1000
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Scores of one test set, as printed and as written beside the run."""
+
+    table: str
+    hypotheses: Path
+    json: Path
+
+
+def run_eval(model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None) -> EvalReport:
+    """Translate and score a split of the run's data, or given files.
+
+    Args:
+        model: a loaded model.
+        split: `train`, `valid` or `test` of the run's configuration.
+        files: source and reference files instead of a split.
+        output: stem of the two files written; None for ``<run>/eval/<split or file name>``.
+
+    Raises:
+        ConfigError: if the configuration names no such split.
+        DataError: if the data cannot be read, or source and reference differ in length.
+    """
+    source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(model, split)
+    name = files[0].name if files else split
+    config, translator = model.config, model.translator
+    cache = Path(config.data.cache_dir).expanduser()
+    text, fingerprint = load_text(source, split, cache)
+    srcs, refs = list(text["src"]), list(text["tgt"])
+    hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs)]
+    scores = corpus_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP)
+    pieces = PieceCorpus(encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer)))
+    loss = corpus_loss(translator.model, pieces.in_order(), translator.device, config.training.label_smoothing)
+    ppl = perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)
+    report: dict[str, Any] = {
+        "data": name,
+        "sentences": len(srcs),
+        "model": model.run.path.name,
+        "checkpoint": model.checkpoint.resolve().name,
+        "beam_size": config.decoding.beam_size,
+        "length_penalty": config.decoding.length_penalty,
+        "scores": {key: asdict(score) for key, score in scores.items()},
+        "loss": loss.loss,
+        "ppl": ppl,
+    }
+    rows = [f"{score.name:<6} {score.value:6.2f} ± {score.margin:.2f}   {score.signature}" for score in scores.values()]
+    rows += [f"loss   {loss.loss:6.3f}", f"ppl    {ppl:6.3f}"]
+    if any(text["links"]) and config.model.attention.score != "none":
+        _, agreement = run_align(model, source, split, Shown(), None)
+        assert agreement is not None  # the links were seen
+        report["alignment"] = asdict(agreement)
+        rows.append(f"AER    {agreement.aer:6.4f}   precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}")
+    stem = output or model.run.path / "eval" / name
+    return _write(stem, hyps, report, rows)
+
+
+def source_of_split(model: LoadedModel, split: Literal["train", "valid", "test"]) -> Source:
+    """Where a split of the run's own data comes from.
+
+    Raises:
+        ConfigError: if the configuration names no such split.
+    """
+    source = model.config.data.source(split)
+    if source is None:
+        raise ConfigError(f"{model.run.config} names no data.{split}; give files, or --set data.{split}=...")
+    return source
+
+
+def _write(stem: Path, hyps: list[str], report: dict[str, Any], rows: list[str]) -> EvalReport:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
+    with written_whole(hyp_path) as beside:
+        beside.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
+    with written_whole(json_path) as beside:
+        beside.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return EvalReport("\n".join(rows), hyp_path, json_path)
+

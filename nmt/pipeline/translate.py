@@ -1,0 +1,141 @@
+"""`nmt translate`: lines in, lines out, as many and in the same order."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from tqdm import tqdm
+
+from nmt.alignment.files import check_suffix, write_alignments
+from nmt.alignment.heatmap import terminal_heatmap
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.decoding.translator import Translation
+from nmt.errors import AlignmentError, DataError
+from nmt.pipeline.load import LoadedModel
+
+log = logging.getLogger("nmt")
+CHUNK = 2048  # lines held at once; sorted by length among themselves
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is given out beside the text.
+
+    Attributes:
+        as_json: one JSON object per line, with scores, instead of the text.
+        alignments: a file for the matrices, or None.
+        heatmap: whether matrices are drawn to stderr.
+        level: `words` or `pieces`.
+        keep_eos: whether matrices keep the row that predicted the end.
+    """
+
+    as_json: bool = False
+    alignments: Path | None = None
+    heatmap: bool = False
+    level: Literal["words", "pieces"] = "words"
+    keep_eos: bool = False
+
+
+def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown: Shown, at_once: bool = False) -> None:
+    """Translate `lines` to `out`.
+
+    Args:
+        model: a loaded model.
+        lines: source texts without line ends.
+        out: where translations go.
+        shown: what else is given.
+        at_once: translate each line as it comes, for a person who types.
+
+    Raises:
+        AlignmentError: if matrices are asked of a model without attention, or of an unknown file type.
+    """
+    if shown.alignments is not None:
+        check_suffix(shown.alignments)
+    kept: list[AlignmentMatrix] = []
+    number = 0
+    bar = tqdm(unit="line", desc="translating", disable=None if not at_once else True, leave=False)
+    for chunk in _chunks(lines, 1 if at_once else CHUNK):
+        for translation in model.translator.translate(chunk, first_line=number + 1):
+            number += 1
+            out.write((json_line(translation, number) if shown.as_json else one_line(translation.tgt.text)) + "\n")
+            if shown.heatmap or shown.alignments is not None:
+                matrix = matrix_of(translation, shown)
+                if shown.heatmap:
+                    out.flush()
+                    print(terminal_heatmap(matrix), file=sys.stderr)
+                if shown.alignments is not None:
+                    kept.append(matrix)
+        out.flush()
+        bar.update(len(chunk))
+    bar.close()
+    if shown.alignments is not None:
+        write_alignments(shown.alignments, kept)
+
+
+def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:
+    """The translation's matrix at the level asked for.
+
+    Raises:
+        AlignmentError: for a model without attention.
+    """
+    matrix = translation.alignment(shown.level, shown.keep_eos)
+    if matrix is None:
+        raise AlignmentError("this model has no attention (model.attention.score is none), so there is no alignment to show")
+    return matrix
+
+
+def json_line(translation: Translation, number: int) -> str:
+    """A translation as one JSON object; log-probabilities in nats."""
+    fields: dict[str, Any] = {
+        "line": number,
+        "src": translation.src.text,
+        "tgt": translation.tgt.text,
+        "log_prob": round(translation.log_prob, 6),
+        "score": round(translation.score, 6),
+        "src_pieces": translation.src.pieces,
+        "tgt_pieces": translation.tgt.pieces,
+    }
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def one_line(text: str) -> str:
+    """The text without line ends, so that it stays one line."""
+    return text.replace("\n", " ")
+
+
+def argument_lines(texts: Iterable[str]) -> Iterator[str]:
+    """Texts from the command line; bytes that are no UTF-8 become replacement characters."""
+    for text in texts:
+        yield one_line(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def input_lines(path: Path | None) -> Iterator[str]:
+    """The lines of a file or of standard input, split at ``\\n`` only.
+
+    Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    try:
+        with sys.stdin.buffer if path is None else path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                line = raw.removesuffix(b"\n").removesuffix(b"\r")
+                try:
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError:
+                    log.warning("line %d is not UTF-8; what cannot be read is replaced by \N{REPLACEMENT CHARACTER}", number)
+                    yield line.decode("utf-8", "replace")
+    except OSError as error:
+        raise DataError(f"{path or 'standard input'}: cannot be read: {error.strerror}") from None
+
+
+def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(lines)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nmt.alignment.files import write_alignments
+from nmt.alignment.heatmap import terminal_heatmap
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.errors import AlignmentError
+
+LOVE = AlignmentMatrix(np.array([[0.9, 0.1, 0.0], [0.0, 0.2, 0.8], [0.1, 0.6, 0.3]], dtype=np.float32), ["I", "love", "you"], ["je", "t'", "aime"], "words", "dropped")
+EMPTY = AlignmentMatrix(np.zeros((0, 0), dtype=np.float32), [], [], "words", "dropped")
+
+
+def test_json_and_npz_hold_numbers_tokens_level_and_policy(tmp_path: Path) -> None:
+    write_alignments(tmp_path / "a.json", [LOVE, EMPTY])
+    loaded = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert (loaded["level"], loaded["eos"]) == ("words", "dropped")
+    assert loaded["sentences"][0]["tgt"] == ["je", "t'", "aime"]
+    np.testing.assert_allclose(loaded["sentences"][0]["weights"], LOVE.weights, atol=1e-6)
+    write_alignments(tmp_path / "a.npz", [LOVE, EMPTY])
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        assert str(arrays["eos"]) == "dropped"
+        assert arrays["src_0"].tolist() == ["I", "love", "you"]
+        assert np.array_equal(arrays["weights_0"], LOVE.weights)
+        assert arrays["weights_1"].shape == (0, 0)
+
+
+def test_pharaoh_has_a_line_for_every_sentence(tmp_path: Path) -> None:
+    write_alignments(tmp_path / "a.pharaoh", [LOVE, EMPTY, LOVE])
+    assert (tmp_path / "a.pharaoh").read_text() == "0-0 2-1 1-2\n\n0-0 2-1 1-2\n"
+
+
+def test_a_picture_is_a_picture(tmp_path: Path) -> None:
+    write_alignments(tmp_path / "a.png", [LOVE, EMPTY])
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(AlignmentError, match=r"\.json, \.npz, \.pharaoh, \.png"):
+        write_alignments(tmp_path / "a.txt", [LOVE])
+
+
+def test_the_terminal_shows_words_along_both_sides() -> None:
+    lines = terminal_heatmap(LOVE).splitlines()
+    assert lines[0].split() == ["I", "love", "you"]
+    assert [line.split()[0] for line in lines[1:]] == ["je", "t'", "aime"]
+    assert lines[2].rstrip().endswith("you 0.80")
+    assert len({line.index("│") for line in lines[1:]}) == 1
+    assert "█" in lines[1].split("│")[1][:5]

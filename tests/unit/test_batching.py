@@ -1,0 +1,88 @@
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from nmt.data.batching import PieceCorpus, batch_of, encode_table, plan_batches
+from nmt.data.corpus import cached_table
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+
+
+def corpus_of(folder: Path, lengths: list[tuple[int, int]], max_length: int | None = None) -> PieceCorpus:
+    rows = ({"src_ids": [10 + i] * s, "tgt_ids": [10 + i] * t} for i, (s, t) in enumerate(lengths))
+    return PieceCorpus(cached_table(folder / "pieces.arrow", {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows), max_length)
+
+
+def random_lengths(count: int) -> list[tuple[int, int]]:
+    random = np.random.default_rng(3)
+    return [(int(n), max(1, int(n) + int(random.integers(-2, 3)))) for n in random.integers(1, 40, size=count)]
+
+
+@pytest.mark.parametrize(("unit", "size"), [("tokens", 200), ("sentences", 7)])
+def test_each_pair_exactly_once_and_never_over_the_budget(tmp_path: Path, unit: Literal["tokens", "sentences"], size: int) -> None:
+    corpus = corpus_of(tmp_path, random_lengths(3000))
+    for epoch in (0, 1):
+        plan = plan_batches(corpus, size, unit, seed=1, epoch=epoch)
+        assert sorted(np.concatenate(plan).tolist()) == list(range(3000))
+        for chosen in plan:
+            batch = corpus.batch(chosen)
+            cost = max(batch.src_ids.numel(), batch.tgt_in.numel()) if unit == "tokens" else len(chosen)
+            assert cost <= size
+
+
+def test_the_plan_is_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, random_lengths(500))
+
+    def plan(seed: int, epoch: int) -> list[list[int]]:
+        return [chosen.tolist() for chosen in plan_batches(corpus, 200, "tokens", seed, epoch)]
+
+    assert plan(1, 0) == plan(1, 0)
+    assert plan(1, 0) != plan(1, 1)
+    assert plan(1, 0) != plan(2, 0)
+
+
+def test_sorting_in_windows_saves_padding(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, random_lengths(5000))
+    masks = [corpus.batch(chosen).tgt_mask for chosen in plan_batches(corpus, 32, "sentences", 1, 0)]
+    padding = 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+    assert padding < 0.1
+
+
+def test_a_batch_is_padded_and_framed() -> None:
+    batch = batch_of([([5, 6, 7], [8]), ([9], [11, 12])])
+    assert batch.src_ids.tolist() == [[5, 6, 7], [9, PAD, PAD]]
+    assert batch.src_mask.tolist() == [[True, True, True], [True, False, False]]
+    assert batch.tgt_in.tolist() == [[BOS, 8, PAD], [BOS, 11, 12]]
+    assert batch.tgt_out.tolist() == [[8, EOS, PAD], [11, 12, EOS]]
+    assert batch.tgt_mask.tolist() == [[True, True, False], [True, True, True]]
+    assert (batch.src_tokens, batch.tgt_tokens) == (4, 5)
+
+
+def test_an_empty_source_becomes_one_unknown_piece_and_an_empty_target_only_its_end() -> None:
+    batch = batch_of([([], []), ([5], [6])])
+    assert batch.src_ids.tolist() == [[UNK], [5]]
+    assert batch.src_mask.tolist() == [[True], [True]]
+    assert batch.tgt_out.tolist() == [[EOS, PAD], [6, EOS]]
+
+
+def test_filters_drop_from_training_and_are_counted(tmp_path: Path) -> None:
+    lengths = [(3, 3), (0, 4), (4, 0), (0, 0), (11, 2), (2, 11), (10, 10)]
+    train = corpus_of(tmp_path, lengths, max_length=10)
+    assert train.rows.tolist() == [0, 6]
+    assert (train.drops.empty, train.drops.too_long) == (3, 2)
+    evaluation = corpus_of(tmp_path, lengths)
+    assert len(evaluation) == 7
+    assert sum(len(batch.src_ids) for batch in evaluation.in_order(40)) == 7
+
+
+def test_batches_hold_the_pairs_they_name(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    text: Any = cached_table(tmp_path / "t.arrow", {"src": "string", "tgt": "string"}, [{"src": s, "tgt": t} for s, t in PAIRS])
+    corpus = PieceCorpus(encode_table(text, tokenizer, tmp_path / "p.arrow"), 50)
+    batch = corpus.batch([2, 0])
+    for row, pair in ((0, PAIRS[2]), (1, PAIRS[0])):
+        assert batch.src_ids[row][batch.src_mask[row]].tolist() == tokenizer.encode_src(pair[0]).ids
+        assert batch.tgt_out[row][batch.tgt_mask[row]].tolist() == [*tokenizer.encode_tgt(pair[1]).ids, EOS]
+
+
+PAIRS = [("a cat", "un chat"), ("two dogs", "deux chiens"), ("I love you", "je t'aime")]

@@ -1,0 +1,144 @@
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from nmt.config import Source
+from nmt.data.corpus import cached_table, export_text, load_text, read_lines, read_pairs
+from nmt.errors import DataError
+
+PAIRS = [("a cat", "un chat"), ('say "yes"', "dis « oui »"), ("NA", "null"), ("odd\u2028line\x85end", "reste entier")]
+
+
+def write(path: Path, data: str | bytes) -> Path:
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def texts(source: Source) -> list[tuple[str, str]]:
+    return [(src, tgt) for src, tgt, _ in read_pairs(source, "train")]
+
+
+def two_files(folder: Path, src: bytes, tgt: bytes) -> Source:
+    return Source(src=str(write(folder / "x.src", src)), tgt=str(write(folder / "x.tgt", tgt)))
+
+
+def test_every_format_gives_the_same_pairs(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    src, tgt = ("".join(pair[side] + "\n" for pair in PAIRS).encode() for side in (0, 1))
+    plain = two_files(tmp_path, src, tgt)
+    zipped = Source(src=str(tmp_path / "s.gz"), tgt=plain.tgt)
+    (tmp_path / "s.gz").write_bytes(gzip.compress(src))
+    write(tmp_path / "p.tsv", "en\tn\tfr\n" + "".join(f"{s}\t1\t{t}\n" for s, t in PAIRS))
+    with (tmp_path / "p.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("fr", "en"), *((t, s) for s, t in PAIRS)])
+    write(tmp_path / "p.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))
+    parquet.write_table(pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS]}), tmp_path / "p.parquet")
+    tables = [Source(path=str(tmp_path / f"p.{kind}"), src="en", tgt="fr") for kind in ("tsv", "csv", "jsonl", "parquet")]
+    for source in [plain, zipped, *tables]:
+        assert texts(source) == PAIRS, source
+
+
+def test_hub_layouts_flat_and_nested(tmp_path: Path) -> None:
+    flat, nested = tmp_path / "flat", tmp_path / "nested"
+    flat.mkdir(), nested.mkdir()
+    write(flat / "train.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))
+    write(nested / "validation.jsonl", "".join(json.dumps({"translation": {"en": s, "fr": t}}) + "\n" for s, t in PAIRS))
+    assert texts(Source(hub=str(flat), split="train", src="en", tgt="fr")) == PAIRS
+    rows = read_pairs(Source(hub=str(nested), src="en", tgt="fr"), "valid")
+    assert [(src, tgt) for src, tgt, _ in rows] == PAIRS
+    with pytest.raises(DataError, match="no column 'de'; the columns are en, fr"):
+        texts(Source(hub=str(flat), split="train", src="de", tgt="fr"))
+    with pytest.raises(DataError, match="cannot be loaded"):
+        texts(Source(hub=str(flat), split="nosplit", src="en", tgt="fr"))
+
+
+def test_unequal_files_name_both_counts_and_the_slip(tmp_path: Path) -> None:
+    lengths = [3, 9, 2, 12, 5, 20, 4, 15, 6, 25] * 10
+    src = [f"line {i} " + "x" * 5 * n for i, n in enumerate(lengths)]
+    tgt = list(src)
+    del tgt[40]
+    source = two_files(tmp_path, "\n".join(src).encode() + b"\n", "\n".join(tgt).encode() + b"\n")
+    with pytest.raises(DataError) as caught:
+        texts(source)
+    message = str(caught.value)
+    assert "100 lines" in message
+    assert "has 99" in message
+    place = int(message.split("near line ")[1].split(";")[0])
+    assert 38 <= place <= 44
+
+
+def test_an_undecodable_byte_names_file_and_line(tmp_path: Path) -> None:
+    source = two_files(tmp_path, b"one\ntwo\n", b"un\nd\xe9ux\n")
+    with pytest.raises(DataError, match=r"x\.tgt, line 2: byte 0xe9 at column 2 is not UTF-8"):
+        texts(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.tsv", "en\tfr\na\tb\tc\n", r"t\.tsv, line 2: 3 columns, but the first line names 2"),
+        ("t.tsv", "en\tde\na\tb\n", "no column 'fr'; the first line names en, de"),
+        ("t.tsv", "", "the file is empty"),
+        ("t.jsonl", '{"en": "a", "fr": "b"}\n{"en": \n', r"t\.jsonl, line 2: not valid JSON"),
+        ("t.jsonl", '{"en": "a", "fr": 3}\n', r"line 1: column 'fr' holds 3, which is not a text"),
+        ("t.jsonl", "[]\n", "a JSON object"),
+        ("t.xlsx", "", "unknown table format"),
+        ("t.parquet", "no", "cannot be read as Parquet"),
+    ],
+)
+def test_broken_tables_name_the_place(tmp_path: Path, name: str, content: str, message: str) -> None:
+    write(tmp_path / name, content)
+    with pytest.raises(DataError, match=message):
+        texts(Source(path=str(tmp_path / name), src="en", tgt="fr"))
+
+
+def test_lines_split_at_newline_only_and_lose_bom_and_carriage_return(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", b"\xef\xbb\xbfone\r\nt\x0bw\x0co\xe2\x80\xa8still\n\nlast")
+    assert list(read_lines(path)) == ["one", "t\x0bw\x0co\u2028still", "", "last"]
+
+
+def test_missing_and_truncated_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_lines(tmp_path / "nothing"))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_lines(tmp_path))
+    packed = gzip.compress(b"line\n" * 1000)
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_lines(write(tmp_path / "cut.gz", packed[: len(packed) // 2])))
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the train data is empty"):
+        load_text(two_files(tmp_path, b"", b""), "train", tmp_path / "cache")
+
+
+def test_the_cache_is_keyed_by_content(tmp_path: Path) -> None:
+    table, first = load_text(two_files(tmp_path, b"a\n", b"b\n"), "train", tmp_path / "cache")
+    assert table[0] == {"src": "a", "tgt": "b", "links": ""}
+    _, same = load_text(two_files(tmp_path, b"a\n", b"b\n"), "valid", tmp_path / "cache")
+    table, other = load_text(two_files(tmp_path, b"a\n", b"c\n"), "train", tmp_path / "cache")
+    assert first == same != other
+    assert table["tgt"][0] == "c"
+
+
+def test_a_failed_write_leaves_no_table(tmp_path: Path) -> None:
+    def rows() -> object:
+        yield {"x": "a"}
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        cached_table(tmp_path / "t.arrow", {"x": "string"}, rows())  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_writes_text_and_gold_links(tmp_path: Path) -> None:
+    paths = export_text(Source(builtin="phrasebook"), "test", tmp_path, "en", "fr")
+    lines = [list(read_lines(path)) for path in paths]
+    assert [path.name for path in paths] == ["test.en", "test.fr", "test.links"]
+    assert {len(column) for column in lines} == {1000}
+    assert [column[0] for column in lines] == ["I love you", "je t'aime", "0-0 2-1 1-2"]

@@ -1,0 +1,141 @@
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nmt.data.batching import Batch, batch_of
+from nmt.model.attention import Attention
+from nmt.model.decoder import gru_cell, lstm_cell
+from nmt.model.seq2seq import Seq2Seq
+
+MakeModel = Callable[..., Seq2Seq]
+BATCH = batch_of([([5, 6, 7, 8, 9], [10, 11, 12]), ([13, 14], [15, 16, 17, 18]), ([19], [])])
+WIRINGS = list(itertools.product(sorted(Attention.scores), ["bahdanau", "luong"], [True, False]))
+
+
+def repeated_steps(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
+    memory = model.encode(batch.src_ids, batch.src_mask)
+    state = model.start(memory)
+    features, weights = [], []
+    for t in range(batch.tgt_in.shape[1]):
+        feature, weight, state = model.decoder.step(batch.tgt_in[:, t], state, memory)
+        features.append(feature)
+        weights.append(weight)
+    return torch.stack(features, 1), torch.stack(weights, 1)
+
+
+@pytest.mark.parametrize(("score", "wiring", "feeding"), WIRINGS)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_unroll_is_repeated_step(make_model: MakeModel, score: str, wiring: str, feeding: bool, cell: str) -> None:
+    decoder = {"wiring": wiring, "input_feeding": feeding, "cell": cell, "layers": 2}
+    model = make_model(attention={"score": score}, decoder=decoder, encoder={"cell": cell}).double()
+    features, weights = model(BATCH)
+    expected_features, expected_weights = repeated_steps(model, BATCH)
+    torch.testing.assert_close(features, expected_features, atol=1e-10, rtol=1e-9)
+    torch.testing.assert_close(weights, expected_weights, atol=1e-10, rtol=1e-9)
+
+
+def test_wirings_feedings_and_scores_differ(make_model: MakeModel) -> None:
+    results = []
+    for score, wiring, feeding in WIRINGS:
+        features, _ = make_model(attention={"score": score}, decoder={"wiring": wiring, "input_feeding": feeding})(BATCH)
+        results.append(features)
+    for a, b in itertools.combinations(results, 2):
+        assert not torch.allclose(a, b, atol=1e-3)
+
+
+@pytest.mark.parametrize("bridge", ["zero", "last", "mean", "learned"])
+@pytest.mark.parametrize(("encoder_cell", "decoder_cell"), list(itertools.product(["lstm", "gru"], repeat=2)))
+def test_every_bridge_carries_what_it_says(make_model: MakeModel, bridge: str, encoder_cell: str, decoder_cell: str) -> None:
+    model = make_model(bridge=bridge, encoder={"cell": encoder_cell}, decoder={"cell": decoder_cell})
+    memory = model.encode(BATCH.src_ids, BATCH.src_mask)
+    state = model.start(memory)
+    assert state.hidden.shape == (1, 3, 16)
+    assert state.cell.shape == ((1, 3, 16) if decoder_cell == "lstm" else (0, 3, 16))
+    if bridge == "zero":
+        assert not state.hidden.any()
+    elif bridge == "last":
+        # the forward half is the output at the last real token, the backward half the one at the first
+        expected = torch.stack([torch.cat([memory.values[b, n - 1, :8], memory.values[b, 0, 8:]]) for b, n in enumerate([5, 2, 1])])
+        torch.testing.assert_close(state.hidden[0], expected)
+        if encoder_cell == decoder_cell == "lstm":
+            assert torch.equal(state.cell, memory.cell)
+    elif bridge == "mean":
+        expected = torch.stack([memory.values[b, :n].mean(0) for b, n in enumerate([5, 2, 1])])
+        torch.testing.assert_close(state.hidden[0], expected)
+
+
+def test_a_sentence_does_not_see_its_batch(make_model: MakeModel) -> None:
+    model = make_model(encoder={"layers": 2})
+    together, weights = model(BATCH)
+    pairs = [([5, 6, 7, 8, 9], [10, 11, 12]), ([13, 14], [15, 16, 17, 18]), ([19], [])]
+    for row, pair in enumerate(pairs):
+        alone, alone_weights = model(batch_of([pair]))
+        steps, columns = alone_weights.shape[1:]
+        torch.testing.assert_close(together[row, :steps], alone[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(weights[row, :steps, :columns], alone_weights[0], atol=1e-5, rtol=1e-5)
+
+
+def test_beams_share_one_memory(make_model: MakeModel) -> None:
+    model = make_model()
+    memory = model.encode(BATCH.src_ids, BATCH.src_mask)
+    state = model.start(memory)
+    beams = state.select(torch.tensor([0, 0, 1, 1, 2, 2]))
+    tokens = torch.tensor([4, 5, 6, 7, 8, 9])
+    log_probs, weights, after = model.step(tokens, beams, memory)
+    for k in (0, 1):
+        one, one_weights, one_after = model.step(tokens[k::2], state, memory)
+        torch.testing.assert_close(log_probs[k::2], one)
+        torch.testing.assert_close(weights[k::2], one_weights)
+        torch.testing.assert_close(after.hidden[:, k::2], one_after.hidden)
+
+
+def test_cells_equal_torchs() -> None:
+    torch.manual_seed(0)
+    x, h, c = torch.randn(3, 4), torch.randn(3, 5), torch.randn(3, 5)
+    lstm, gru = nn.LSTMCell(4, 5), nn.GRUCell(4, 5)
+    gates = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh
+    torch.testing.assert_close(lstm_cell(gates, c), lstm(x, (h, c)))
+    mine = gru_cell(x @ gru.weight_ih.T + gru.bias_ih, h @ gru.weight_hh.T + gru.bias_hh, h)
+    torch.testing.assert_close(mine, gru(x, h))
+
+
+@pytest.mark.parametrize(("wiring", "feeding"), [("bahdanau", False), ("luong", True), ("luong", False)])
+def test_free_running_feeds_the_models_own_argmax(make_model: MakeModel, wiring: str, feeding: bool) -> None:
+    model = make_model(decoder={"wiring": wiring, "input_feeding": feeding})
+    features, _ = model(BATCH, teacher_forcing=0.0)
+    own = model.project(features).argmax(-1)
+    fed = torch.cat([BATCH.tgt_in[:, :1], own[:, :-1]], dim=1)
+    expected, _ = model(Batch(BATCH.src_ids, BATCH.src_mask, fed, BATCH.tgt_out, BATCH.tgt_mask, 0, 0))
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_half_teacher_forcing_lies_between_and_gives_gradients(make_model: MakeModel) -> None:
+    model = make_model()
+    torch.manual_seed(1)
+    half, _ = model(BATCH, teacher_forcing=0.5)
+    assert not torch.allclose(half, model(BATCH, teacher_forcing=1.0)[0])
+    assert not torch.allclose(half, model(BATCH, teacher_forcing=0.0)[0])
+    half.sum().backward()
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "output" not in name)
+
+
+@pytest.mark.parametrize("tie", ["none", "src_tgt", "tgt_output", "all"])
+def test_tied_embeddings_are_one_parameter(make_model: MakeModel, tie: str) -> None:
+    model = make_model(tie_embeddings=tie)
+    src, tgt, out = model.src_embedding.weight, model.decoder.embedding.weight, model.output.weight
+    assert (src is tgt) == (tie in ("src_tgt", "all"))
+    assert (tgt is out) == (tie in ("tgt_output", "all"))
+    assert model(BATCH)[0].shape[-1] == (12 if tie in ("tgt_output", "all") else 16)
+
+
+def test_word_dropout_replaces_real_words_in_training_only(make_model: MakeModel) -> None:
+    model = make_model(dropout={"word": 0.5})
+    ids: Any = torch.tensor([[2, 0, 1, 3] + [9] * 2000])
+    assert torch.equal(model._drop_words(ids), ids)
+    dropped = model.train()._drop_words(ids)
+    assert dropped[0, :3].tolist() == [2, 0, 1]
+    assert 0.4 < float((dropped[0, 4:] == 1).float().mean()) < 0.6

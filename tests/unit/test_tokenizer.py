@@ -1,0 +1,91 @@
+import itertools
+
+import pytest
+
+from nmt.config import TokenizerConfig
+from nmt.data.phrasebook import phrasebook
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus, train_tokenizer
+from nmt.errors import TokenizerError
+from nmt.words import word_spans
+
+PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
+def test_text_survives_the_way_to_pieces_and_back(kind: str) -> None:
+    config = TokenizerConfig(type=kind, vocab_size=200)  # type: ignore[arg-type]
+    if kind in ("char", "word"):  # take all there is
+        with pytest.raises(TokenizerError, match="can have") as caught:
+            train_tokenizer(config.model_copy(update={"vocab_size": 100_000}), lambda: PAIRS)
+        config = config.model_copy(update={"vocab_size": int(str(caught.value).split(" pieces;")[0].split()[-1])})
+    tokenizer = train_tokenizer(config, lambda: PAIRS)
+    text = PAIRS[3][1]
+    encoded = tokenizer.encode_tgt(text)
+    assert tokenizer.decode_tgt(encoded.ids).text == text
+    assert tokenizer.src_size == config.vocab_size
+    assert not {PAD, BOS, EOS, UNK} & set(encoded.ids)
+
+
+def test_offsets_cover_the_text_in_order(tokenizer: Tokenizer) -> None:
+    text = "the  black cat — zzz"
+    encoded = tokenizer.encode_src(text)
+    assert encoded.offsets[0][0] == 0
+    assert encoded.offsets[-1][1] == len(text)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(encoded.offsets))
+    at = encoded.pieces.index("▁black") if "▁black" in encoded.pieces else None
+    assert at is None or text[slice(*encoded.offsets[at])].strip() == "black"
+
+
+def test_no_piece_belongs_to_two_words() -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=400), lambda: PAIRS)
+    for _, text in PAIRS:
+        spans = word_spans(text)
+        for start, end in tokenizer.encode_tgt(text).offsets:
+            assert sum(max(start, a) < min(end, b) for a, b in spans) <= 1, text
+
+
+@pytest.mark.parametrize(("kind", "size"), [("bpe", 100_000), ("bpe", 10), ("unigram", 90_000), ("word", 50_000), ("char", 9_000)])
+def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int) -> None:
+    with pytest.raises(TokenizerError) as caught:
+        train_tokenizer(TokenizerConfig(type=kind, vocab_size=size), lambda: PAIRS)  # type: ignore[arg-type]
+    words = str(caught.value).split(" can have ")[1].split()
+    lowest, highest = int(words[0]), int(words[2])
+    for feasible in (lowest, highest):
+        assert train_tokenizer(TokenizerConfig(type=kind, vocab_size=feasible), lambda: PAIRS).src_size == feasible  # type: ignore[arg-type]
+
+
+def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=300), lambda: PAIRS)
+    one, again, other, best = (
+        list(encode_corpus(tokenizer, PAIRS, sampling)) for sampling in ((0.2, -1, 1), (0.2, -1, 1), (0.2, -1, 2), None)
+    )
+    assert one == again
+    assert one != other
+    assert one != best
+    assert tokenizer.decode_tgt(one[5][1]).text == PAIRS[5][1]
+
+
+def test_two_sides_have_two_vocabularies(tmp_path_factory: pytest.TempPathFactory) -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=200, joint=False), lambda: PAIRS)
+    assert not tokenizer.joint
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save(folder)
+    loaded = Tokenizer.load(folder)
+    assert loaded.encode_src("the cat") == tokenizer.encode_src("the cat")
+    assert loaded.encode_tgt("le chat") != loaded.encode_src("le chat")
+
+
+def test_byte_fallback_leaves_nothing_unknown() -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=500, byte_fallback=True), lambda: PAIRS)
+    encoded = tokenizer.encode_src("the 漢 cat")
+    assert UNK not in encoded.ids
+    assert tokenizer.decode_tgt(encoded.ids).text == "the 漢 cat"
+
+
+def test_a_damaged_model_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / "joint.model").write_bytes(b"not a model")
+    with pytest.raises(TokenizerError, match="damaged"):
+        Tokenizer.load(folder)
+    with pytest.raises(TokenizerError, match="no tokenizer here"):
+        Tokenizer.load(folder / "nowhere")

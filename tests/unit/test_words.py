@@ -1,0 +1,28 @@
+import pytest
+
+from nmt.words import split_words, word_spans
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("je t'aime.", ["je", "t'", "aime", "."]),
+        ("L’homme n'a pas vu l'eau aujourd'hui", ["L’", "homme", "n'", "a", "pas", "vu", "l'", "eau", "aujourd'hui"]),
+        ("I don't know, do you?", ["I", "don't", "know", ",", "do", "you", "?"]),
+        ("est-ce qu'il vient ?", ["est-ce", "qu'", "il", "vient", "?"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("e\u0301te\u0301 3,5", ["e\u0301te\u0301", "3,5"]),
+        ("«oui» 🎉", ["«", "oui", "»", "🎉"]),
+        ("  ", []),
+    ],
+)
+def test_words_end_at_space_punctuation_and_elision(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+
+
+def test_spans_are_in_order_and_leave_out_only_white_space() -> None:
+    text = "Qu'est-ce  que\u2028c'est, \tça?"
+    spans = word_spans(text)
+    covered = {i for start, end in spans for i in range(start, end)}
+    assert spans == sorted(spans)
+    assert {text[i] for i in range(len(text)) if i not in covered} <= set(" \t\u2028")
