@@ -1,0 +1,184 @@
+"""The commands as a person calls them: one training, then everything that can be asked of the model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nmt.cli import app
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small trained run in runs/tiny."""
+    folder = tmp_path_factory.mktemp("home")
+    config = """
+name: tiny
+data: {train: builtin:phrasebook, valid: builtin:phrasebook, test: builtin:phrasebook, src_lang: en, tgt_lang: fr, cache_dir: cache}
+tokenizer: {vocab_size: 300}
+model:
+  embedding_size: 24
+  encoder: {hidden_size: 16}
+  decoder: {hidden_size: 32}
+  attention: {size: 16}
+training: {epochs: 1, max_updates: 12, batch_size: 400, tensorboard: true, validation: {every: 6, sentences: 4}}
+decoding: {beam_size: 2, max_length_ratio: 1.0, max_length_extra: 3, max_src_length: 30}
+"""
+    (folder / "tiny.yaml").write_text(config, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = runner.invoke(app, ["train", "-c", "tiny.yaml"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "runs/tiny"
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def test_training_leaves_a_complete_run_folder(home: Path) -> None:
+    run = home / "runs" / "tiny"
+    for name in ("config.yaml", "tokenizer/joint.model", "metrics.jsonl", "train.log", "versions.json", "curve.png", "checkpoints/best/model.safetensors"):
+        assert (run / name).exists(), name
+    assert list((run / "tensorboard").iterdir())
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["update"] for record in records if "valid" in record] == [6, 12]
+    assert set(records[-1]["valid"]) == {"loss", "ppl", "bleu", "chrf"}
+
+
+def test_a_dry_run_prints_sizes_and_trains_nothing(home: Path) -> None:
+    result = runner.invoke(app, ["train", "-c", "tiny.yaml", "--set", "name=dry", "--dry-run"])
+    assert result.exit_code == 0
+    for word in ("training pairs", "dropped, too long", "vocabulary", "parameters", "batches per epoch", "estimated memory"):
+        assert word in result.stdout
+    assert not (home / "runs" / "dry").exists()
+
+
+def test_as_many_lines_out_as_in_in_order_whatever_they_hold() -> None:
+    lines = ["the cat sleeps", "", "   ", "a\u2028b\x85c", "\x00\x1b[31m", "漢字 🎉👩‍👩‍👧", "x" * 5000, "I love you\r", "مرحبا", "the cat sleeps"]
+    data = "\n".join(lines).encode() + b"\nbad \xff byte\nlast"
+    process = subprocess.run([sys.executable, "-m", "nmt", "translate"], input=data, capture_output=True, check=True)
+    out = process.stdout.decode().split("\n")
+    assert len(out) == len(lines) + 2 + 1
+    assert out[1] == out[2] == out[-1] == ""
+    assert out[0] == out[9] != ""
+    talk = process.stderr.decode()
+    assert "line 7 has" in talk
+    assert "line 11 is not UTF-8" in talk
+
+
+def test_an_empty_input_gives_an_empty_output(home: Path) -> None:
+    (home / "empty").write_bytes(b"")
+    assert runner.invoke(app, ["translate", "--input", "empty", "--output", "out"]).exit_code == 0
+    assert (home / "out").read_bytes() == b""
+
+
+def test_json_has_scores_for_every_line() -> None:
+    result = runner.invoke(app, ["translate", "--json", "I love you", "the cat"])
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["src"] for record in records] == ["I love you", "the cat"]
+    assert all(record["log_prob"] <= record["score"] <= 0 for record in records)
+
+
+def test_alignments_go_to_a_file_and_to_the_terminal(home: Path) -> None:
+    result = runner.invoke(app, ["translate", "I love you", "", "--alignments", "a.npz", "--show-alignment", "--keep-eos"])
+    assert result.exit_code == 0
+    assert "love" in result.stderr
+    assert "</s>" in result.stderr
+    assert len(result.stdout.splitlines()) == 2
+    with np.load(home / "a.npz") as arrays:
+        assert arrays["src_0"].tolist() == ["I", "love", "you"]
+        np.testing.assert_allclose(arrays["weights_0"].sum(1), 1.0, atol=1e-4)
+        assert str(arrays["eos"]) == "row"
+
+
+def test_eval_prints_and_writes_scores_with_signatures(home: Path) -> None:
+    result = runner.invoke(app, ["eval", "--beam", "1"])
+    assert result.exit_code == 0, result.output
+    for word in ("BLEU", "chrF2", "TER", "tok:13a", "loss", "ppl", "AER"):
+        assert word in result.stdout
+    report = json.loads((home / "runs/tiny/eval/test.json").read_text())
+    assert report["beam_size"] == 1
+    assert len((home / "runs/tiny/eval/test.hyp").read_text().splitlines()) == report["sentences"] == 1000
+
+
+def test_eval_of_given_files_counts_empty_lines_too(home: Path) -> None:
+    (home / "s").write_text("I love you\n\nthe cat\n")
+    (home / "r").write_text("je t'aime\nrien\nle chat\n")
+    result = runner.invoke(app, ["eval", "--src", "s", "--ref", "r", "-o", "given"])
+    assert result.exit_code == 0, result.output
+    assert (home / "given.hyp").read_text().split("\n")[1] == ""
+    (home / "r").write_text("je t'aime\n")
+    result = runner.invoke(app, ["eval", "--src", "s", "--ref", "r"])
+    assert result.exit_code == 1
+    assert "s has 3 lines and r has 1" in result.stderr
+
+
+def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
+    assert runner.invoke(app, ["export", "book"]).exit_code == 0
+    (home / "s").write_text("I love you\nthe cat\n")
+    (home / "t").write_text("je t'aime\nle chat\n")
+    (home / "g").write_text("0-0 2-1 1-2\n0-0 1-1\n")
+    (home / "n").write_text("1 1 1 S\n1 3 2 S\n1 2 3 S\n2 1 1 S\n2 2 2 S\n")
+    pharaoh = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g", "--alignments", "a.pharaoh"])
+    naacl = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "n", "--gold-format", "naacl", "--gold-base", "1"])
+    assert pharaoh.exit_code == naacl.exit_code == 0, pharaoh.output + naacl.output
+    assert pharaoh.stdout == naacl.stdout == (home / "a.pharaoh").read_text()
+    assert "AER" in pharaoh.stderr
+    assert pharaoh.stderr == naacl.stderr
+    assert [len(line.split()) for line in pharaoh.stdout.splitlines()] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
+        (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
+        (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
+        (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),
+        (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),
+        (["translate", "a", "--bream", "3"], 2, "No such option"),
+        (["translate", "a", "--input", "b"], 2, "not both"),
+        (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["eval", "--src", "s"], 2, "go together"),
+        (["align", "--src", "s"], 2, "--src and --tgt"),
+        (["train", "-c", "tiny.yaml", "--set", "name=x", "--set", "tokenizer.vocab_size=99999"], 1, "can have"),
+        (["train", "-c", "tiny.yaml", "--set", "seed=2"], 1, "seed: 1 -> 2"),
+    ],
+)
+def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, message: str) -> None:
+    result = runner.invoke(app, command)
+    assert result.exit_code == code, result.output
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert "Traceback" not in result.output
+
+
+def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["translate", "I love you"])
+    assert result.exit_code == 1
+    assert "nmt train --config" in result.stderr
+
+
+def test_help_does_not_import_torch_and_translate_not_datasets() -> None:
+    help_code = "import sys; sys.argv=['nmt','--help']\ntry:\n import nmt.__main__\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", help_code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    code = "import sys; sys.argv=['nmt','translate','a']\ntry:\n import nmt.__main__\nexcept SystemExit: pass\nheavy={'datasets','pyarrow','matplotlib','sacrebleu','tensorboard','pandas'}&set(sys.modules)\nprint(heavy, file=sys.stderr)\nsys.exit(bool(heavy))"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
+    (home / "many").write_text("the cat\n" * 3000)
+    command = f"{sys.executable} -m nmt translate --input many | head -1"
+    process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert len(process.stdout.splitlines()) == 1
+    assert "Traceback" not in process.stderr

@@ -1,0 +1,106 @@
+"""A run that stopped and went on is the run that would have been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.config import Config
+from nmt.config_file import save_config
+from nmt.errors import ConfigError
+from nmt.pipeline.train import run_train
+from nmt.run_folder import RunFolder
+
+EVERYTHING: dict[str, Any] = {
+    "model": {"dropout": {"word": 0.1}, "encoder": {"layers": 2}},
+    "tokenizer": {"sampling": {"enabled": True, "alpha": 0.2}},
+    "training": {
+        "epochs": 4,
+        "batch_size": 2,
+        "accumulate": 2,
+        "teacher_forcing": {"start": 0.5},
+        "schedule": {"type": "plateau", "metric": "ppl", "patience": 0},
+        "validation": {"every": 3, "sentences": 3},
+    },
+}
+
+
+def weights_of(run: RunFolder) -> bytes:
+    return (run.checkpoint("last") / "model.safetensors").read_bytes()
+
+
+def losses_of(run: RunFolder) -> list[tuple[int, float]]:
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [(record["update"], record["loss"]) for record in records if "loss" in record]
+
+
+def test_stopped_twice_and_resumed_is_byte_equal(make_config: Callable[..., Config]) -> None:
+    through = run_train(make_config(name="through", **EVERYTHING))
+    for limit in (2, 5, None):
+        stopped = {**EVERYTHING, "training": EVERYTHING["training"] | {"max_updates": limit}}
+        run = run_train(make_config(name="stopped", **stopped))
+    assert weights_of(through) == weights_of(run)
+    states = [torch.load(r.checkpoint("last") / "state.pt", weights_only=True) for r in (through, run)]
+    assert torch.equal(states[0]["trainer"]["random"], states[1]["trainer"]["random"])
+    assert states[0]["trainer"]["position"] == states[1]["trainer"]["position"]
+    assert losses_of(through) == losses_of(run)
+
+
+def test_a_finished_run_does_nothing_and_more_epochs_go_on(make_config: Callable[..., Config]) -> None:
+    run = run_train(make_config())
+    before = weights_of(run)
+    run_train(make_config())
+    assert weights_of(run) == before
+    longer = run_train(make_config(training={"epochs": 3}))
+    direct = run_train(make_config(name="direct", training={"epochs": 3}))
+    assert weights_of(longer) == weights_of(direct) != before
+
+
+def test_another_configuration_is_refused_by_key(make_config: Callable[..., Config]) -> None:
+    run_train(make_config())
+    with pytest.raises(ConfigError, match=r"model\.attention\.score: 'additive' -> 'dot'"):
+        run_train(make_config(model={"attention": {"score": "dot"}}))
+
+
+def test_other_data_under_the_same_configuration_is_refused(make_config: Callable[..., Config]) -> None:
+    config = make_config()
+    run_train(config)
+    longer = make_config(training={"epochs": 3})
+    path = Path(str(config.data.root)) / "train.fr"
+    path.write_text(path.read_text().replace("chat", "chien"))
+    with pytest.raises(Exception, match="training data is not what this run was started with"):
+        run_train(longer)
+
+
+def test_best_and_latest_are_relative_links_so_the_folder_can_move(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    run = run_train(make_config())
+    assert not (run.checkpoints / "best").readlink().is_absolute()
+    assert (run.path.parent / "latest").resolve() == run.path.resolve()
+    moved = run.path.rename(tmp_path / "elsewhere")
+    assert RunFolder(moved).checkpoint().name == "best"
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_first(make_config: Callable[..., Config], tmp_path: Path, kind: signal.Signals, code: int) -> None:
+    config = make_config(training={"epochs": 100_000, "validation": {"every": 10**6}})
+    save_config(config, tmp_path / "c.yaml")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nmt", "train", "-c", str(tmp_path / "c.yaml")], stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "update 3" in line:
+            process.send_signal(kind)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == code
+    assert "saved after update" in rest
+    assert "Traceback" not in rest
+    assert RunFolder(config.run_dir).checkpoint("last")

@@ -1,0 +1,99 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.config import Config
+from nmt.data.batching import PieceCorpus
+from nmt.data.corpus import cached_table
+from nmt.errors import TrainingError
+from nmt.model.seq2seq import build_model
+from nmt.training.trainer import Trainer, corpus_loss
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> PieceCorpus:
+    rows: Iterator[dict[str, Any]] = ({"src_ids": [5 + i % 7] * (1 + i % 4), "tgt_ids": [5 + i % 7, 6 + i % 5]} for i in range(24))
+    return PieceCorpus(cached_table(tmp_path / "c.arrow", {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows), 20)
+
+
+def trainer_of(config: Config, corpus: PieceCorpus) -> Trainer:
+    torch.manual_seed(1)
+    return Trainer(config.training, 1, build_model(config, 20, 20), CPU, torch.float32, lambda epoch: corpus)
+
+
+NO_DROPOUT = {"dropout": {"embedding": 0.0, "layers": 0.0, "memory": 0.0, "output": 0.0}}
+
+
+def test_the_loop_yields_after_every_update_and_ends_epochs(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    updates = list(trainer_of(make_config(training={"batch_size": 5, "epochs": 3}), corpus).updates())
+    assert [update.number for update in updates] == list(range(1, 16))
+    assert [update.number for update in updates if update.ends_epoch] == [5, 10, 15]
+    assert {sum(u.tgt_tokens for u in updates if u.epoch == epoch) for epoch in (1, 2, 3)} == {24 * 3}
+
+
+def test_training_learns(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    training = {"epochs": 60, "batch_size": 8, "optimizer": {"lr": 0.01}, "label_smoothing": 0.0}
+    trainer = trainer_of(make_config(model=NO_DROPOUT, training=training), corpus)
+    losses = [update.nll for update in trainer.updates()]
+    assert losses[0] > 2.5
+    assert losses[-1] < 0.8
+    assert corpus_loss(trainer.model, corpus.in_order(), CPU, 0.1).nll < 0.8
+
+
+def test_accumulated_batches_equal_one_large_batch(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    weights = []
+    for size, accumulate in ((24, 1), (6, 4)):
+        training = {"batch_size": size, "accumulate": accumulate, "epochs": 1, "optimizer": {"name": "sgd", "lr": 0.5}}
+        trainer = trainer_of(make_config(model=NO_DROPOUT, training=training), corpus)
+        assert len(list(trainer.updates())) == 1
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], atol=1e-6, rtol=1e-5)
+
+
+def test_clipping_bounds_the_step(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    training = {"clip_norm": 0.01, "optimizer": {"name": "sgd", "lr": 1.0}, "batch_size": 24, "epochs": 1}
+    trainer = trainer_of(make_config(training=training), corpus)
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    (update,) = list(trainer.updates())
+    moved = torch.cat([(a.detach() - b).flatten() for a, b in zip(trainer.model.parameters(), before, strict=True)]).norm()
+    assert update.grad_norm > 0.01
+    assert float(moved) == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("wiring", ["bahdanau", "luong"])
+def test_every_teacher_forcing_ratio_trains(make_config: Callable[..., Config], corpus: PieceCorpus, ratio: float, wiring: str) -> None:
+    training = {"teacher_forcing": {"start": ratio}, "epochs": 20, "batch_size": 8, "optimizer": {"lr": 0.01}}
+    updates = list(trainer_of(make_config(model={"decoder": {"wiring": wiring}}, training=training), corpus).updates())
+    assert updates[-1].nll < updates[0].nll
+    assert updates[0].teacher_forcing == ratio
+
+
+def test_a_loss_that_is_no_number_stops_before_it_is_applied(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    trainer = trainer_of(make_config(), corpus)
+    updates = trainer.updates()
+    next(updates)
+    with torch.no_grad():
+        trainer.model.output.bias[7] = float("nan")
+    before = trainer.model.src_embedding.weight.detach().clone()
+    with pytest.raises(TrainingError, match=r"update 2 is not a finite number.*lower training\.optimizer\.lr"):
+        next(updates)
+    assert trainer.update == 1
+    assert torch.equal(before, trainer.model.src_embedding.weight)
+
+
+def test_bfloat16_keeps_float32_weights_and_nearly_the_same_loss(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    results = []
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(1)
+        config = make_config(model=NO_DROPOUT, training={"epochs": 5})
+        trainer = Trainer(config.training, 1, build_model(config, 20, 20), CPU, precision, lambda epoch: corpus)
+        results.append(list(trainer.updates())[-1].loss)
+        assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    assert results[1] == pytest.approx(results[0], rel=0.02)
+    assert results[1] != results[0]
