@@ -92,8 +92,8 @@ class Trainer:
             corpus = self.corpus_of_epoch(self.epoch)
             plan = plan_batches(corpus, config.batch_size, config.batch_unit, self.seed, self.epoch)
             groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]
-            while self.position < len(groups):
-                batches = [corpus.batch(chosen).to(self.device) for chosen in groups[self.position]]
+            for group in groups[self.position :]:
+                batches = [corpus.batch(chosen).to(self.device) for chosen in group]
                 done = self._learn(batches, self.position + 1, len(groups))
                 self.position += 1
                 if done.ends_epoch:
