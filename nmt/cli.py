@@ -12,8 +12,6 @@ from typer.core import TyperGroup
 from nmt.errors import NmtError
 
 
-
-
 class _Group(TyperGroup):
     """Ends with a message and an exit code where the user can mend something, never with a traceback."""
 
@@ -40,11 +38,23 @@ app = typer.Typer(
 
 Level = Literal["words", "pieces"]
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")]
-ModelOption = Annotated[Path | None, typer.Option("--model", "-m", help="Run folder. [default: the run trained last]", show_default=False)]
-CheckpointOption = Annotated[str | None, typer.Option("--checkpoint", help="best, last or step-<update>. [default: best]", show_default=False)]
-BeamOption = Annotated[int | None, typer.Option("--beam", "-b", min=1, help="Beam size; 1 is greedy. [default: the run's]", show_default=False)]
-AlignmentsOption = Annotated[Path | None, typer.Option("--alignments", help="Write the matrices: .json, .npz, .pharaoh or .png.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", "-m", help="Run folder. [default: the run trained last]", show_default=False)
+]
+CheckpointOption = Annotated[
+    str | None, typer.Option("--checkpoint", help="best, last or step-<update>. [default: best]", show_default=False)
+]
+BeamOption = Annotated[
+    int | None,
+    typer.Option("--beam", "-b", min=1, help="Beam size; 1 is greedy. [default: the run's]", show_default=False),
+]
+AlignmentsOption = Annotated[
+    Path | None,
+    typer.Option("--alignments", help="Write the matrices: .json, .npz, .pharaoh or .png.", show_default=False),
+]
 LevelOption = Annotated[Level, typer.Option("--level", help="Matrices on words or on pieces.")]
 EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that predicted the end of the sentence.")]
 
@@ -58,7 +68,11 @@ def _version(show: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -66,7 +80,9 @@ def _options(version: Annotated[bool, typer.Option("--version", callback=_versio
 def train(
     config: ConfigOption,
     overrides: SetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")
+    ] = False,
 ) -> None:
     """Train a model, or go on with an unfinished run: the same command resumes."""
     from nmt.config_file import load_config
@@ -88,14 +104,23 @@ def train(
 
 @app.command()
 def translate(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False)] = None,
-    input_file: Annotated[Path | None, typer.Option("--input", "-i", help="Translate the lines of a file.", show_default=False)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False),
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", "-i", help="Translate the lines of a file.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)
+    ] = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     beam: BeamOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
-    show_alignment: Annotated[bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")] = False,
+    show_alignment: Annotated[
+        bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")
+    ] = False,
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
@@ -126,14 +151,23 @@ def translate(
 def evaluate(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
-    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split of the run's own data.")] = "test",
-    src: Annotated[Path | None, typer.Option("--src", help="Source file instead of a split.", show_default=False)] = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option("--split", help="Split of the run's own data.")
+    ] = "test",
+    src: Annotated[
+        Path | None, typer.Option("--src", help="Source file instead of a split.", show_default=False)
+    ] = None,
     ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
     beam: BeamOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Stem of the two files written. [default: in the run's eval/]", show_default=False)] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Stem of the two files written. [default: in the run's eval/]", show_default=False
+        ),
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, loss and perplexity, AER where gold exists."""
+    """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, perplexity, AER where gold exists."""
     from nmt.pipeline.evaluate import run_eval
     from nmt.pipeline.load import load_model
     from nmt.runtime import set_up_logging
@@ -151,12 +185,23 @@ def evaluate(
 def align(
     src: Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)] = None,
     tgt: Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)] = None,
-    split: Annotated[Literal["train", "valid", "test"] | None, typer.Option("--split", help="Align a split of the run's data instead.", show_default=False)] = None,
+    split: Annotated[
+        Literal["train", "valid", "test"] | None,
+        typer.Option("--split", help="Align a split of the run's data instead.", show_default=False),
+    ] = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
-    gold: Annotated[Path | None, typer.Option("--gold", help="Gold links on words: print precision, recall, F1 and AER.", show_default=False)] = None,
-    gold_format: Annotated[Literal["pharaoh", "naacl"], typer.Option("--gold-format", help="i-j, ipj lines; or 'sentence src tgt [S|P]' lines.")] = "pharaoh",
-    gold_base: Annotated[int, typer.Option("--gold-base", min=0, max=1, help="Number of the first word in the gold file.")] = 0,
+    gold: Annotated[
+        Path | None,
+        typer.Option("--gold", help="Gold links on words: print precision, recall, F1 and AER.", show_default=False),
+    ] = None,
+    gold_format: Annotated[
+        Literal["pharaoh", "naacl"],
+        typer.Option("--gold-format", help="i-j, ipj lines; or 'sentence src tgt [S|P]' lines."),
+    ] = "pharaoh",
+    gold_base: Annotated[
+        int, typer.Option("--gold-base", min=0, max=1, help="Number of the first word in the gold file.")
+    ] = 0,
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
@@ -181,7 +226,10 @@ def align(
     for sentence in links:
         typer.echo(format_pharaoh(sentence))
     if score is not None:
-        typer.echo(f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}", err=True)
+        typer.echo(
+            f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}",
+            err=True,
+        )
 
 
 @app.command()

@@ -211,7 +211,9 @@ class ModelConfig(Section):
         memory, hidden = self.encoder.output_size, self.decoder.hidden_size
         sizes = f"encoder gives {memory}, decoder.hidden_size is {hidden}"
         if self.bridge in ("last", "mean") and memory != hidden:
-            raise problem(f"bridge '{self.bridge}' copies a state, so the sizes must be equal: {sizes}; or use 'learned'")
+            raise problem(
+                f"bridge '{self.bridge}' copies a state, so the sizes must be equal: {sizes}; or use 'learned'"
+            )
         if self.bridge == "last" and self.encoder.layers != self.decoder.layers:
             raise problem("bridge 'last' copies layer by layer, so encoder.layers must equal decoder.layers")
         if self.attention.score in ("dot", "scaled_dot") and memory != hidden:
@@ -271,7 +273,7 @@ class TeacherForcingConfig(Section):
 
 
 class ValidationConfig(Section):
-    """Every `every` updates (0: at the end of each epoch) the validation split is scored and `sentences` are decoded."""
+    """Every `every` updates (0: after each epoch) the validation split is scored and `sentences` of it decoded."""
 
     every: NonNegative = 0
     sentences: NonNegative = 500
@@ -329,7 +331,9 @@ class DecodingConfig(Section):
 class EvaluationConfig(Section):
     """How sacrebleu tokenises before it counts BLEU ('none' for text that is tokenised already)."""
 
-    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
+    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200"] = (
+        "13a"
+    )
     lowercase: bool = False
 
 

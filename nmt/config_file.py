@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,7 @@ KeyPath = tuple[str | int, ...]
 class _Loader(yaml.SafeLoader):
     """YAML with the core schema's scalars: `no` is a language, `1e-3` is a number."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
 
 _NUMBER_START = list("-+0123456789.")
@@ -61,7 +61,9 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 def save_config(config: Config, path: Path) -> None:
     """Write the resolved configuration, every default spelled out, as YAML."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:
@@ -92,7 +94,9 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int
 
     def build(node: yaml.Node, path: KeyPath) -> Any:
         if id(node) in seen:
-            problems.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: YAML aliases are not supported; write it out")
+            problems.append(
+                f"line {node.start_mark.line + 1}: {_dotted(path)}: YAML aliases are not supported; write it out"
+            )
             return None
         seen.add(id(node))
         lines.setdefault(path, node.start_mark.line + 1)
@@ -101,13 +105,15 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int
             for key_node, value_node in node.value:
                 key = str(key_node.value)
                 if key in result:
-                    problems.append(f"line {key_node.start_mark.line + 1}: {_dotted((*path, key))}: this key is given twice")
+                    problems.append(
+                        f"line {key_node.start_mark.line + 1}: {_dotted((*path, key))}: this key is given twice"
+                    )
                 lines[(*path, key)] = key_node.start_mark.line + 1
                 result[key] = build(value_node, (*path, key))
             return result
         if isinstance(node, yaml.SequenceNode):
             return [build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
 
     try:
         root = loader.get_single_node()
@@ -115,7 +121,7 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not valid YAML: {error}") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
     return values, lines, problems
@@ -128,7 +134,7 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) 
     if not equals or not all(keys):
         return [f"--set {override}: write it as key.path=value"]
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError:
         return [f"--set {override}: the value is not valid YAML"]
     section = values

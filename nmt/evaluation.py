@@ -1,5 +1,6 @@
 """BLEU, chrF and TER through sacrebleu, each with its signature; perplexity from log-likelihoods."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from nmt.errors import DataError
 class Score:
     """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature.
 
-    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for.
+    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for, or
+    there are too few sentences for one.
     """
 
     name: str
@@ -27,7 +29,12 @@ def perplexity(nll: float, tokens: int) -> float:
 
 
 def corpus_scores(
-    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False, metrics: Sequence[str] = ("bleu", "chrf", "ter"), bootstrap: int = 1
+    hyps: Sequence[str],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
+    bootstrap: int = 1,
 ) -> dict[str, Score]:
     """Score translations against one reference each.
 
@@ -55,7 +62,10 @@ def corpus_scores(
     scores = {}
     for name in metrics:
         metric = makers[name]()
-        result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
-        margin = float(result._ci) if bootstrap > 1 else None
+        result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
+        if bootstrap > 1:
+            # Where a resample has no match at all (a handful of sentences), sacrebleu 2.6 stumbles over number types.
+            with contextlib.suppress(TypeError):
+                margin = float(metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)._ci)
         scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
     return scores

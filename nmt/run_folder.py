@@ -52,7 +52,9 @@ class RunFolder:
         for candidate in [name] if name else ["best", "last"]:
             if (self.checkpoints / candidate / "model.safetensors").exists():
                 return self.checkpoints / candidate
-        there = ", ".join(sorted(path.name for path in self.checkpoints.iterdir())) if self.checkpoints.is_dir() else "none"
+        there = (
+            ", ".join(sorted(path.name for path in self.checkpoints.iterdir())) if self.checkpoints.is_dir() else "none"
+        )
         raise CheckpointError(f"{self.path}: no checkpoint {name or 'yet'}; there are: {there}")
 
 
@@ -70,9 +72,13 @@ def find_model(model: Path | None, runs_dir: Path) -> RunFolder:
     if not (path / "config.yaml").exists():
         if model is None:
             raise CheckpointError(
-                f"no model yet: there is no {path}. Train one with: nmt train --config configs/quickstart.yaml (or name one with --model)"
+                f"no model yet: there is no {path}. Train one with: nmt train --config configs/quickstart.yaml "
+                f"(or name one with --model)"
             )
-        raise CheckpointError(f"{path}: not a model folder (it has no config.yaml); name the folder that nmt train made, such as runs/quickstart")
+        raise CheckpointError(
+            f"{path}: not a model folder (it has no config.yaml); "
+            f"name the folder that nmt train made, such as runs/quickstart"
+        )
     return RunFolder(path)
 
 

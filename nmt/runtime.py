@@ -48,7 +48,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"training.device is '{name}', which this machine does not offer: {str(error).splitlines()[0]}") from None
+        raise ConfigError(
+            f"training.device is '{name}', which this machine does not offer: {str(error).splitlines()[0]}"
+        ) from None
     return device
 
 

@@ -31,7 +31,9 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
     """A small configuration whose data is a few written sentences; sections can be replaced."""
     for split in ("train", "valid", "test"):
         for side, suffix in enumerate(("en", "fr")):
-            (tmp_path / f"{split}.{suffix}").write_text("".join(pair[side] + "\n" for pair in SENTENCES), encoding="utf-8")
+            (tmp_path / f"{split}.{suffix}").write_text(
+                "".join(pair[side] + "\n" for pair in SENTENCES), encoding="utf-8"
+            )
 
     def make(**sections: Any) -> Config:
         values: dict[str, Any] = {

@@ -32,7 +32,7 @@ class AlignmentScore:
 def score_links(found: Sequence[Iterable[Link]], gold: Sequence[GoldLinks]) -> AlignmentScore:
     """Compare links A with sure links S and possible links P (S is part of P), counted over all sentences.
 
-    precision = |A∩P| / |A|, recall = |A∩S| / |S|, AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|) (Och & Ney 2003, section 4.1).
+    precision = |A∩P| / |A|, recall = |A∩S| / |S|, AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|) (Och & Ney 2003).
 
     Raises:
         AlignmentError: if there are not as many sentences on both sides.
@@ -76,15 +76,17 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
     return GoldLinks(frozenset(sure), frozenset(possible))
 
 
-def read_gold(path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0) -> list[GoldLinks]:
+def read_gold(
+    path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0
+) -> list[GoldLinks]:
     """Gold links of a corpus.
 
     Args:
         path: names the file in messages.
         lines: its lines.
         sentences: how many sentence pairs there are.
-        kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared task
-            of 2003), sentences counted from 1 and S where nothing stands.
+        kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared
+            task of 2003), sentences counted from 1 and S where nothing stands.
         base: 0 or 1, the number of the first word.
 
     Raises:
@@ -101,7 +103,11 @@ def read_gold(path: Path, lines: Iterable[str], sentences: int, kind: str = "pha
         where, fields = f"{path}, line {number}", line.split()
         if not fields:
             continue
-        if len(fields) not in (3, 4) or not all(field.isdecimal() for field in fields[:3]) or fields[3:] not in ([], ["S"], ["P"]):
+        if (
+            len(fields) not in (3, 4)
+            or not all(field.isdecimal() for field in fields[:3])
+            or fields[3:] not in ([], ["S"], ["P"])
+        ):
             raise AlignmentError(f"{where}: '{line}' is not 'sentence src tgt [S|P]'")
         sentence = int(fields[0]) - 1
         if not 0 <= sentence < sentences:

@@ -47,10 +47,16 @@ def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
 
 def _write_json(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
     sentences = [
-        {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": [[round(float(w), 6) for w in row] for row in matrix.weights]}
+        {
+            "src": matrix.src_tokens,
+            "tgt": matrix.tgt_tokens,
+            "weights": [[round(float(w), 6) for w in row] for row in matrix.weights],
+        }
         for matrix in matrices
     ]
-    path.write_text(json.dumps(_policy(matrices) | {"sentences": sentences}, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(_policy(matrices) | {"sentences": sentences}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _write_npz(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:

@@ -22,9 +22,14 @@ def terminal_heatmap(matrix: AlignmentMatrix) -> str:
     targets = [_printable(token) for token in matrix.tgt_tokens]
     margin = max((_width(token) for token in targets), default=0)
     widths = [max(3, _width(token)) for token in sources]
-    lines = [" " * margin + "   " + " ".join(_centre(token, width) for token, width in zip(sources, widths, strict=True))]
+    lines = [
+        " " * margin + "   " + " ".join(_centre(token, width) for token, width in zip(sources, widths, strict=True))
+    ]
     for token, row in zip(targets, matrix.weights, strict=True):
-        cells = (_SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] * width for weight, width in zip(row, widths, strict=True))
+        cells = (
+            _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] * width
+            for weight, width in zip(row, widths, strict=True)
+        )
         label = " " * (margin - _width(token)) + token
         best = f"  {sources[int(row.argmax())]} {row.max():.2f}" if len(row) else ""
         lines.append(f"{label} │ {' '.join(cells)} │{best}")
@@ -48,7 +53,13 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
     axes = figure.subplots(len(matrices), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for index, (matrix, axis) in enumerate(zip(matrices, axes, strict=True)):
         axis.imshow(matrix.weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="equal")
-        axis.set_xticks(range(len(matrix.src_tokens)), [_printable(token) for token in matrix.src_tokens], rotation=60, ha="left", rotation_mode="anchor")
+        axis.set_xticks(
+            range(len(matrix.src_tokens)),
+            [_printable(token) for token in matrix.src_tokens],
+            rotation=60,
+            ha="left",
+            rotation_mode="anchor",
+        )
         axis.set_yticks(range(len(matrix.tgt_tokens)), [_printable(token) for token in matrix.tgt_tokens])
         axis.xaxis.tick_top()
         axis.tick_params(length=0)
@@ -69,7 +80,9 @@ def _printable(token: str) -> str:
 
 def _width(text: str) -> int:
     """Columns that `text` takes in a terminal: two for wide characters, none for combining ones."""
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
 
 
 def _centre(text: str, width: int) -> str:

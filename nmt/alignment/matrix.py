@@ -37,20 +37,26 @@ class AlignmentMatrix:
     def __post_init__(self) -> None:
         shape = (len(self.tgt_tokens), len(self.src_tokens))
         if self.weights.shape != shape:
-            raise AlignmentError(f"a matrix of shape {self.weights.shape} does not fit {shape[0]} target and {shape[1]} source tokens")
+            raise AlignmentError(
+                f"a matrix of shape {self.weights.shape} does not fit {shape[0]} target and {shape[1]} source tokens"
+            )
         sums = self.weights.sum(axis=1)
         if self.weights.size and (self.weights.min() < 0 or np.abs(sums - 1).max() > 1e-3):
-            raise AlignmentError(f"the rows of an alignment matrix must sum to 1, these sum to {sums.min():.4f} .. {sums.max():.4f}")
+            raise AlignmentError(
+                f"the rows of an alignment matrix must sum to 1, these sum to {sums.min():.4f} .. {sums.max():.4f}"
+            )
 
     def links(self) -> list[tuple[int, int]]:
-        """For each target word (an EOS row aside) its source word of largest weight: (source, target) from 0, sorted by target."""
+        """Each target word (an EOS row aside) with its source word of largest weight: (source, target), from 0."""
         if not self.src_tokens:
             return []
         words = len(self.tgt_tokens) - (self.eos == "row")
         return [(int(self.weights[row].argmax()), row) for row in range(words)]
 
 
-def piece_matrix(weights: Floats, src_pieces: Sequence[str], tgt_pieces: Sequence[str], keep_eos: bool = False) -> AlignmentMatrix:
+def piece_matrix(
+    weights: Floats, src_pieces: Sequence[str], tgt_pieces: Sequence[str], keep_eos: bool = False
+) -> AlignmentMatrix:
     """The matrix on pieces.
 
     Args:
@@ -65,9 +71,14 @@ def piece_matrix(weights: Floats, src_pieces: Sequence[str], tgt_pieces: Sequenc
 
 
 def word_matrix(
-    weights: Floats, src_text: str, src_offsets: Sequence[Span], tgt_text: str, tgt_offsets: Sequence[Span], keep_eos: bool = False
+    weights: Floats,
+    src_text: str,
+    src_offsets: Sequence[Span],
+    tgt_text: str,
+    tgt_offsets: Sequence[Span],
+    keep_eos: bool = False,
 ) -> AlignmentMatrix:
-    """The matrix on words: a source word has the sum of its pieces' weights, a target word the mean of its pieces' rows.
+    """The matrix on words: a source word sums its pieces' weights, a target word averages its pieces' rows.
 
     A piece that belongs to two words is shared between them by its characters in each.
 
@@ -80,10 +91,14 @@ def word_matrix(
         keep_eos: whether the EOS row stays.
     """
     src_spans, tgt_spans = word_spans(src_text), word_spans(tgt_text) if tgt_offsets else []
-    src_words, tgt_words = ([text[a:b] for a, b in spans] for text, spans in ((src_text, src_spans), (tgt_text, tgt_spans)))
+    src_words, tgt_words = (
+        [text[a:b] for a, b in spans] for text, spans in ((src_text, src_spans), (tgt_text, tgt_spans))
+    )
     to_src = piece_shares(src_offsets, src_spans)
     of_tgt = piece_shares(tgt_offsets, tgt_spans)
-    for word in np.flatnonzero(of_tgt.sum(axis=0) == 0):  # of characters that the tokenizer leaves out: read with the piece before
+    for word in np.flatnonzero(
+        of_tgt.sum(axis=0) == 0
+    ):  # of characters that the tokenizer leaves out: read with the piece before
         before = [piece for piece, (start, _) in enumerate(tgt_offsets) if start <= tgt_spans[word][0]]
         of_tgt[before[-1] if before else 0, word] = 1.0
     rows = (of_tgt / of_tgt.sum(axis=0)).T @ weights[: len(tgt_offsets)]

@@ -1,7 +1,7 @@
 """From cached piece ids to batches: which pairs, in which order, and their padded tensors."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,8 +44,12 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        moved = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in moved))
+        moved: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,10 @@ def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
 def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
     """A batch from piece ids held in memory."""
     sides = zip(*pairs, strict=True)
-    ragged = ((np.concatenate([np.asarray(s, dtype=np.int64) for s in side]), np.array([len(s) for s in side])) for side in sides)
+    ragged = (
+        (np.concatenate([np.asarray(s, dtype=np.int64) for s in side]), np.array([len(s) for s in side]))
+        for side in sides
+    )
     return collate(*ragged)
 
 
@@ -148,7 +155,9 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
     return padded, lengths
 
 
-def encode_table(text: "datasets.Dataset", tokenizer: Tokenizer, path: Path, sampling: tuple[float, int, int] | None = None) -> "datasets.Dataset":
+def encode_table(
+    text: "datasets.Dataset", tokenizer: Tokenizer, path: Path, sampling: tuple[float, int, int] | None = None
+) -> "datasets.Dataset":
     """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
 
     Args:

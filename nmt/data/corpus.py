@@ -81,7 +81,10 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
 
     if not path.exists():
         features = datasets.Features(
-            {name: [datasets.Value(kind[0])] if isinstance(kind, list) else datasets.Value(kind) for name, kind in columns.items()}
+            {
+                name: [datasets.Value(kind[0])] if isinstance(kind, list) else datasets.Value(kind)
+                for name, kind in columns.items()
+            }
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
@@ -102,7 +105,7 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, plain or .gz, split at ``\\n`` only; a ``\\r`` before it and a BOM are dropped.
+    r"""The lines of a UTF-8 text file, plain or .gz, split at ``\n`` only; a ``\r`` before it and a BOM are dropped.
 
     Raises:
         DataError: if the file cannot be read, or naming the line with a byte that is not UTF-8.
@@ -120,12 +123,14 @@ def read_lines(path: Path) -> Iterator[str]:
         ) from None
     except (OSError, EOFError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path}: cannot be read after line {number}: {what}" if number else f"{path}: cannot be read: {what}") from None
+        raise DataError(
+            f"{path}: cannot be read after line {number}: {what}" if number else f"{path}: cannot be read: {what}"
+        ) from None
 
 
 def _open_binary(path: Path) -> io.BufferedIOBase:
     if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb")
     return path.open("rb")
 
 
@@ -150,9 +155,12 @@ def _unequal(src: Path, tgt: Path, common: int) -> str:
         # After a slip unrelated sentences face each other: most length ratios in a window are far from the usual one.
         if len(recent) == 8 and sum(value > 1.7 for value in recent) >= 4:
             first = next(i for i, value in enumerate(recent) if value > 1.7)
-            place = f"the lengths stop matching near line {max(1, number - 7 + first)}; look for a missing or split line there"
+            place = f"lengths stop matching near line {max(1, number - 7 + first)}; look for a missing or split line"
             break
-    return f"{src} has {counts[src]} lines and {tgt} has {counts[tgt]}; line i of one must translate line i of the other. Likely slip: {place}"
+    return (
+        f"{src} has {counts[src]} lines and {tgt} has {counts[tgt]}; line i of one must translate line i of the other. "
+        f"Likely slip: {place}"
+    )
 
 
 def _read_table(path: Path, src: str, tgt: str) -> Iterator[Pair]:
@@ -218,10 +226,14 @@ def _read_hub(source: Source, split: str) -> Iterator[Pair]:
     try:
         table = datasets.load_dataset(str(source.hub), source.config, split=wanted)
     except Exception as error:  # the library raises many kinds: network, missing, malformed
-        raise DataError(f"the dataset {source.hub} (config {source.config}, split {wanted}) cannot be loaded: {error}") from None
+        raise DataError(
+            f"the dataset {source.hub} (config {source.config}, split {wanted}) cannot be loaded: {error}"
+        ) from None
     for number, row in enumerate(table, start=1):
         nested = row.get("translation")
-        yield _pair_of(nested if isinstance(nested, dict) else row, str(source.src), str(source.tgt), f"{source.hub}, row {number}")
+        yield _pair_of(
+            nested if isinstance(nested, dict) else row, str(source.src), str(source.tgt), f"{source.hub}, row {number}"
+        )
 
 
 def _pair_of(row: dict[str, Any], src: str, tgt: str, place: str) -> Pair:
@@ -245,14 +257,17 @@ def _identity(source: Source, split: str) -> dict[str, Any]:
     """What decides the text that `source` gives: the bytes of its files, or the name and split of a dataset."""
     identity: dict[str, Any] = source.model_dump(exclude={"path"})
     if source.builtin is not None:
-        code = Path(__file__).with_name("phrasebook.py").read_bytes()
+        code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("lexicon.py", "phrasebook.py"))
         return identity | {"split": split, "code": hashlib.sha256(code).hexdigest()}
     if source.hub is not None:
         local = Path(source.hub)
         files = sorted(path for path in local.rglob("*") if path.is_file()) if local.is_dir() else []
         return identity | {"split": source.split or split, "files": [_file_digest(path) for path in files]}
     if source.path is not None:
-        return identity | {"kind": source.path.removesuffix(".gz").rpartition(".")[2], "file": _file_digest(Path(source.path))}
+        return identity | {
+            "kind": source.path.removesuffix(".gz").rpartition(".")[2],
+            "file": _file_digest(Path(source.path)),
+        }
     return {"src": _file_digest(Path(str(source.src))), "tgt": _file_digest(Path(str(source.tgt)))}
 
 
@@ -266,6 +281,7 @@ def _file_digest(path: Path) -> str:
 
 
 def digest(*parts: Any) -> str:
+    """A short fingerprint of plain values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -291,5 +307,3 @@ def export_text(source: Source, split: str, folder: Path, src_lang: str, tgt_lan
         path.write_text("".join(pair[column] + "\n" for pair in pairs), encoding="utf-8", newline="\n")
         written.append(path)
     return written
-
-

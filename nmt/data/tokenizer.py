@@ -13,7 +13,7 @@ from nmt.config import TokenizerConfig
 from nmt.errors import TokenizerError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-_SPECIALS = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
+_SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,10 @@ def encode_corpus(
     chunk: list[tuple[str, str]] = []
 
     def encoded() -> Iterator[tuple[list[int], list[int]]]:
-        src, tgt = tokenizer.src.encode([s for s, _ in chunk], **options), tokenizer.tgt.encode([t for _, t in chunk], **options)
+        src, tgt = (
+            tokenizer.src.encode([s for s, _ in chunk], **options),
+            tokenizer.tgt.encode([t for _, t in chunk], **options),
+        )
         return zip(src, tgt, strict=True)
 
     for pair in pairs:
@@ -159,7 +162,7 @@ def train_tokenizer(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[
         pairs: called for a fresh iteration over (source, target) texts; it is read once or twice per model.
 
     Raises:
-        TokenizerError: if the text cannot fill the vocabulary or does not fit in it; the message gives the feasible range.
+        TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
     """
 
     def texts(sides: tuple[int, ...]) -> Iterator[str]:
@@ -181,8 +184,8 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
         message = str(error)
     lowest, highest = _feasible_range(config, texts, message)
     raise TokenizerError(
-        f"tokenizer.vocab_size is {config.vocab_size}, but a {config.type} model of {name} can have {lowest} to {highest} pieces; "
-        f"set tokenizer.vocab_size in that range"
+        f"tokenizer.vocab_size is {config.vocab_size}, but a {config.type} model of {name} can have {lowest} to "
+        f"{highest} pieces; set tokenizer.vocab_size in that range"
     )
 
 

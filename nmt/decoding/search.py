@@ -59,7 +59,9 @@ def length_penalty(length: int, alpha: float) -> float:
     return float(((5.0 + length) / 6.0) ** alpha)
 
 
-def greedy(model: SearchModel, memory: SearchMemory, min_length: int, max_lengths: Sequence[int], alpha: float = 0.0) -> list[Hypothesis]:
+def greedy(
+    model: SearchModel, memory: SearchMemory, min_length: int, max_lengths: Sequence[int], alpha: float = 0.0
+) -> list[Hypothesis]:
     """The likeliest token, step by step; finished sentences leave the batch.
 
     Args:
@@ -142,7 +144,15 @@ def beam_search(
 class _Beams:
     """The unfinished sentences of a batch, K rows each, and everything found so far."""
 
-    def __init__(self, model: SearchModel, memory: SearchMemory, beam_size: int, max_lengths: Sequence[int], alpha: float, n_best: int):
+    def __init__(
+        self,
+        model: SearchModel,
+        memory: SearchMemory,
+        beam_size: int,
+        max_lengths: Sequence[int],
+        alpha: float,
+        n_best: int,
+    ):
         self.model, self.memory, self.size, self.alpha, self.n_best = model, memory, beam_size, alpha, n_best
         device, count = memory.mask.device, memory.mask.shape[0]
         self.state = model.start(memory).select(torch.arange(count, device=device).repeat_interleave(beam_size))
@@ -179,7 +189,9 @@ class _Beams:
             original = self.sentences[sentence]
             assert self.weights is not None
             attention = self.weights[sentence, row, :, : self.src_lengths[original]]
-            self.found[original].append(_hypothesis(self.ids[sentence, row], best[sentence, row], self.alpha, attention))
+            self.found[original].append(
+                _hypothesis(self.ids[sentence, row], best[sentence, row], self.alpha, attention)
+            )
         self.room = self.room - ended.sum(1)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
         self.tokens = tokens
@@ -225,7 +237,7 @@ class _Beams:
 
 
 def _allowed(log_probs: Tensor, length: int, min_length: int, limits: Tensor) -> Tensor:
-    """Forbid padding and BOS, EOS while too short, and all but EOS at a sentence's limit; `length` counts this token."""
+    """Forbid padding and BOS, EOS while too short, all but EOS at a sentence's limit; `length` counts this token."""
     log_probs = log_probs.clone()
     log_probs[:, [PAD, BOS]] = -torch.inf
     at_limit = limits <= length

@@ -80,11 +80,13 @@ class Translator:
             chosen = order[start : start + self.settings.batch_size]
             for index, hypothesis in zip(chosen, self._search([sources[i] for i in chosen]), strict=True):
                 target = self.tokenizer.decode_tgt(hypothesis.ids)
-                results[index] = Translation(sources[index], target, hypothesis.log_prob, hypothesis.score, hypothesis.weights)
+                results[index] = Translation(
+                    sources[index], target, hypothesis.log_prob, hypothesis.score, hypothesis.weights
+                )
         return [result or _empty(source) for result, source in zip(results, sources, strict=True)]
 
     def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1) -> list[Translation]:
-        """Score given translations instead of searching: the same matrices and log-probabilities that search would give.
+        """Score given translations instead of searching; matrices and log-probabilities are those of search.
 
         Args:
             pairs: source and target texts.
@@ -93,24 +95,33 @@ class Translator:
         sources = [self._limited(self.tokenizer.encode_src(src), first_line + at) for at, (src, _) in enumerate(pairs)]
         targets = [self.tokenizer.encode_tgt(tgt) for _, tgt in pairs]
         results: list[Translation | None] = [None] * len(pairs)
-        order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: (len(targets[i].ids), len(sources[i].ids)))
+        order = sorted(
+            (i for i, source in enumerate(sources) if source.ids),
+            key=lambda i: (len(targets[i].ids), len(sources[i].ids)),
+        )
         for start in range(0, len(order), self.settings.batch_size):
             chosen = order[start : start + self.settings.batch_size]
             scored = self._score([(sources[i], targets[i]) for i in chosen])
             for index, (log_prob, weights) in zip(chosen, scored, strict=True):
                 penalty = length_penalty(len(targets[index].ids) + 1, self.settings.length_penalty)
                 results[index] = Translation(sources[index], targets[index], log_prob, log_prob / penalty, weights)
-        return [result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)]
+        return [
+            result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)
+        ]
 
     def _search(self, sources: list[Encoded]) -> list[Hypothesis]:
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
-        max_lengths = [int(settings.max_length_ratio * len(source.ids)) + settings.max_length_extra for source in sources]
+        max_lengths = [
+            int(settings.max_length_ratio * len(source.ids)) + settings.max_length_extra for source in sources
+        ]
         with _evaluating(self.model):
             memory = self.model.encode(batch.src_ids, batch.src_mask)
             if settings.beam_size == 1:
                 return greedy(self.model, memory, settings.min_length, max_lengths, settings.length_penalty)
-            found = beam_search(self.model, memory, settings.beam_size, settings.min_length, max_lengths, settings.length_penalty)
+            found = beam_search(
+                self.model, memory, settings.beam_size, settings.min_length, max_lengths, settings.length_penalty
+            )
         return [hypotheses[0] for hypotheses in found]
 
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[float, NDArray[np.float32]]]:
@@ -127,7 +138,12 @@ class Translator:
         limit = self.settings.max_src_length
         if len(source.ids) <= limit:
             return source
-        log.warning("line %d has %d pieces; only the first %d are translated (decoding.max_src_length)", line, len(source.ids), limit)
+        log.warning(
+            "line %d has %d pieces; only the first %d are translated (decoding.max_src_length)",
+            line,
+            len(source.ids),
+            limit,
+        )
         text = source.text[: source.offsets[limit - 1][1]]
         return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])
 
@@ -151,7 +167,9 @@ class _evaluating:
 def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[NDArray[np.float32]]:
     """Cut each sentence's own matrix out of the padded batch ``[B, T, S]``."""
     array = weights.float().cpu().numpy()
-    return [array[i, :rows, :columns].copy() for i, (rows, columns) in enumerate(zip(tgt_lengths, src_lengths, strict=True))]
+    return [
+        array[i, :rows, :columns].copy() for i, (rows, columns) in enumerate(zip(tgt_lengths, src_lengths, strict=True))
+    ]
 
 
 def _empty(source: Encoded, target: Encoded | None = None) -> Translation:

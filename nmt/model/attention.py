@@ -1,6 +1,7 @@
 """Attention: which source positions does a query look at?
 
-Every mechanism is a function of a query and a memory, ``(query [B, Q, H], memory) -> (context [B, Q, M], weights [B, Q, S])``.
+Every mechanism is a function of a query and a memory,
+``(query [B, Q, H], memory) -> (context [B, Q, M], weights [B, Q, S])``.
 Q counts the queries put to one sentence at once: the target positions in training, the beams in search. To add a
 mechanism, write one subclass with its name and list the name in `config.AttentionScore`.
 """
@@ -76,7 +77,9 @@ class Attention(nn.Module):
             The context ``[B, Q, M]`` and the weights ``[B, Q, S]``: non-negative, rows sum to 1, exactly 0 on padding.
         """
         energies = self.energies(query, memory.keys)
-        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))  # bfloat16 is too coarse for a softmax
+        energies = energies.to(
+            torch.promote_types(energies.dtype, torch.float32)
+        )  # bfloat16 is too coarse for a softmax
         weights = energies.masked_fill(~memory.mask[:, None, :], -math.inf).softmax(dim=-1)
         return weights.to(memory.values.dtype) @ memory.values, weights
 

@@ -1,7 +1,7 @@
 """The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,14 @@ class Bridge(nn.Module):
     every layer. `learned`: tanh(W h + b) of the top layer's last state, one W for each decoder layer and state.
     """
 
-    def __init__(self, kind: Literal["zero", "last", "mean", "learned"], memory_size: int, hidden_size: int, layers: int, states: int):
+    def __init__(
+        self,
+        kind: Literal["zero", "last", "mean", "learned"],
+        memory_size: int,
+        hidden_size: int,
+        layers: int,
+        states: int,
+    ):
         """Make the parameters.
 
         Args:
@@ -110,7 +117,9 @@ class RNNDecoder(nn.Module):
         self.embedding, self.attention, self.bridge = embedding, attention, bridge
         self.early, self.input_feeding, self.feature_size = wiring == "bahdanau", input_feeding, feature_size
         self.embedding_size = embedding.embedding_dim
-        first = self.embedding_size + (feature_size if input_feeding else 0) + (attention.context_size if self.early else 0)
+        first = (
+            self.embedding_size + (feature_size if input_feeding else 0) + (attention.context_size if self.early else 0)
+        )
         self.layers = nn.ModuleList(
             RNN[cell](first if layer == 0 else hidden_size, hidden_size, batch_first=True) for layer in range(layers)
         )
@@ -174,10 +183,12 @@ class RNNDecoder(nn.Module):
 
     def _word_gates(self, embedded: Tensor) -> Tensor:
         """What the words alone give to the first layer's gates: ``[..., E]`` to ``[..., gates x H]``."""
-        layer = self.layers[0]
-        return functional.linear(embedded, layer.weight_ih_l0[:, : self.embedding_size], layer.bias_ih_l0)
+        first = gate_weights(self.layers[0])
+        return functional.linear(embedded, first.inputs[:, : self.embedding_size], first.input_bias)
 
-    def _advance(self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
+    def _advance(
+        self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[Tensor, Tensor, DecoderState]:
         """One step for N rows, from their embeddings ``[N, E]`` and `_word_gates` of them."""
         fed = [state.feed] if self.input_feeding else []
         if self.early:
@@ -185,13 +196,15 @@ class RNNDecoder(nn.Module):
             fed.append(context)
         gates = word_gates
         if fed:
-            first = self.layers[0]
-            gates = gates + functional.linear(torch.cat(fed, dim=-1), first.weight_ih_l0[:, self.embedding_size :])
-        hiddens, cells = [], []
+            first = gate_weights(self.layers[0])
+            gates = gates + functional.linear(torch.cat(fed, dim=-1), first.inputs[:, self.embedding_size :])
+        hiddens: list[Tensor] = []
+        cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
+            weight = gate_weights(layer)
             if index > 0:
-                gates = functional.linear(self.layer_dropout(hiddens[-1]), layer.weight_ih_l0, layer.bias_ih_l0)
-            recurrent = functional.linear(state.hidden[index], layer.weight_hh_l0, layer.bias_hh_l0)
+                gates = functional.linear(self.layer_dropout(hiddens[-1]), weight.inputs, weight.input_bias)
+            recurrent = functional.linear(state.hidden[index], weight.recurrent, weight.recurrent_bias)
             if isinstance(layer, nn.LSTM):
                 hidden, cell = lstm_cell(gates + recurrent, state.cell[index])
                 cells.append(cell)
@@ -202,7 +215,11 @@ class RNNDecoder(nn.Module):
             context, weights = self._attend(hiddens[-1], memory)
         features = self._readout(hiddens[-1], context, embedded)
         new_cell = torch.stack(cells) if cells else state.cell
-        return features, weights, DecoderState(torch.stack(hiddens), new_cell, features if self.input_feeding else state.feed)
+        return (
+            features,
+            weights,
+            DecoderState(torch.stack(hiddens), new_cell, features if self.input_feeding else state.feed),
+        )
 
     def _attend(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory."""
@@ -214,8 +231,22 @@ class RNNDecoder(nn.Module):
         return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
 
 
+class GateWeights(NamedTuple):
+    """The parameters of one recurrent layer: for inputs ``[gates x H, E]``, for the state ``[gates x H, H]``, biases."""
+
+    inputs: Tensor
+    recurrent: Tensor
+    input_bias: Tensor
+    recurrent_bias: Tensor
+
+
+def gate_weights(layer: nn.Module) -> GateWeights:
+    """The parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand."""
+    return GateWeights(*layer.parameters())
+
+
 def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """LSTM from summed gates ``[N, 4H]`` in torch's order (input, forget, candidate, output): new hidden and cell ``[N, H]``."""
+    """LSTM from summed gates ``[N, 4H]`` in torch's order (input, forget, candidate, output): hidden and cell."""
     input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
     cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
     return torch.sigmoid(output_gate) * torch.tanh(cell), cell

@@ -50,8 +50,8 @@ class RNNEncoder(nn.Module):
             mask: ``[B, S]`` bool, True on real tokens, which come first; at least one in each row.
 
         Returns:
-            Outputs ``[B, S, M]`` (0 on padding), the last hidden state ``[layers, B, M]`` and the last cell state (for a
-            GRU ``[0, B, M]``), the directions side by side.
+            Outputs ``[B, S, M]`` (0 on padding), the last hidden state ``[layers, B, M]`` and the last cell state (for
+            a GRU ``[0, B, M]``), the directions side by side.
         """
         packed = pack_padded_sequence(embedded, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
         outputs, last = self.rnn(packed)

@@ -26,7 +26,7 @@ class Seq2Seq(nn.Module):
         dropout_output: float,
         word_dropout: float,
     ):
-        """Put the parts together; the dropouts apply to source embeddings, encoder outputs, h~, and whole input words."""
+        """Put the parts together; dropout is on source embeddings, encoder outputs, h~, and whole input words."""
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
         self.embedding_dropout = nn.Dropout(dropout_embedding)
@@ -70,16 +70,18 @@ class Seq2Seq(nn.Module):
         """Read one token per row; see `RNNDecoder.step`.
 
         Returns:
-            Log-probabilities ``[N, V]`` of the next token in nats (float32), attention weights ``[N, S]``, the new state.
+            Log-probabilities ``[N, V]`` of the next token in nats, attention weights ``[N, S]``, the new state.
         """
         features, weights, state = self.decoder.step(tokens, state, memory)
         return self.project(features).float().log_softmax(dim=-1), weights, state
 
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
-        """Scheduled sampling (Bengio et al. 2015): each step reads gold with probability `ratio`, else the last argmax."""
+        """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""
         state = self.decoder.start(memory)
         read_gold = torch.rand(tgt_in.shape, device=tgt_in.device) < ratio
-        tokens, features, weights = tgt_in[:, 0], [], []
+        tokens = tgt_in[:, 0]
+        features: list[Tensor] = []
+        weights: list[Tensor] = []
         for t in range(tgt_in.shape[1]):
             if t > 0:
                 with torch.no_grad():
@@ -108,7 +110,9 @@ def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
     """
     model = config.model
     src_embedding = nn.Embedding(src_size, model.embedding_size, padding_idx=PAD)
-    tgt_embedding = src_embedding if model.ties_src_tgt else nn.Embedding(tgt_size, model.embedding_size, padding_idx=PAD)
+    tgt_embedding = (
+        src_embedding if model.ties_src_tgt else nn.Embedding(tgt_size, model.embedding_size, padding_idx=PAD)
+    )
     decoder = _build_decoder(model, tgt_embedding)
     output = nn.Linear(decoder.feature_size, tgt_size)
     seq2seq = Seq2Seq(
@@ -146,7 +150,9 @@ def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder:
         wiring=settings.wiring,
         input_feeding=settings.input_feeding,
         attention=build_attention(model.attention.score, settings.hidden_size, memory_size, model.attention.size),
-        bridge=Bridge(model.bridge, memory_size, settings.hidden_size, settings.layers, 2 if settings.cell == "lstm" else 1),
+        bridge=Bridge(
+            model.bridge, memory_size, settings.hidden_size, settings.layers, 2 if settings.cell == "lstm" else 1
+        ),
         feature_size=feature_size,
         dropout_embedding=model.dropout.embedding,
         dropout_layers=model.dropout.layers,
@@ -154,7 +160,7 @@ def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder:
 
 
 def _initialise(model: nn.Module) -> None:
-    """Xavier for matrices, orthogonal for recurrent ones, small normal embeddings, zero biases, LSTM forget gates at 1."""
+    """Xavier matrices, orthogonal recurrent ones, small normal embeddings, zero biases, LSTM forget gates at 1."""
     for name, parameter in model.named_parameters():
         if "embedding" in name:
             nn.init.normal_(parameter, std=0.1)

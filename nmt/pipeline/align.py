@@ -18,7 +18,9 @@ def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: Sho
     return [matrix_of(translation, shown) for translation in model.translator.force(pairs)]
 
 
-def run_align(model: LoadedModel, source: Source, split: str, shown: Shown, gold: tuple[Path, str, int] | None) -> tuple[list[list[Link]], AlignmentScore | None]:
+def run_align(
+    model: LoadedModel, source: Source, split: str, shown: Shown, gold: tuple[Path, str, int] | None
+) -> tuple[list[list[Link]], AlignmentScore | None]:
     """Align the pairs of a source.
 
     Args:

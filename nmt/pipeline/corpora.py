@@ -63,8 +63,8 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     if len(train) == 0:
         raise DataError(
-            f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than data.max_length = "
-            f"{config.data.max_length} pieces; raise data.max_length or look at the data"
+            f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than "
+            f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
     return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
 
@@ -106,5 +106,7 @@ class SampledEpochs:
             old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         path = self.folder / f"pieces-epoch-{epoch}.arrow"
-        table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, (sampling.alpha, sampling.nbest, seed))
+        table = encode_table(
+            self.corpora.train_text, self.corpora.tokenizer, path, (sampling.alpha, sampling.nbest, seed)
+        )
         return PieceCorpus(table, self.config.data.max_length)

@@ -23,6 +23,7 @@ def run_dry_run(config: Config) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     updates = -(-len(plan) // training.accumulate)
     sides = "joint" if corpora.tokenizer.joint else f"source, {corpora.tokenizer.tgt_size} target"
+    memory = _memory(config, parameters, padded, corpora.tokenizer.tgt_size) / 2**30
     rows = [
         ("training pairs", f"{len(train)}"),
         ("dropped, a side empty", f"{train.drops.empty}"),
@@ -33,7 +34,10 @@ def run_dry_run(config: Config) -> str:
         ("parameters", f"{parameters:,}"),
         ("batches per epoch", f"{len(plan)}, {updates} updates"),
         ("largest batch", f"{padded} padded tokens"),
-        ("estimated memory", f"{_memory(config, parameters, padded, corpora.tokenizer.tgt_size) / 2**30:.1f} GiB beside the program itself"),
+        (
+            "estimated memory",
+            f"{memory:.1f} GiB beside the program itself",
+        ),
         ("device", f"{device}, {str(precision).removeprefix('torch.')}"),
         ("run folder", str(config.run_dir)),
     ]

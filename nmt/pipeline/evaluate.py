@@ -29,7 +29,9 @@ class EvalReport:
     json: Path
 
 
-def run_eval(model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None) -> EvalReport:
+def run_eval(
+    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None
+) -> EvalReport:
     """Translate and score a split of the run's data, or given files.
 
     Args:
@@ -49,8 +51,12 @@ def run_eval(model: LoadedModel, split: Literal["train", "valid", "test"], files
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
     hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs)]
-    scores = corpus_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP)
-    pieces = PieceCorpus(encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer)))
+    scores = corpus_scores(
+        hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
+    )
+    pieces = PieceCorpus(
+        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
+    )
     loss = corpus_loss(translator.model, pieces.in_order(), translator.device, config.training.label_smoothing)
     ppl = perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)
     report: dict[str, Any] = {
@@ -64,13 +70,17 @@ def run_eval(model: LoadedModel, split: Literal["train", "valid", "test"], files
         "loss": loss.loss,
         "ppl": ppl,
     }
-    rows = [f"{score.name:<6} {score.value:6.2f} ± {score.margin:.2f}   {score.signature}" for score in scores.values()]
+    margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
+    rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {loss.loss:6.3f}", f"ppl    {ppl:6.3f}"]
     if any(text["links"]) and config.model.attention.score != "none":
         _, agreement = run_align(model, source, split, Shown(), None)
         assert agreement is not None  # the links were seen
         report["alignment"] = asdict(agreement)
-        rows.append(f"AER    {agreement.aer:6.4f}   precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}")
+        rows.append(
+            f"AER    {agreement.aer:6.4f}   "
+            f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
+        )
     stem = output or model.run.path / "eval" / name
     return _write(stem, hyps, report, rows)
 
@@ -95,4 +105,3 @@ def _write(stem: Path, hyps: list[str], report: dict[str, Any], rows: list[str])
     with written_whole(json_path) as beside:
         beside.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return EvalReport("\n".join(rows), hyp_path, json_path)
-

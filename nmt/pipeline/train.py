@@ -109,7 +109,13 @@ class _Session:
     """One process's share of a run."""
 
     def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer, progress: _Progress):
-        self.config, self.run_folder, self.corpora, self.trainer, self.progress = config, run, corpora, trainer, progress
+        self.config, self.run_folder, self.corpora, self.trainer, self.progress = (
+            config,
+            run,
+            corpora,
+            trainer,
+            progress,
+        )
         settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
         self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
         self.started = time.monotonic() - progress.seconds
@@ -128,7 +134,10 @@ class _Session:
         if checkpoint is not None:
             state = load_state(checkpoint)
             if state["data"] != corpora.fingerprint:
-                raise CheckpointError(f"{run.path}: the training data is not what this run was started with; give the new run another name")
+                raise CheckpointError(
+                    f"{run.path}: the training data is not what this run was started with; "
+                    f"give the new run another name (--set name=...)"
+                )
             load_weights(checkpoint, model)
             trainer.load_state_dict(state["trainer"])
             progress = _Progress(**state["progress"])
@@ -143,7 +152,10 @@ class _Session:
             log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
             return
         training = self.config.training
-        with Reporter(self.run_folder, training.log_every, training.tensorboard, self.trainer.update) as reporter, _signals() as received:
+        with (
+            Reporter(self.run_folder, training.log_every, training.tensorboard, self.trainer.update) as reporter,
+            _signals() as received,
+        ):
             try:
                 for update in self.trainer.updates():
                     reporter.update(update)
@@ -152,13 +164,20 @@ class _Session:
                         break
             except TrainingError as error:
                 last = newest(self.run_folder.checkpoints)
-                raise TrainingError(f"{error}; the last good checkpoint is {last or 'none: it was the first'}") from None
+                raise TrainingError(
+                    f"{error}; the last good checkpoint is {last or 'none: it was the first'}"
+                ) from None
             if received:
                 self._leave(received[0], reporter)
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
             reporter.draw_curve()
-        log.info("finished (%s) after %d updates, %.1f minutes", reason or "all epochs done", self.trainer.update, self.progress.seconds / 60)
+        log.info(
+            "finished (%s) after %d updates, %.1f minutes",
+            reason or "all epochs done",
+            self.trainer.update,
+            self.progress.seconds / 60,
+        )
         if self.progress.best:
             best, metric = self.progress.best, training.early_stopping.metric
             log.info("best validation %s %.2f at update %d", metric, best["value"], best["update"])
@@ -190,7 +209,9 @@ class _Session:
     def _validate(self, reporter: Reporter) -> None:
         """Score the validation split, let schedule and early stopping know, save."""
         trainer, progress = self.trainer, self.progress
-        loss = corpus_loss(trainer.model, self.corpora.valid.in_order(), trainer.device, self.config.training.label_smoothing)
+        loss = corpus_loss(
+            trainer.model, self.corpora.valid.in_order(), trainer.device, self.config.training.label_smoothing
+        )
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)}
         if self.config.training.validation.sentences:
             metrics |= self._decode(reporter)
@@ -208,15 +229,21 @@ class _Session:
         hyps = [translation.tgt.text for translation in translations]
         for index in range(min(validation.samples, len(hyps))):
             log.info("  src: %s\n  hyp: %s\n  ref: %s", chosen["src"][index], hyps[index], chosen["tgt"][index])
-        matrices = [translation.alignment() for translation in translations[: validation.samples] if translation.tgt.ids]
+        matrices = [
+            translation.alignment() for translation in translations[: validation.samples] if translation.tgt.ids
+        ]
         reporter.pictures(self.trainer.update, [matrix for matrix in matrices if matrix is not None])
-        scores = corpus_scores(hyps, list(chosen["tgt"]), evaluation.bleu_tokenize, evaluation.lowercase, ("bleu", "chrf"))
+        scores = corpus_scores(
+            hyps, list(chosen["tgt"]), evaluation.bleu_tokenize, evaluation.lowercase, ("bleu", "chrf")
+        )
         return {name: score.value for name, score in scores.items()}
 
     def _note_best(self, metrics: dict[str, float]) -> bool:
         metric = self.config.training.early_stopping.metric
         if metric not in metrics:
-            raise ConfigError(f"training.early_stopping.metric is {metric}, which needs training.validation.sentences above 0")
+            raise ConfigError(
+                f"training.early_stopping.metric is {metric}, which needs training.validation.sentences above 0"
+            )
         value, progress = metrics[metric], self.progress
         worst = math.inf if metric in LOWER_IS_BETTER else -math.inf
         before = progress.best.get("value", worst)
@@ -270,9 +297,28 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(kind, handler)
 
 
-def _describe(config: Config, corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:
+def _describe(
+    config: Config, corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype
+) -> None:
     train, tokenizer = corpora.train, corpora.tokenizer
-    log.info("%d training pairs (dropped: %d empty, %d too long), %d for validation", len(train), train.drops.empty, train.drops.too_long, len(corpora.valid))
-    vocabulary = f"{tokenizer.src_size} joint pieces" if tokenizer.joint else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces"
+    log.info(
+        "%d training pairs (dropped: %d empty, %d too long), %d for validation",
+        len(train),
+        train.drops.empty,
+        train.drops.too_long,
+        len(corpora.valid),
+    )
+    vocabulary = (
+        f"{tokenizer.src_size} joint pieces"
+        if tokenizer.joint
+        else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces"
+    )
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info("%s, %s parameters, %s on %s with %d threads", vocabulary, f"{parameters:,}", str(precision).removeprefix("torch."), device, torch.get_num_threads())
+    log.info(
+        "%s, %s parameters, %s on %s with %d threads",
+        vocabulary,
+        f"{parameters:,}",
+        str(precision).removeprefix("torch."),
+        device,
+        torch.get_num_threads(),
+    )

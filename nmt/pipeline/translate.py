@@ -85,7 +85,9 @@ def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:
     """
     matrix = translation.alignment(shown.level, shown.keep_eos)
     if matrix is None:
-        raise AlignmentError("this model has no attention (model.attention.score is none), so there is no alignment to show")
+        raise AlignmentError(
+            "this model has no attention (model.attention.score is none), so there is no alignment to show"
+        )
     return matrix
 
 
@@ -115,7 +117,7 @@ def argument_lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def input_lines(path: Path | None) -> Iterator[str]:
-    """The lines of a file or of standard input, split at ``\\n`` only.
+    r"""The lines of a file or of standard input, split at ``\n`` only.
 
     Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning.
 
@@ -129,7 +131,9 @@ def input_lines(path: Path | None) -> Iterator[str]:
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError:
-                    log.warning("line %d is not UTF-8; what cannot be read is replaced by \N{REPLACEMENT CHARACTER}", number)
+                    log.warning(
+                        "line %d is not UTF-8; what cannot be read is replaced by \N{REPLACEMENT CHARACTER}", number
+                    )
                     yield line.decode("utf-8", "replace")
     except OSError as error:
         raise DataError(f"{path or 'standard input'}: cannot be read: {error.strerror}") from None

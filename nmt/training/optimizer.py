@@ -14,7 +14,9 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
     """Adam, AdamW or SGD over `parameters`, in torch's fused form (CPU and GPU)."""
     parameters = list(parameters)
     if config.name == "sgd":
-        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.SGD(
+            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        )
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     betas = (config.betas[0], config.betas[1])
     return kind(parameters, config.lr, betas, config.eps, config.weight_decay, fused=True)

@@ -56,7 +56,14 @@ class Reporter:
             record = {"update": update.number, "epoch": update.epoch} | self._window.record(update)
             self._write(record)
             if bar.disable:
-                log.info("epoch %d, update %d (%d of %d): %s", update.epoch, update.number, update.position, update.epoch_updates, self._window.describe())
+                log.info(
+                    "epoch %d, update %d (%d of %d): %s",
+                    update.epoch,
+                    update.number,
+                    update.position,
+                    update.epoch_updates,
+                    self._window.describe(),
+                )
             self._window = _Window()
         if update.ends_epoch:
             self.close_bar()
@@ -64,8 +71,13 @@ class Reporter:
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
         """The validation split was scored."""
         self._write({"update": update, "epoch": epoch, "valid": metrics})
-        numbers = ", ".join(f"{name} {value:.3f}" if name in ("loss", "ppl") else f"{name} {value:.1f}" for name, value in metrics.items())
-        log.info("validation after update %d (epoch %d): %s%s", update, epoch, numbers, "  * best so far" if best else "")
+        numbers = ", ".join(
+            f"{name} {value:.3f}" if name in ("loss", "ppl") else f"{name} {value:.1f}"
+            for name, value in metrics.items()
+        )
+        log.info(
+            "validation after update %d (epoch %d): %s%s", update, epoch, numbers, "  * best so far" if best else ""
+        )
 
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
         """Alignment of a few fixed sentences, for TensorBoard."""
@@ -92,7 +104,9 @@ class Reporter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close_bar()
         self._metrics.close()
         if self._writer is not None:
@@ -192,12 +206,26 @@ def draw_curve(history: Sequence[dict[str, Any]], path: Any) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     left.plot([r["update"] for r in train], [r["loss"] for r in train], label="training", color="0.6")
-    left.plot([r["update"] for r in valid], [r["valid"]["loss"] for r in valid], "o-", markersize=3, label="validation", color="black")
+    left.plot(
+        [r["update"] for r in valid],
+        [r["valid"]["loss"] for r in valid],
+        "o-",
+        markersize=3,
+        label="validation",
+        color="black",
+    )
     left.set(xlabel="update", ylabel="loss (nats per token)")
     left.legend()
     for name, style in (("bleu", "o-"), ("chrf", "s--")):
         scored = [r for r in valid if name in r["valid"]]
-        right.plot([r["update"] for r in scored], [r["valid"][name] for r in scored], style, markersize=3, label=name, color="black")
+        right.plot(
+            [r["update"] for r in scored],
+            [r["valid"][name] for r in scored],
+            style,
+            markersize=3,
+            label=name,
+            color="black",
+        )
     right.set(xlabel="update", ylabel="validation score")
     right.legend()
     figure.savefig(path, dpi=120)

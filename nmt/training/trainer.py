@@ -1,4 +1,4 @@
-"""The training loop: a generator that yields after every update, so that whoever drives it saves, validates and logs."""
+"""The training loop: a generator that yields after every update; whoever drives it saves, validates and logs."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -111,8 +111,10 @@ class Trainer:
         for batch in batches:
             with autocast(self.device, self.precision):
                 features, _ = self.model(batch, ratio)
-                loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing)
-            (loss / tgt_tokens).backward()
+                loss, nll = sequence_loss(
+                    features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
+                )
+            (loss / tgt_tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
@@ -120,7 +122,8 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             what = "loss" if not math.isfinite(loss_sum) else "gradient"
             raise TrainingError(
-                f"the {what} of update {self.update + 1} is not a finite number; lower training.optimizer.lr or set training.precision=fp32"
+                f"the {what} of update {self.update + 1} is not a finite number; "
+                f"lower training.optimizer.lr or set training.precision=fp32"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = lr

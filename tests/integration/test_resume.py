@@ -79,7 +79,9 @@ def test_other_data_under_the_same_configuration_is_refused(make_config: Callabl
         run_train(longer)
 
 
-def test_best_and_latest_are_relative_links_so_the_folder_can_move(make_config: Callable[..., Config], tmp_path: Path) -> None:
+def test_best_and_latest_are_relative_links_so_the_folder_can_move(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
     run = run_train(make_config())
     assert not (run.checkpoints / "best").readlink().is_absolute()
     assert (run.path.parent / "latest").resolve() == run.path.resolve()
@@ -88,11 +90,16 @@ def test_best_and_latest_are_relative_links_so_the_folder_can_move(make_config: 
 
 
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_first(make_config: Callable[..., Config], tmp_path: Path, kind: signal.Signals, code: int) -> None:
+def test_a_signal_saves_first(
+    make_config: Callable[..., Config], tmp_path: Path, kind: signal.Signals, code: int
+) -> None:
     config = make_config(training={"epochs": 100_000, "validation": {"every": 10**6}})
     save_config(config, tmp_path / "c.yaml")
     process = subprocess.Popen(
-        [sys.executable, "-m", "nmt", "train", "-c", str(tmp_path / "c.yaml")], stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, "-m", "nmt", "train", "-c", str(tmp_path / "c.yaml")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert process.stderr is not None
     for line in process.stderr:

@@ -9,7 +9,13 @@ from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.errors import AlignmentError
 
-LOVE = AlignmentMatrix(np.array([[0.9, 0.1, 0.0], [0.0, 0.2, 0.8], [0.1, 0.6, 0.3]], dtype=np.float32), ["I", "love", "you"], ["je", "t'", "aime"], "words", "dropped")
+LOVE = AlignmentMatrix(
+    np.array([[0.9, 0.1, 0.0], [0.0, 0.2, 0.8], [0.1, 0.6, 0.3]], dtype=np.float32),
+    ["I", "love", "you"],
+    ["je", "t'", "aime"],
+    "words",
+    "dropped",
+)
 EMPTY = AlignmentMatrix(np.zeros((0, 0), dtype=np.float32), [], [], "words", "dropped")
 
 

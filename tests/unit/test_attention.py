@@ -49,14 +49,21 @@ def energy_by_hand(score: str, parameters: dict[str, Tensor], q: list[float], k:
     if score == "general":
         return dot(q, times(parameters["key_layer.weight"], k))
     if score == "additive":
-        hidden = [math.tanh(a + b) for a, b in zip(times(parameters["query_layer.weight"], q), times(parameters["key_layer.weight"], k), strict=True)]
+        hidden = [
+            math.tanh(a + b)
+            for a, b in zip(
+                times(parameters["query_layer.weight"], q), times(parameters["key_layer.weight"], k), strict=True
+            )
+        ]
     else:
         both = times(parameters["layer.weight"], q + k)
         hidden = [math.tanh(a + b) for a, b in zip(both, parameters["layer.bias"].tolist(), strict=True)]
     return dot(parameters["energy.weight"][0].tolist(), hidden)
 
 
-def test_equals_a_slow_loop_in_float64(attention: Attention, inputs: tuple[Tensor, Tensor, Tensor], request: pytest.FixtureRequest) -> None:
+def test_equals_a_slow_loop_in_float64(
+    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor], request: pytest.FixtureRequest
+) -> None:
     query, values, mask = inputs
     score = next(name for name, kind in Attention.scores.items() if kind is type(attention))
     parameters = {name: parameter.detach() for name, parameter in attention.named_parameters()}
@@ -64,26 +71,37 @@ def test_equals_a_slow_loop_in_float64(attention: Attention, inputs: tuple[Tenso
     for b in range(B):
         real = int(mask[b].sum())
         for i in range(Q):
-            energies = [energy_by_hand(score, parameters, query[b, i].tolist(), values[b, s].tolist()) for s in range(real)]
+            energies = [
+                energy_by_hand(score, parameters, query[b, i].tolist(), values[b, s].tolist()) for s in range(real)
+            ]
             total = sum(math.exp(e - max(energies)) for e in energies)
             expected = [math.exp(e - max(energies)) / total for e in energies]
-            torch.testing.assert_close(weights[b, i, :real], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=1e-9)
+            torch.testing.assert_close(
+                weights[b, i, :real], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=1e-9
+            )
             by_hand = sum(w * values[b, s] for s, w in enumerate(expected))
             torch.testing.assert_close(context[b, i], by_hand, atol=1e-12, rtol=1e-9)
 
 
-def test_weights_are_a_distribution_over_real_tokens(attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_weights_are_a_distribution_over_real_tokens(
+    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     query, values, mask = inputs
     context, weights = attention(query * 30, memory_of(attention, values, mask))
     assert (weights >= 0).all()
     torch.testing.assert_close(weights.sum(-1), torch.ones(B, Q, dtype=torch.float64))
     assert (weights.masked_select(~mask[:, None, :].expand_as(weights)) == 0).all()
-    low, high = values.masked_fill(~mask[..., None], math.inf).amin(1), values.masked_fill(~mask[..., None], -math.inf).amax(1)
+    low, high = (
+        values.masked_fill(~mask[..., None], math.inf).amin(1),
+        values.masked_fill(~mask[..., None], -math.inf).amax(1),
+    )
     assert (context >= low[:, None] - 1e-6).all()
     assert (context <= high[:, None] + 1e-6).all()
 
 
-def test_permuted_queries_and_memory_permute_the_answer(attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_permuted_queries_and_memory_permute_the_answer(
+    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     query, values, _ = inputs
     everything = torch.ones(B, S, dtype=torch.bool)
     queries, tokens = torch.randperm(Q), torch.randperm(S)

@@ -11,7 +11,9 @@ from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 
 def corpus_of(folder: Path, lengths: list[tuple[int, int]], max_length: int | None = None) -> PieceCorpus:
     rows = ({"src_ids": [10 + i] * s, "tgt_ids": [10 + i] * t} for i, (s, t) in enumerate(lengths))
-    return PieceCorpus(cached_table(folder / "pieces.arrow", {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows), max_length)
+    return PieceCorpus(
+        cached_table(folder / "pieces.arrow", {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows), max_length
+    )
 
 
 def random_lengths(count: int) -> list[tuple[int, int]]:
@@ -20,7 +22,9 @@ def random_lengths(count: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("unit", "size"), [("tokens", 200), ("sentences", 7)])
-def test_each_pair_exactly_once_and_never_over_the_budget(tmp_path: Path, unit: Literal["tokens", "sentences"], size: int) -> None:
+def test_each_pair_exactly_once_and_never_over_the_budget(
+    tmp_path: Path, unit: Literal["tokens", "sentences"], size: int
+) -> None:
     corpus = corpus_of(tmp_path, random_lengths(3000))
     for epoch in (0, 1):
         plan = plan_batches(corpus, size, unit, seed=1, epoch=epoch)
@@ -77,7 +81,9 @@ def test_filters_drop_from_training_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_batches_hold_the_pairs_they_name(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    text: Any = cached_table(tmp_path / "t.arrow", {"src": "string", "tgt": "string"}, [{"src": s, "tgt": t} for s, t in PAIRS])
+    text: Any = cached_table(
+        tmp_path / "t.arrow", {"src": "string", "tgt": "string"}, [{"src": s, "tgt": t} for s, t in PAIRS]
+    )
     corpus = PieceCorpus(encode_table(text, tokenizer, tmp_path / "p.arrow"), 50)
     batch = corpus.batch([2, 0])
     for row, pair in ((0, PAIRS[2]), (1, PAIRS[0])):

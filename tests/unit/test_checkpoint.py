@@ -41,7 +41,13 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
         if update == 2:
             point(tmp_path / "best", "step-000002")
         prune(tmp_path, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "step-000002", "step-000004", "step-000005"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best",
+        "last",
+        "step-000002",
+        "step-000004",
+        "step-000005",
+    ]
 
 
 def test_state_with_code_in_it_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_all_problems_come_at_once_with_line_and_nearest_name(tmp_path: Path) -> None:
-    path = write(tmp_path, GOOD + "model:\n  atention: {score: dot}\n  bridge: lerned\ntraining:\n  epochs: -3\n  clip_norm: .nan\n")
+    path = write(
+        tmp_path,
+        GOOD + "model:\n  atention: {score: dot}\n  bridge: lerned\ntraining:\n  epochs: -3\n  clip_norm: .nan\n",
+    )
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     message = str(caught.value)
@@ -84,14 +87,17 @@ def test_a_saved_configuration_is_the_same_when_read_again(tmp_path: Path) -> No
 
 def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD))
-    changed = load_config(write(tmp_path, GOOD), ["seed=2", "training.epochs=99", "decoding.beam_size=1", "model.attention.score=dot"])
+    changed = load_config(
+        write(tmp_path, GOOD), ["seed=2", "training.epochs=99", "decoding.beam_size=1", "model.attention.score=dot"]
+    )
     assert differing_keys(config, changed) == ["model.attention.score: 'additive' -> 'dot'", "seed: 1 -> 2"]
 
 
 def test_reading_a_configuration_does_not_import_torch(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    code = f"import sys, pathlib, nmt.config_file as c; c.load_config(pathlib.Path({str(path)!r})); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import sys, pathlib, nmt.config_file as c; "
+    code += "c.load_config(pathlib.Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 
 def test_every_shipped_configuration_can_be_read() -> None:

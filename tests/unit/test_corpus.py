@@ -37,8 +37,12 @@ def test_every_format_gives_the_same_pairs(tmp_path: Path) -> None:
     with (tmp_path / "p.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("fr", "en"), *((t, s) for s, t in PAIRS)])
     write(tmp_path / "p.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))
-    parquet.write_table(pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS]}), tmp_path / "p.parquet")
-    tables = [Source(path=str(tmp_path / f"p.{kind}"), src="en", tgt="fr") for kind in ("tsv", "csv", "jsonl", "parquet")]
+    parquet.write_table(
+        pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS]}), tmp_path / "p.parquet"
+    )
+    tables = [
+        Source(path=str(tmp_path / f"p.{kind}"), src="en", tgt="fr") for kind in ("tsv", "csv", "jsonl", "parquet")
+    ]
     for source in [plain, zipped, *tables]:
         assert texts(source) == PAIRS, source
 
@@ -47,7 +51,9 @@ def test_hub_layouts_flat_and_nested(tmp_path: Path) -> None:
     flat, nested = tmp_path / "flat", tmp_path / "nested"
     flat.mkdir(), nested.mkdir()
     write(flat / "train.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))
-    write(nested / "validation.jsonl", "".join(json.dumps({"translation": {"en": s, "fr": t}}) + "\n" for s, t in PAIRS))
+    write(
+        nested / "validation.jsonl", "".join(json.dumps({"translation": {"en": s, "fr": t}}) + "\n" for s, t in PAIRS)
+    )
     assert texts(Source(hub=str(flat), split="train", src="en", tgt="fr")) == PAIRS
     rows = read_pairs(Source(hub=str(nested), src="en", tgt="fr"), "valid")
     assert [(src, tgt) for src, tgt, _ in rows] == PAIRS

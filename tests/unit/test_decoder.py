@@ -41,7 +41,9 @@ def test_unroll_is_repeated_step(make_model: MakeModel, score: str, wiring: str,
 def test_wirings_feedings_and_scores_differ(make_model: MakeModel) -> None:
     results = []
     for score, wiring, feeding in WIRINGS:
-        features, _ = make_model(attention={"score": score}, decoder={"wiring": wiring, "input_feeding": feeding})(BATCH)
+        features, _ = make_model(attention={"score": score}, decoder={"wiring": wiring, "input_feeding": feeding})(
+            BATCH
+        )
         results.append(features)
     for a, b in itertools.combinations(results, 2):
         assert not torch.allclose(a, b, atol=1e-3)
@@ -49,7 +51,9 @@ def test_wirings_feedings_and_scores_differ(make_model: MakeModel) -> None:
 
 @pytest.mark.parametrize("bridge", ["zero", "last", "mean", "learned"])
 @pytest.mark.parametrize(("encoder_cell", "decoder_cell"), list(itertools.product(["lstm", "gru"], repeat=2)))
-def test_every_bridge_carries_what_it_says(make_model: MakeModel, bridge: str, encoder_cell: str, decoder_cell: str) -> None:
+def test_every_bridge_carries_what_it_says(
+    make_model: MakeModel, bridge: str, encoder_cell: str, decoder_cell: str
+) -> None:
     model = make_model(bridge=bridge, encoder={"cell": encoder_cell}, decoder={"cell": decoder_cell})
     memory = model.encode(BATCH.src_ids, BATCH.src_mask)
     state = model.start(memory)
@@ -59,7 +63,9 @@ def test_every_bridge_carries_what_it_says(make_model: MakeModel, bridge: str, e
         assert not state.hidden.any()
     elif bridge == "last":
         # the forward half is the output at the last real token, the backward half the one at the first
-        expected = torch.stack([torch.cat([memory.values[b, n - 1, :8], memory.values[b, 0, 8:]]) for b, n in enumerate([5, 2, 1])])
+        expected = torch.stack(
+            [torch.cat([memory.values[b, n - 1, :8], memory.values[b, 0, 8:]]) for b, n in enumerate([5, 2, 1])]
+        )
         torch.testing.assert_close(state.hidden[0], expected)
         if encoder_cell == decoder_cell == "lstm":
             assert torch.equal(state.cell, memory.cell)

@@ -14,7 +14,10 @@ def test_scores_are_sacrebleus_with_signature() -> None:
     assert scores["bleu"].value == sacrebleu.corpus_bleu(HYPS, [REFS]).score
     assert scores["chrf"].value == sacrebleu.corpus_chrf(HYPS, [REFS]).score
     assert "tok:13a" in scores["bleu"].signature
-    assert corpus_scores(HYPS, REFS, "none", True)["bleu"].value == sacrebleu.corpus_bleu(HYPS, [REFS], tokenize="none", lowercase=True).score
+    assert (
+        corpus_scores(HYPS, REFS, "none", True)["bleu"].value
+        == sacrebleu.corpus_bleu(HYPS, [REFS], tokenize="none", lowercase=True).score
+    )
 
 
 def test_margins_come_only_when_asked_for() -> None:

@@ -8,11 +8,31 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "nmt"
 # Lowest first; a name stands for a module, or for all modules of a package that are not named themselves.
 FLOORS = [
-    ["nmt", "nmt.errors", "nmt.words", "nmt.files"],
+    ["nmt", "nmt.errors", "nmt.words", "nmt.files", "nmt.data.lexicon"],
     ["nmt.config"],
-    ["nmt.config_file", "nmt.run_folder", "nmt.runtime", "nmt.data.phrasebook", "nmt.alignment.aer", "nmt.alignment.matrix"],
-    ["nmt.data.corpus", "nmt.data.tokenizer", "nmt.alignment.heatmap", "nmt.evaluation", "nmt.model.attention", "nmt.training.loss"],
-    ["nmt.data.batching", "nmt.alignment.files", "nmt.model.encoder", "nmt.training.optimizer", "nmt.training.checkpoint"],
+    [
+        "nmt.config_file",
+        "nmt.run_folder",
+        "nmt.runtime",
+        "nmt.data.phrasebook",
+        "nmt.alignment.aer",
+        "nmt.alignment.matrix",
+    ],
+    [
+        "nmt.data.corpus",
+        "nmt.data.tokenizer",
+        "nmt.alignment.heatmap",
+        "nmt.evaluation",
+        "nmt.model.attention",
+        "nmt.training.loss",
+    ],
+    [
+        "nmt.data.batching",
+        "nmt.alignment.files",
+        "nmt.model.encoder",
+        "nmt.training.optimizer",
+        "nmt.training.checkpoint",
+    ],
     ["nmt.model.decoder"],
     ["nmt.model.seq2seq", "nmt.decoding.search"],
     ["nmt.decoding.translator", "nmt.training.trainer"],
@@ -25,14 +45,20 @@ FLOORS = [
 ]
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
 PACKAGES = {"nmt.data", "nmt.model", "nmt.training", "nmt.decoding", "nmt.alignment", "nmt.pipeline"}
-MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nmt":
-            found |= {f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module for alias in node.names}
+            found |= {
+                f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module
+                for alias in node.names
+            }
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nmt"}
     return found
@@ -52,5 +78,11 @@ def test_no_line_imports_what_a_cold_start_must_not_pay() -> None:
     heavy = {"matplotlib", "datasets", "tensorboard", "sacrebleu", "pyarrow"}
     for module, path in MODULES.items():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             assert not {name.split(".")[0] for name in names} & heavy, module

@@ -5,14 +5,21 @@ from nmt.alignment.matrix import AlignmentMatrix, piece_matrix, piece_shares, wo
 from nmt.errors import AlignmentError
 
 # source "a black cat" as a | bla | ck | cat; target "chat noir" as ch | at | noir, and the row that predicted the end
-WEIGHTS = np.array([[0.1, 0.1, 0.2, 0.6], [0.0, 0.2, 0.2, 0.6], [0.0, 0.5, 0.4, 0.1], [0.25, 0.25, 0.25, 0.25]], dtype=np.float32)
+WEIGHTS = np.array(
+    [[0.1, 0.1, 0.2, 0.6], [0.0, 0.2, 0.2, 0.6], [0.0, 0.5, 0.4, 0.1], [0.25, 0.25, 0.25, 0.25]], dtype=np.float32
+)
 SRC, SRC_OFFSETS = "a black cat", [(0, 1), (1, 5), (5, 7), (7, 11)]
 TGT, TGT_OFFSETS = "chat noir", [(0, 2), (2, 4), (4, 9)]
 
 
 def test_source_pieces_add_up_and_target_pieces_average() -> None:
     matrix = word_matrix(WEIGHTS, SRC, SRC_OFFSETS, TGT, TGT_OFFSETS)
-    assert (matrix.src_tokens, matrix.tgt_tokens, matrix.level, matrix.eos) == (["a", "black", "cat"], ["chat", "noir"], "words", "dropped")
+    assert (matrix.src_tokens, matrix.tgt_tokens, matrix.level, matrix.eos) == (
+        ["a", "black", "cat"],
+        ["chat", "noir"],
+        "words",
+        "dropped",
+    )
     np.testing.assert_allclose(matrix.weights, [[0.05, 0.35, 0.6], [0.0, 0.9, 0.1]], atol=1e-6)
     assert matrix.links() == [(2, 0), (1, 1)]
 

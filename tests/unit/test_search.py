@@ -54,7 +54,9 @@ class ToyModel:
         weights[:, 0] = history.sum(1).float()
         return torch.stack(rows), weights, ToyState(history)
 
-    def every_sequence(self, name: int, alpha: float, limit: int, min_length: int = 0) -> list[tuple[float, float, list[int]]]:
+    def every_sequence(
+        self, name: int, alpha: float, limit: int, min_length: int = 0
+    ) -> list[tuple[float, float, list[int]]]:
         found = []
         for length in range(min_length, limit):
             for ids in itertools.product([1, 4, 5, 6], repeat=length):
@@ -91,14 +93,20 @@ def test_beam_one_is_greedy() -> None:
         model = ToyModel(seed)
         limits = [6, 9, 3, 1]
         one = beam_search(model, toy_memory([0, 1, 2, 3]), 1, 1, limits, 1.0)
-        assert [hypotheses[0].ids for hypotheses in one] == [h.ids for h in greedy(model, toy_memory([0, 1, 2, 3]), 1, limits)]
+        assert [hypotheses[0].ids for hypotheses in one] == [
+            h.ids for h in greedy(model, toy_memory([0, 1, 2, 3]), 1, limits)
+        ]
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam"])
 def test_lengths_keep_their_bounds(search: str) -> None:
     for seed in range(20):
         model, memory, limits = ToyModel(seed), toy_memory([0, 1, 2]), [3, 5, 8]
-        found = greedy(model, memory, 2, limits) if search == "greedy" else [h[0] for h in beam_search(model, memory, 3, 2, limits, 1.0)]
+        found = (
+            greedy(model, memory, 2, limits)
+            if search == "greedy"
+            else [h[0] for h in beam_search(model, memory, 3, 2, limits, 1.0)]
+        )
         for hypothesis, limit in zip(found, limits, strict=True):
             assert 2 <= len(hypothesis.ids) < limit
             assert not {0, BOS, EOS} & set(hypothesis.ids)
@@ -147,8 +155,13 @@ def search(model: Seq2Seq, sources: list[list[int]], limits: list[int], beam: in
 
 
 @pytest.mark.parametrize("beam", [0, 1, 4])
-@pytest.mark.parametrize(("score", "wiring", "feeding"), [("additive", "luong", True), ("general", "bahdanau", False), ("dot", "luong", False)])
-def test_real_models_do_not_depend_on_batch_or_order(make_model: MakeModel, beam: int, score: str, wiring: str, feeding: bool) -> None:
+@pytest.mark.parametrize(
+    ("score", "wiring", "feeding"),
+    [("additive", "luong", True), ("general", "bahdanau", False), ("dot", "luong", False)],
+)
+def test_real_models_do_not_depend_on_batch_or_order(
+    make_model: MakeModel, beam: int, score: str, wiring: str, feeding: bool
+) -> None:
     model = make_model(attention={"score": score}, decoder={"wiring": wiring, "input_feeding": feeding})
     together = search(model, SOURCES, LIMITS, beam)
     backwards = search(model, SOURCES[::-1], LIMITS[::-1], beam)[::-1]

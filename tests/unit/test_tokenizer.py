@@ -44,7 +44,9 @@ def test_no_piece_belongs_to_two_words() -> None:
             assert sum(max(start, a) < min(end, b) for a, b in spans) <= 1, text
 
 
-@pytest.mark.parametrize(("kind", "size"), [("bpe", 100_000), ("bpe", 10), ("unigram", 90_000), ("word", 50_000), ("char", 9_000)])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("bpe", 100_000), ("bpe", 10), ("unigram", 90_000), ("word", 50_000), ("char", 9_000)]
+)
 def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int) -> None:
     with pytest.raises(TokenizerError) as caught:
         train_tokenizer(TokenizerConfig(type=kind, vocab_size=size), lambda: PAIRS)  # type: ignore[arg-type]

@@ -17,7 +17,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> PieceCorpus:
-    rows: Iterator[dict[str, Any]] = ({"src_ids": [5 + i % 7] * (1 + i % 4), "tgt_ids": [5 + i % 7, 6 + i % 5]} for i in range(24))
+    rows: Iterator[dict[str, Any]] = (
+        {"src_ids": [5 + i % 7] * (1 + i % 4), "tgt_ids": [5 + i % 7, 6 + i % 5]} for i in range(24)
+    )
     return PieceCorpus(cached_table(tmp_path / "c.arrow", {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows), 20)
 
 
@@ -29,7 +31,9 @@ def trainer_of(config: Config, corpus: PieceCorpus) -> Trainer:
 NO_DROPOUT = {"dropout": {"embedding": 0.0, "layers": 0.0, "memory": 0.0, "output": 0.0}}
 
 
-def test_the_loop_yields_after_every_update_and_ends_epochs(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+def test_the_loop_yields_after_every_update_and_ends_epochs(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
     updates = list(trainer_of(make_config(training={"batch_size": 5, "epochs": 3}), corpus).updates())
     assert [update.number for update in updates] == list(range(1, 16))
     assert [update.number for update in updates if update.ends_epoch] == [5, 10, 15]
@@ -60,21 +64,27 @@ def test_clipping_bounds_the_step(make_config: Callable[..., Config], corpus: Pi
     trainer = trainer_of(make_config(training=training), corpus)
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     (update,) = list(trainer.updates())
-    moved = torch.cat([(a.detach() - b).flatten() for a, b in zip(trainer.model.parameters(), before, strict=True)]).norm()
+    moved = torch.cat(
+        [(a.detach() - b).flatten() for a, b in zip(trainer.model.parameters(), before, strict=True)]
+    ).norm()
     assert update.grad_norm > 0.01
     assert float(moved) == pytest.approx(0.01, rel=1e-2)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("wiring", ["bahdanau", "luong"])
-def test_every_teacher_forcing_ratio_trains(make_config: Callable[..., Config], corpus: PieceCorpus, ratio: float, wiring: str) -> None:
+def test_every_teacher_forcing_ratio_trains(
+    make_config: Callable[..., Config], corpus: PieceCorpus, ratio: float, wiring: str
+) -> None:
     training = {"teacher_forcing": {"start": ratio}, "epochs": 20, "batch_size": 8, "optimizer": {"lr": 0.01}}
     updates = list(trainer_of(make_config(model={"decoder": {"wiring": wiring}}, training=training), corpus).updates())
     assert updates[-1].nll < updates[0].nll
     assert updates[0].teacher_forcing == ratio
 
 
-def test_a_loss_that_is_no_number_stops_before_it_is_applied(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+def test_a_loss_that_is_no_number_stops_before_it_is_applied(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
     trainer = trainer_of(make_config(), corpus)
     updates = trainer.updates()
     next(updates)
@@ -87,7 +97,9 @@ def test_a_loss_that_is_no_number_stops_before_it_is_applied(make_config: Callab
     assert torch.equal(before, trainer.model.src_embedding.weight)
 
 
-def test_bfloat16_keeps_float32_weights_and_nearly_the_same_loss(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+def test_bfloat16_keeps_float32_weights_and_nearly_the_same_loss(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
     results = []
     for precision in (torch.float32, torch.bfloat16):
         torch.manual_seed(1)
