@@ -1,6 +1,8 @@
 """The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
 
+import contextlib
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,9 +82,10 @@ def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, ca
     if not folder.exists():
         log.info("training a %s tokenizer of %d pieces", config.tokenizer.type, config.tokenizer.vocab_size)
         tokenizer = train_tokenizer(config.tokenizer, lambda: text_pairs(text))
-        beside = folder.with_suffix(".tmp")
-        tokenizer.save(beside)
-        beside.rename(folder)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=folder.name) as beside:
+            tokenizer.save(Path(beside) / "model")
+            with contextlib.suppress(FileExistsError):  # another process was faster, with the same result
+                (Path(beside) / "model").rename(folder)
     return Tokenizer.load(folder)
 
 

@@ -25,7 +25,7 @@ from nmt.evaluation import corpus_scores, perplexity
 from nmt.model.seq2seq import build_model
 from nmt.pipeline.corpora import Corpora, SampledEpochs, load_corpora
 from nmt.run_folder import RunFolder, point, remember_latest
-from nmt.runtime import choose_device, choose_precision, log_to_file, set_seed, set_up_machine
+from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
 from nmt.training.checkpoint import load_state, load_weights, newest, prune, save_checkpoint
 from nmt.training.reporter import Reporter
 from nmt.training.trainer import Trainer, Update, corpus_loss
@@ -189,6 +189,7 @@ class _Session:
         if (update.number % every == 0) if every else update.ends_epoch:
             with reporter.paused():
                 self._validate(reporter)
+                release_memory()
         if received:
             return "interrupted"
         return self._reason_to_stop()
@@ -218,7 +219,7 @@ class _Session:
         trainer.schedule.observe(metrics)
         progress.validated = trainer.update
         better = self._note_best(metrics)
-        reporter.validation(trainer.update, trainer.epoch, metrics, better)
+        reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), metrics, better)
         self._save()
 
     def _decode(self, reporter: Reporter) -> dict[str, float]:

@@ -1,0 +1,112 @@
+"""The translator keeps its promises on raw text: order, batches, matrices, forced scores."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.config import DecodingConfig
+from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.translator import Translation, Translator
+from nmt.model.seq2seq import Seq2Seq
+
+LINES = [
+    "the black cat sees me",
+    "I love you",
+    "",
+    "two big dogs eat",
+    "a cat",
+    "we do not see them today",
+    " ",
+    "is it raining?",
+]
+
+
+def translator_of(model: Seq2Seq, tokenizer: Tokenizer, **settings: object) -> Translator:
+    decoding = DecodingConfig.model_validate({"beam_size": 3, "max_length_ratio": 1.0} | settings)
+    return Translator(model, tokenizer, decoding, torch.device("cpu"))
+
+
+def assert_same(a: Translation, b: Translation) -> None:
+    assert a.tgt == b.tgt
+    assert a.log_prob == pytest.approx(b.log_prob, abs=1e-4)
+    assert a.score == pytest.approx(b.score, abs=1e-4)
+    np.testing.assert_allclose(a.weights, b.weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_matrices_do_not_depend_on_batch_size_company_or_order(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, beam: int
+) -> None:
+    model = make_model()
+    many = translator_of(model, tokenizer, beam_size=beam).translate(LINES)
+    single = translator_of(model, tokenizer, beam_size=beam, batch_size=1).translate(LINES)
+    reverse = translator_of(model, tokenizer, beam_size=beam, batch_size=4).translate(LINES[::-1])[::-1]
+    assert [translation.src.text for translation in many] == LINES
+    for one, two, three in zip(many, single, reverse, strict=True):
+        assert_same(one, two)
+        assert_same(one, three)
+
+
+@pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
+def test_forcing_what_was_found_gives_its_scores_and_matrix(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, wiring: str
+) -> None:
+    translator = translator_of(make_model(decoder={"wiring": wiring}), tokenizer)
+    found = [translation for translation in translator.translate(LINES) if translation.src.ids]
+    # A random model says pieces in another segmentation than its text would have, so the pieces are forced, not the text.
+    forced = translator._score([(translation.src, translation.tgt) for translation in found])
+    for translation, (log_prob, weights) in zip(found, forced, strict=True):
+        assert log_prob == pytest.approx(translation.log_prob, abs=1e-4)
+        np.testing.assert_allclose(weights, translation.weights, atol=1e-5)
+    texts = [("a cat", "un chat"), ("", "rien"), ("I love you", "je t'aime")]
+    assert [(translation.src.text, translation.tgt.text) for translation in translator.force(texts)] == texts
+
+
+def test_an_empty_line_stays_empty_and_keeps_its_place(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    translations = translator_of(make_model(), tokenizer).translate(LINES)
+    assert [translation.tgt.text for translation in (translations[2], translations[6])] == ["", ""]
+    matrix = translations[2].alignment()
+    assert matrix is not None
+    assert matrix.weights.shape == (0, 0)
+
+
+def test_every_level_and_policy_gives_rows_that_sum_to_one(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    for translation in translator_of(make_model(), tokenizer).translate(LINES):
+        for level in ("words", "pieces"):
+            for keep_eos in (True, False):
+                matrix = translation.alignment(level, keep_eos)
+                assert matrix is not None
+                if matrix.weights.size:
+                    np.testing.assert_allclose(matrix.weights.sum(1), 1.0, atol=1e-5)
+                    assert (matrix.weights >= 0).all()
+
+
+def test_a_model_without_attention_translates_but_has_no_matrix(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    translator = translator_of(make_model(attention={"score": "none"}), tokenizer)
+    translation, forced = translator.translate(["a cat"])[0], translator.force([("a cat", "un chat")])[0]
+    assert translation.alignment() is None
+    assert forced.alignment() is None
+    assert forced.log_prob < 0
+
+
+def test_a_source_over_the_limit_is_cut_with_a_warning_that_names_its_line(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("nmt").propagate = True
+    translator = translator_of(make_model(), tokenizer, max_src_length=4)
+    translation = translator.translate(["a cat", "the black cat sees me today"])[1]
+    assert "line 2 has" in caplog.text
+    assert "only the first 4 are translated" in caplog.text
+    assert len(translation.src.ids) == 4
+    matrix = translation.alignment()
+    assert matrix is not None
+    assert len(matrix.src_tokens) <= 4

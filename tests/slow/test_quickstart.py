@@ -1,0 +1,31 @@
+"""The README's promise: the quickstart learns the phrasebook, and its matrices are right."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nmt.config_file import load_config
+from nmt.pipeline.evaluate import run_eval
+from nmt.pipeline.load import load_model
+from nmt.pipeline.train import run_train
+
+pytestmark = pytest.mark.slow
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+
+def test_the_quickstart_translates_and_aligns(tmp_path: Path) -> None:
+    run = run_train(load_config(CONFIG, [f"runs_dir={tmp_path}", f"data.cache_dir={tmp_path / 'cache'}"]))
+    model = load_model(run.path)
+    report = json.loads(run_eval(model, "test", None, None).json.read_text(encoding="utf-8"))
+    assert report["scores"]["bleu"]["value"] >= 95
+    assert report["alignment"]["aer"] <= 0.10
+    (love,) = model.translator.translate(["I love you"])
+    assert love.tgt.text == "je t'aime"
+    matrix = love.alignment()
+    assert matrix is not None
+    assert [(matrix.src_tokens[src], matrix.tgt_tokens[tgt]) for src, tgt in matrix.links()] == [
+        ("I", "je"),
+        ("you", "t'"),
+        ("love", "aime"),
+    ]
