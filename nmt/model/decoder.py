@@ -232,7 +232,7 @@ class RNNDecoder(nn.Module):
 
 
 class GateWeights(NamedTuple):
-    """The parameters of one recurrent layer: for inputs ``[gates x H, E]``, for the state ``[gates x H, H]``, biases."""
+    """The parameters of one recurrent layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and their biases."""
 
     inputs: Tensor
     recurrent: Tensor

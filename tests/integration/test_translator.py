@@ -56,7 +56,7 @@ def test_forcing_what_was_found_gives_its_scores_and_matrix(
 ) -> None:
     translator = translator_of(make_model(decoder={"wiring": wiring}), tokenizer)
     found = [translation for translation in translator.translate(LINES) if translation.src.ids]
-    # A random model says pieces in another segmentation than its text would have, so the pieces are forced, not the text.
+    # A random model says pieces in another segmentation than its text would have, so the pieces are forced.
     forced = translator._score([(translation.src, translation.tgt) for translation in found])
     for translation, (log_prob, weights) in zip(found, forced, strict=True):
         assert log_prob == pytest.approx(translation.log_prob, abs=1e-4)
