@@ -26,6 +26,9 @@ class _Group(TyperGroup):
         except BrokenPipeError:  # the reader of our output left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:  # no such folder, no permission, no space left
+            typer.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

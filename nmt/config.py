@@ -359,6 +359,14 @@ class Config(Section):
                 f"training.batch_size is {self.training.batch_size} tokens, but data.max_length lets pairs of "
                 f"{self.data.max_length} pieces and an end mark through; raise the one or lower the other"
             )
+        training = self.training
+        plateau = [("schedule", training.schedule.metric)] if training.schedule.type == "plateau" else []
+        for section, metric in [*plateau, ("early_stopping", training.early_stopping.metric)]:
+            if metric in ("bleu", "chrf") and training.validation.sentences == 0:
+                raise problem(
+                    f"training.{section}.metric is {metric}, which needs sentences to decode: set "
+                    f"training.validation.sentences above 0, or the metric to loss or ppl"
+                )
         return self
 
     @property

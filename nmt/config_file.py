@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from nmt.config import RESUMABLE_KEYS, Config
 from nmt.errors import ConfigError
+from nmt.files import written_whole
 
 KeyPath = tuple[str | int, ...]
 
@@ -61,9 +62,9 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 def save_config(config: Config, path: Path) -> None:
     """Write the resolved configuration, every default spelled out, as YAML."""
-    path.write_text(
-        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:

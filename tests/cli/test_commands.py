@@ -172,6 +172,7 @@ def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
     [
         (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
         (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
+        (["translate", "a", "--output", "no/folder/x"], 1, "No such file or directory"),
         (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
         (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),
         (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),

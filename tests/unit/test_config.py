@@ -66,6 +66,7 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {tie_embeddings: all}\ntokenizer: {joint: false}\n", "tokenizer.joint must be true"),
         (GOOD + "training: {batch_size: 50}\n", "raise the one or lower the other"),
         (GOOD + "training: {schedule: {type: cosine}}\n", "needs total"),
+        (GOOD + "training: {validation: {sentences: 0}}\n", "training.early_stopping.metric is bleu, which needs"),
         (GOOD + "tokenizer: {type: char, sampling: {enabled: true}}\n", "needs type bpe or unigram"),
     ],
 )
