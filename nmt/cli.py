@@ -39,7 +39,7 @@ app = typer.Typer(
     help="Train attention-based translation models, and see which word looked at which.",
 )
 
-Level = Literal["words", "pieces"]
+Level = Literal["words", "tokens", "pieces"]
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")
@@ -58,7 +58,9 @@ AlignmentsOption = Annotated[
     Path | None,
     typer.Option("--alignments", help="Write the matrices: .json, .npz, .pharaoh or .png.", show_default=False),
 ]
-LevelOption = Annotated[Level, typer.Option("--level", help="Matrices on words or on pieces.")]
+LevelOption = Annotated[
+    Level, typer.Option("--level", help="Matrices on words, on white-space separated tokens, or on pieces.")
+]
 EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that predicted the end of the sentence.")]
 
 

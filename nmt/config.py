@@ -331,9 +331,7 @@ class DecodingConfig(Section):
 class EvaluationConfig(Section):
     """How sacrebleu tokenises before it counts BLEU ('none' for text that is tokenised already)."""
 
-    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200"] = (
-        "13a"
-    )
+    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
     lowercase: bool = False
 
 
@@ -359,6 +357,8 @@ class Config(Section):
                 f"training.batch_size is {self.training.batch_size} tokens, but data.max_length lets pairs of "
                 f"{self.data.max_length} pieces and an end mark through; raise the one or lower the other"
             )
+        if self.name == "latest":
+            raise problem("name: 'latest' is the link to the run trained last; choose another name")
         training = self.training
         plateau = [("schedule", training.schedule.metric)] if training.schedule.type == "plateau" else []
         for section, metric in [*plateau, ("early_stopping", training.early_stopping.metric)]:
@@ -375,7 +375,8 @@ class Config(Section):
         return Path(self.runs_dir).expanduser() / self.name
 
 
-# What may differ between a run and its resumption; any other change is another run.
+# What may differ between a run and its resumption; any other change is another run. Of decoding, only what cannot
+# change a validation score: validation has a beam of its own.
 RESUMABLE_KEYS = (
     "runs_dir",
     "data.root",
@@ -390,6 +391,6 @@ RESUMABLE_KEYS = (
     "training.keep_last",
     "training.log_every",
     "training.tensorboard",
-    "decoding",
-    "evaluation",
+    "decoding.beam_size",
+    "decoding.batch_size",
 )

@@ -32,6 +32,9 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value, 10))
+
+
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration file and apply ``key.path=value`` overrides.
 
@@ -88,7 +91,6 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], list[str]]:
     """The values, the line of each key path, and what is wrong with the file as YAML."""
-    loader = _Loader(text)
     lines: dict[KeyPath, int] = {}
     problems: list[str] = []
     seen: set[int] = set()
@@ -117,12 +119,11 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int
         return loader.construct_object(node)
 
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         values = build(root, ()) if root is not None else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: not valid YAML: {error}") from None
-    finally:
-        loader.dispose()
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
     return values, lines, problems
@@ -136,7 +137,7 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) 
         return [f"--set {override}: write it as key.path=value"]
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return [f"--set {override}: the value is not valid YAML"]
     section = values
     for depth, key in enumerate(keys[:-1]):

@@ -1,6 +1,5 @@
 """BLEU, chrF and TER through sacrebleu, each with its signature; perplexity from log-likelihoods."""
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,10 +61,10 @@ def corpus_scores(
     scores = {}
     for name in metrics:
         metric = makers[name]()
-        result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
-        if bootstrap > 1:
-            # Where a resample has no match at all (a handful of sentences), sacrebleu 2.6 stumbles over number types.
-            with contextlib.suppress(TypeError):
-                margin = float(metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)._ci)
+        try:
+            result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
+            margin = float(result._ci) if bootstrap > 1 else None
+        except TypeError:  # with a handful of sentences, resamples without a match make sacrebleu 2.6 mix number types
+            result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
         scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
     return scores

@@ -1,6 +1,8 @@
 """Where a run keeps its files, and which run was trained last."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,29 @@ class RunFolder:
     def curve(self) -> Path:
         """The training curve as a picture."""
         return self.path / "curve.png"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second trainer away from the folder, which is made if it is not there.
+
+        Raises:
+            CheckpointError: if another process trains here; a process that died holds no lock.
+        """
+        import fcntl  # only here: translating works where there is none
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise CheckpointError(
+                    f"{self.path}: process {lock.read().strip()} is training this run already"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
 
     def checkpoint(self, name: str | None = None) -> Path:
         """The checkpoint called `name`, or the best one, or for want of it the last.
@@ -89,7 +114,7 @@ def remember_latest(run: RunFolder) -> None:
 
 def point(link: Path, target: str) -> None:
     """Make `link` a relative symbolic link to `target`, replacing an older one in one step."""
-    beside = link.with_name(f".{link.name}.tmp")
+    beside = link.with_name(f".{link.name}.{os.getpid()}.tmp")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)
     os.replace(beside, link)

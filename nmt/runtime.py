@@ -100,12 +100,12 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def set_up_logging(quiet: bool = False) -> None:
-    """Send the program's log to stderr; `quiet` keeps only warnings."""
+def set_up_logging() -> None:
+    """Send the program's log to stderr."""
     handler = _TqdmHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers[:] = [handler]
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.setLevel(logging.INFO)
     log.propagate = False
 
 

@@ -31,6 +31,11 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Character spans of what white space separates, for text that is tokenised already."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
 def split_words(text: str) -> list[str]:
     """The words of `text`; see `word_spans`."""
     return [text[start:end] for start, end in word_spans(text)]

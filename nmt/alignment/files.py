@@ -16,13 +16,15 @@ MAX_PICTURES = 50
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a suffix that `write_alignments` does not know, before any work is done.
+    """Refuse a path that `write_alignments` could not write, before any work is done.
 
     Raises:
-        AlignmentError: naming the known ones.
+        AlignmentError: for an unknown suffix, naming the known ones, or a missing folder.
     """
     if path.suffix not in _WRITERS:
         raise AlignmentError(f"{path}: alignments are written as {', '.join(_WRITERS)}; choose one of these suffixes")
+    if not path.parent.is_dir():
+        raise AlignmentError(f"{path}: there is no folder {path.parent} to write it in")
 
 
 def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:

@@ -65,6 +65,7 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
         axis.tick_params(length=0)
         if titles is not None:
             axis.set_title(titles[index], fontsize="medium")
+        axis.set_xlabel(f"{matrix.level}, EOS {matrix.eos}", fontsize="small", color="0.4")
     return figure
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.errors import AlignmentError
-from nmt.words import word_spans
+from nmt.words import token_spans, word_spans
 
 Floats = NDArray[np.float32]
 Span = tuple[int, int]
+Level = Literal["words", "tokens", "pieces"]
 EOS_TOKEN = "</s>"
 
 
@@ -23,7 +24,7 @@ class AlignmentMatrix:
         weights: ``[T, S]``, rows = target, columns = source, each row sums to 1.
         src_tokens: S tokens.
         tgt_tokens: T tokens.
-        level: whether the tokens are `pieces` or `words`.
+        level: whether the tokens are `words`, white-space separated `tokens`, or `pieces`.
         eos: `row` if the last row is the one that predicted the end of the sentence, `dropped` if it was left out. The
             source has no end mark, so there is never such a column.
     """
@@ -31,7 +32,7 @@ class AlignmentMatrix:
     weights: Floats
     src_tokens: list[str]
     tgt_tokens: list[str]
-    level: Literal["pieces", "words"]
+    level: Level
     eos: Literal["row", "dropped"]
 
     def __post_init__(self) -> None:
@@ -77,6 +78,7 @@ def word_matrix(
     tgt_text: str,
     tgt_offsets: Sequence[Span],
     keep_eos: bool = False,
+    level: Literal["words", "tokens"] = "words",
 ) -> AlignmentMatrix:
     """The matrix on words: a source word sums its pieces' weights, a target word averages its pieces' rows.
 
@@ -89,8 +91,10 @@ def word_matrix(
         tgt_text: the target.
         tgt_offsets: character spans of the target pieces.
         keep_eos: whether the EOS row stays.
+        level: `words`, split at punctuation too, or `tokens`, split at white space only.
     """
-    src_spans, tgt_spans = word_spans(src_text), word_spans(tgt_text) if tgt_offsets else []
+    spans_of = word_spans if level == "words" else token_spans
+    src_spans, tgt_spans = spans_of(src_text) if src_offsets else [], spans_of(tgt_text) if tgt_offsets else []
     src_words, tgt_words = (
         [text[a:b] for a, b in spans] for text, spans in ((src_text, src_spans), (tgt_text, tgt_spans))
     )
@@ -106,7 +110,7 @@ def word_matrix(
         rows = np.concatenate([rows, weights[len(tgt_offsets) :]])
         tgt_words.append(EOS_TOKEN)
     merged = (rows @ to_src).astype(np.float32)
-    return AlignmentMatrix(merged, src_words, tgt_words, "words", "row" if keep_eos else "dropped")
+    return AlignmentMatrix(merged, src_words, tgt_words, level, "row" if keep_eos else "dropped")
 
 
 def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Floats:

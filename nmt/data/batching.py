@@ -1,5 +1,6 @@
 """From cached piece ids to batches: which pairs, in which order, and their padded tensors."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -63,12 +64,13 @@ class Drops:
 class PieceCorpus:
     """Sentence pairs as piece ids in a memory-mapped table, and the rows of it that are used."""
 
-    def __init__(self, table: "datasets.Dataset", max_length: int | None = None):
+    def __init__(self, table: "datasets.Dataset", max_length: int | None = None, rows: Ints | None = None):
         """Measure the pairs and choose the rows.
 
         Args:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
+            rows: use just these rows, and drop nothing.
         """
         import pyarrow.compute
 
@@ -76,10 +78,10 @@ class PieceCorpus:
         src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
         empty = (src_len == 0) | (tgt_len == 0)
         too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
-        keep = ~(empty | too_long) if max_length is not None else np.ones(len(src_len), dtype=bool)
-        self.rows: Ints = np.flatnonzero(keep)
-        self.src_len: Ints = src_len[keep].astype(np.int64)
-        self.tgt_len: Ints = tgt_len[keep].astype(np.int64)
+        kept = np.flatnonzero(~(empty | too_long)) if max_length is not None else np.arange(len(src_len))
+        self.rows: Ints = kept if rows is None else rows
+        self.src_len: Ints = src_len[self.rows].astype(np.int64)
+        self.tgt_len: Ints = tgt_len[self.rows].astype(np.int64)
         self.drops = Drops(int(empty.sum()), int(too_long.sum())) if max_length is not None else Drops(0, 0)
 
     def __len__(self) -> int:
@@ -156,7 +158,11 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
 
 
 def encode_table(
-    text: "datasets.Dataset", tokenizer: Tokenizer, path: Path, sampling: tuple[float, int, int] | None = None
+    text: "datasets.Dataset",
+    tokenizer: Tokenizer,
+    path: Path,
+    sampling: tuple[float, int, int] | None = None,
+    longest_sample: int | None = None,
 ) -> "datasets.Dataset":
     """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
 
@@ -165,10 +171,19 @@ def encode_table(
         tokenizer: the models.
         path: the Arrow file.
         sampling: (alpha, nbest, seed), see `encode_corpus`; None for the best segmentation.
+        longest_sample: a side whose sampled segmentation has more pieces takes the best one.
     """
-    encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
-    rows = ({"src_ids": src, "tgt_ids": tgt} for src, tgt in encoded)
-    return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        limit = longest_sample or math.inf
+        encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
+        for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
+            yield {
+                "src_ids": src if len(src) <= limit else tokenizer.encode_src(src_text).ids,
+                "tgt_ids": tgt if len(tgt) <= limit else tokenizer.encode_tgt(tgt_text).ids,
+            }
+
+    return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows())
 
 
 def text_pairs(text: "datasets.Dataset") -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -121,7 +122,7 @@ def read_lines(path: Path) -> Iterator[str]:
             f"{path}, line {number}: byte {error.object[error.start]:#04x} at column {error.start + 1} is not UTF-8; "
             f"convert the file, for example with: iconv -f latin1 -t utf-8"
         ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         what = getattr(error, "strerror", None) or str(error)
         raise DataError(
             f"{path}: cannot be read after line {number}: {what}" if number else f"{path}: cannot be read: {what}"
@@ -178,19 +179,28 @@ def _read_table(path: Path, src: str, tgt: str) -> Iterator[Pair]:
 def _read_delimited(path: Path, src: str, tgt: str, tabs: bool) -> Iterator[Pair]:
     """TSV (no quoting: a tab is always a column's end) or CSV (quoted as RFC 4180 has it)."""
     lines = read_lines(path)
-    rows = (line.split("\t") for line in lines) if tabs else csv.reader(line + "\n" for line in lines)
-    header = next(rows, None)
+    rows = _tab_rows(lines) if tabs else _csv_rows(lines, path)
+    _, header = next(rows, (1, None))
     if header is None:
         raise DataError(f"{path}: the file is empty; its first line must name the columns")
     src_at, tgt_at = (_column(path, header, name) for name in (src, tgt))
-    number = 1
+    for number, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line names {len(header)}")
+        yield row[src_at], row[tgt_at], ""
+
+
+def _tab_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    yield from ((number, line.split("\t")) for number, line in enumerate(lines, start=1))
+
+
+def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows with the number of their last line; a quoted field may hold several lines."""
+    reader = csv.reader((line + "\n" for line in lines), strict=True)
     try:
-        for number, row in enumerate(rows, start=2):
-            if len(row) != len(header):
-                raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line names {len(header)}")
-            yield row[src_at].rstrip("\n"), row[tgt_at].rstrip("\n"), ""
+        yield from ((reader.line_num, row) for row in reader)
     except csv.Error as error:
-        raise DataError(f"{path}, row {number + 1}: not valid CSV: {error}") from None
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from None
 
 
 def _read_jsonl(path: Path, src: str, tgt: str) -> Iterator[Pair]:

@@ -375,7 +375,7 @@ class Grammar:
         )
         often = _linked(*adverb) if adverb else Phrase([], [])
         group = _verb_group(subject, verb, tense, negation, question, self.rng)
-        if negation is not None and negation.text == "not":
+        if negation is not None:
             objects = [_without_article(item) for item in objects]
         clitic_words = [word for clitic in clitics for word in clitic.fr]
         ne = [French("ne", (negation,), tuple(group.auxiliaries[:1]))] if negation else []
@@ -462,7 +462,7 @@ def _modal_group(
 
 
 def _without_article(phrase: Phrase) -> Phrase:
-    """Under negation, un and une become de: je ne vois pas de chat."""
+    """Under negation, un and une become de: je ne vois pas de chat, je ne vois jamais de chat."""
     if phrase.fr and phrase.fr[0].text in ("un", "une"):
         return Phrase(phrase.en, [French("de", phrase.fr[0].sure), *phrase.fr[1:]], phrase.person, phrase.feminine)
     return phrase

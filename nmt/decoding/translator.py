@@ -3,20 +3,23 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
-from nmt.alignment.matrix import AlignmentMatrix, piece_matrix, word_matrix
+from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matrix
 from nmt.config import DecodingConfig
-from nmt.data.batching import batch_of
+from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.decoding.search import Hypothesis, beam_search, greedy, length_penalty
 from nmt.model.seq2seq import Seq2Seq
 
 log = logging.getLogger("nmt")
+FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,20 @@ class Translation:
     score: float
     weights: NDArray[np.float32]
 
-    def alignment(self, level: str = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
-        """The matrix on `words` or `pieces`; None for a model without attention.
+    def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
+        """The matrix; None for a model without attention.
 
         Args:
-            level: `words` or `pieces`.
+            level: `words`, `tokens` (what white space separates) or `pieces`.
             keep_eos: whether the row that predicted EOS stays.
         """
         if self.src.ids and self.weights.shape[1] == 0:
             return None
         if level == "pieces":
             return piece_matrix(self.weights, self.src.pieces, self.tgt.pieces, keep_eos)
-        return word_matrix(self.weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos)
+        return word_matrix(
+            self.weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level
+        )
 
 
 class Translator:
@@ -66,45 +71,48 @@ class Translator:
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
 
-    def translate(self, lines: Sequence[str], first_line: int = 1) -> list[Translation]:
+    def translate(self, lines: Sequence[str], first_line: int = 1, progress: bool = False) -> list[Translation]:
         """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
 
         Args:
             lines: source texts.
             first_line: the number of the first one, for warnings.
+            progress: whether a bar is drawn, if standard error is a terminal.
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
-        for start in range(0, len(order), self.settings.batch_size):
-            chosen = order[start : start + self.settings.batch_size]
-            for index, hypothesis in zip(chosen, self._search([sources[i] for i in chosen]), strict=True):
-                target = self.tokenizer.decode_tgt(hypothesis.ids)
-                results[index] = Translation(
-                    sources[index], target, hypothesis.log_prob, hypothesis.score, hypothesis.weights
-                )
+        with _bar(len(order), "translating", progress) as bar:
+            for start in range(0, len(order), self.settings.batch_size):
+                chosen = order[start : start + self.settings.batch_size]
+                for index, found in zip(chosen, self._search([sources[i] for i in chosen]), strict=True):
+                    target = self.tokenizer.decode_tgt(found.ids)
+                    results[index] = Translation(sources[index], target, found.log_prob, found.score, found.weights)
+                bar.update(len(chosen))
         return [result or _empty(source) for result, source in zip(results, sources, strict=True)]
 
-    def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1) -> list[Translation]:
+    def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1, progress: bool = False) -> list[Translation]:
         """Score given translations instead of searching; matrices and log-probabilities are those of search.
 
         Args:
             pairs: source and target texts.
             first_line: the number of the first pair, for warnings.
+            progress: whether a bar is drawn, if standard error is a terminal.
         """
         sources = [self._limited(self.tokenizer.encode_src(src), first_line + at) for at, (src, _) in enumerate(pairs)]
         targets = [self.tokenizer.encode_tgt(tgt) for _, tgt in pairs]
         results: list[Translation | None] = [None] * len(pairs)
-        order = sorted(
-            (i for i, source in enumerate(sources) if source.ids),
-            key=lambda i: (len(targets[i].ids), len(sources[i].ids)),
+        costs = np.array(
+            [max(len(s.ids), len(t.ids) + 1) for s, t in zip(sources, targets, strict=True)], dtype=np.int64
         )
-        for start in range(0, len(order), self.settings.batch_size):
-            chosen = order[start : start + self.settings.batch_size]
-            scored = self._score([(sources[i], targets[i]) for i in chosen])
-            for index, (log_prob, weights) in zip(chosen, scored, strict=True):
-                penalty = length_penalty(len(targets[index].ids) + 1, self.settings.length_penalty)
-                results[index] = Translation(sources[index], targets[index], log_prob, log_prob / penalty, weights)
+        order = np.array([i for i in np.argsort(costs, kind="stable") if sources[i].ids], dtype=np.int64)
+        with _bar(len(order), "aligning", progress) as bar:
+            for chosen in cut_batches(order, costs, FORCED_TOKENS, "tokens"):
+                scored = self._score([(sources[i], targets[i]) for i in chosen])
+                for index, (log_prob, weights) in zip(chosen, scored, strict=True):
+                    penalty = length_penalty(len(targets[index].ids) + 1, self.settings.length_penalty)
+                    results[index] = Translation(sources[index], targets[index], log_prob, log_prob / penalty, weights)
+                bar.update(len(chosen))
         return [
             result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)
         ]
@@ -162,6 +170,11 @@ class _evaluating:
     def __exit__(self, *error: object) -> None:
         self.no_grad.__exit__(*error)
         self.model.train(self.was_training)
+
+
+def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
+    """A bar on standard error if it is a terminal and one is wanted."""
+    return tqdm(total=total, desc=what, unit="line", leave=False, disable=None if progress else True)
 
 
 def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[NDArray[np.float32]]:

@@ -10,6 +10,8 @@ from torch.nn import functional
 from nmt.model.attention import Attention, Memory
 from nmt.model.encoder import RNN
 
+QUERIES_AT_ONCE = 32  # target positions that attend together outside training, where a pair may be of any length
+
 
 @dataclass(frozen=True)
 class DecoderState:
@@ -178,7 +180,10 @@ class RNNDecoder(nn.Module):
                 output = self.layer_dropout(output)
             hidden, cell = state.hidden[index : index + 1].contiguous(), state.cell[index : index + 1].contiguous()
             output, _ = layer(output, (hidden, cell) if isinstance(layer, nn.LSTM) else hidden)
-        context, weights = self.attention(output, memory)
+        # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
+        queries = torch.split(output, output.shape[1] if self.training else QUERIES_AT_ONCE, dim=1)
+        looked = [self.attention(query, memory) for query in queries]
+        context, weights = (torch.cat(parts, dim=1) for parts in zip(*looked, strict=True))
         return self._readout(output, context, embedded), weights
 
     def _word_gates(self, embedded: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Seq2Seq(nn.Module):
         if teacher_forcing >= 1.0:
             features, weights = self.decoder.unroll(self._drop_words(batch.tgt_in), memory)
         else:
-            features, weights = self._run_partly_free(batch.tgt_in, memory, teacher_forcing)
+            features, weights = self._run_partly_free(self._drop_words(batch.tgt_in), memory, teacher_forcing)
         return self.output_dropout(features), weights
 
     def project(self, features: Tensor) -> Tensor:

@@ -5,17 +5,18 @@ from pathlib import Path
 
 from nmt.alignment.aer import AlignmentScore, GoldLinks, Link, parse_pharaoh, read_gold, score_links
 from nmt.alignment.files import check_suffix, write_alignments
-from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.config import Source
 from nmt.data.corpus import read_lines, read_pairs
 from nmt.errors import AlignmentError
 from nmt.pipeline.load import LoadedModel
 from nmt.pipeline.translate import Shown, matrix_of
+from nmt.words import token_spans, word_spans
 
 
 def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: Shown) -> list[AlignmentMatrix]:
     """Matrices of given pairs, by forced decoding; in order, one per pair."""
-    return [matrix_of(translation, shown) for translation in model.translator.force(pairs)]
+    return [matrix_of(translation, shown) for translation in model.translator.force(pairs, progress=True)]
 
 
 def run_align(
@@ -39,17 +40,32 @@ def run_align(
     """
     if shown.alignments is not None:
         check_suffix(shown.alignments)
-    if gold is not None and shown.level != "words":
-        raise AlignmentError("gold links are on words; leave --level at words")
+    if gold is not None and shown.level == "pieces":
+        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
     rows = list(read_pairs(source, split))
-    matrices = align_pairs(model, [(src, tgt) for src, tgt, _ in rows], shown)
-    links = [matrix.links() for matrix in matrices]
+    pairs = [(src, tgt) for src, tgt, _ in rows]
     references: list[GoldLinks] = []
     if gold is not None:
         path, kind, base = gold
         references = read_gold(path, read_lines(path), len(rows), kind, base)
+        _check_range(path, references, pairs, shown.level)
     elif shown.level == "words" and any(row[2] for row in rows):
         references = [parse_pharaoh(row[2]) for row in rows]
+    matrices = align_pairs(model, pairs, shown)
+    links = [matrix.links() for matrix in matrices]
     if shown.alignments is not None:
         write_alignments(shown.alignments, matrices)
     return links, score_links(links, references) if references else None
+
+
+def _check_range(path: Path, references: Sequence[GoldLinks], pairs: Sequence[tuple[str, str]], level: Level) -> None:
+    """Refuse gold that names words its sentence does not have: made on other words, or counted from another base."""
+    spans_of = word_spans if level == "words" else token_spans
+    for number, (reference, (src, tgt)) in enumerate(zip(references, pairs, strict=True), start=1):
+        sizes = len(spans_of(src)), len(spans_of(tgt))
+        for link in reference.possible:
+            if link[0] >= sizes[0] or link[1] >= sizes[1]:
+                raise AlignmentError(
+                    f"{path}: sentence {number} has {sizes[0]} source and {sizes[1]} target {level}, but a link "
+                    f"{link[0]}-{link[1]} from 0; for gold on tokenised text use --level tokens, and see --gold-base"
+                )

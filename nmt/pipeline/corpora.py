@@ -1,6 +1,5 @@
 """The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
 
-import contextlib
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -58,6 +57,8 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     assert valid_source is not None
     train_text, train_id = load_text(train_source, "train", cache)
     valid_text, valid_id = load_text(valid_source, "valid", cache)
+    if (test_source := config.data.source("test")) is not None:
+        load_text(test_source, "test", cache)  # better now than after the training
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
     train_path = pieces_path(cache, train_id, tokenizer)
@@ -84,13 +85,23 @@ def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, ca
         tokenizer = train_tokenizer(config.tokenizer, lambda: text_pairs(text))
         with tempfile.TemporaryDirectory(dir=cache, prefix=folder.name) as beside:
             tokenizer.save(Path(beside) / "model")
-            with contextlib.suppress(FileExistsError):  # another process was faster, with the same result
+            try:
                 (Path(beside) / "model").rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, with the same result
+                    raise
     return Tokenizer.load(folder)
 
 
+EPOCH_TABLES = "pieces-epoch-*.arrow"
+
+
 class SampledEpochs:
-    """The training pairs of each epoch under subword sampling: segmented anew, a function of seed and epoch."""
+    """The training pairs of each epoch under subword sampling: segmented anew, a function of seed and epoch.
+
+    The pairs are those that no filter dropped from the best segmentation; where the sampled one is over the limit, the
+    best one stands in.
+    """
 
     def __init__(self, config: Config, corpora: Corpora, folder: Path):
         """Prepare; nothing is segmented yet.
@@ -105,11 +116,10 @@ class SampledEpochs:
     def __call__(self, epoch: int) -> PieceCorpus:
         """The pairs of an epoch, from 0; the tables of other epochs are removed."""
         sampling = self.config.tokenizer.sampling
-        for old in self.folder.glob("pieces-epoch-*.arrow"):
+        for old in self.folder.glob(EPOCH_TABLES):
             old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
-        path = self.folder / f"pieces-epoch-{epoch}.arrow"
-        table = encode_table(
-            self.corpora.train_text, self.corpora.tokenizer, path, (sampling.alpha, sampling.nbest, seed)
-        )
-        return PieceCorpus(table, self.config.data.max_length)
+        path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
+        drawn = (sampling.alpha, sampling.nbest, seed)
+        table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, drawn, self.config.data.max_length)
+        return PieceCorpus(table, rows=self.corpora.train.rows)

@@ -4,6 +4,8 @@ from nmt.config import Config
 from nmt.data.batching import plan_batches
 from nmt.model.seq2seq import build_model
 from nmt.pipeline.corpora import load_corpora
+from nmt.pipeline.train import earlier_checkpoint
+from nmt.run_folder import RunFolder
 from nmt.runtime import choose_device, choose_precision
 
 
@@ -15,6 +17,7 @@ def run_dry_run(config: Config) -> str:
     """
     device = choose_device(config.training.device)
     precision = choose_precision(config.training.precision, device)
+    earlier = earlier_checkpoint(config, RunFolder(config.run_dir))
     corpora = load_corpora(config)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size)
     training, train = config.training, corpora.train
@@ -39,7 +42,7 @@ def run_dry_run(config: Config) -> str:
             f"{memory:.1f} GiB beside the program itself",
         ),
         ("device", f"{device}, {str(precision).removeprefix('torch.')}"),
-        ("run folder", str(config.run_dir)),
+        ("run folder", f"{config.run_dir} ({f'goes on with {earlier.name}' if earlier else 'new'})"),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

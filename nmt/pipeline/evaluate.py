@@ -50,7 +50,7 @@ def run_eval(
     cache = Path(config.data.cache_dir).expanduser()
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
-    hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs)]
+    hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs, progress=True)]
     scores = corpus_scores(
         hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
     )

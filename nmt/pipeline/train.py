@@ -23,7 +23,7 @@ from nmt.decoding.translator import Translator
 from nmt.errors import CheckpointError, ConfigError, TrainingError
 from nmt.evaluation import corpus_scores, perplexity
 from nmt.model.seq2seq import build_model
-from nmt.pipeline.corpora import Corpora, SampledEpochs, load_corpora
+from nmt.pipeline.corpora import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.run_folder import RunFolder, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
 from nmt.training.checkpoint import load_state, load_weights, newest, prune, save_checkpoint
@@ -47,38 +47,41 @@ def run_train(config: Config) -> RunFolder:
     """
     set_up_machine(config.training.threads)
     run = RunFolder(config.run_dir)
-    checkpoint = _earlier_checkpoint(config, run)
-    if checkpoint is None:
-        corpora = load_corpora(config)
-        run.path.mkdir(parents=True, exist_ok=True)
-        corpora.tokenizer.save(run.tokenizer)
-        _write_versions(run)
-    else:
-        corpora = load_corpora(config, Tokenizer.load(run.tokenizer))
-    save_config(config, run.config)
-    handler = log_to_file(run.log)
-    try:
-        session = _Session.open(config, run, corpora, checkpoint)
-        session.run()
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+    checkpoint = earlier_checkpoint(config, run)
+    corpora = load_corpora(config, Tokenizer.load(run.tokenizer) if checkpoint else None)
+    with run.locked():
+        handler = log_to_file(run.log)
+        try:
+            session = _Session.open(config, run, corpora, checkpoint)
+            if checkpoint is None:
+                corpora.tokenizer.save(run.tokenizer)
+                _write_versions(run)
+            session.run()
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+            for epoch_table in run.path.glob(EPOCH_TABLES):
+                epoch_table.unlink()
     return run
 
 
-def _earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
+def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
     """The checkpoint to go on from; None for a new run.
 
     Raises:
-        ConfigError: if the folder holds a run of another configuration.
+        ConfigError: if the folder holds a run of another configuration, or something else.
+        CheckpointError: if it holds a model that training cannot go on from.
     """
     checkpoint = newest(run.checkpoints)
-    if not run.config.exists():
-        if run.path.exists() and any(run.path.iterdir()):
-            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
-        return None
     if checkpoint is None:
-        return None  # it ended before its first checkpoint
+        if any(run.checkpoints.glob("*/model.safetensors")):
+            raise CheckpointError(
+                f"{run.path} holds a trained model without the trainer's state, so it cannot be trained on; "
+                f"give the new run another name (--set name=...)"
+            )
+        if run.path.exists() and not run.log.exists() and any(run.path.iterdir()):
+            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
+        return None  # new, or ended before its first checkpoint
     differences = differing_keys(load_config(run.config), config)
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
@@ -108,17 +111,13 @@ class _Progress:
 class _Session:
     """One process's share of a run."""
 
-    def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer, progress: _Progress):
-        self.config, self.run_folder, self.corpora, self.trainer, self.progress = (
-            config,
-            run,
-            corpora,
-            trainer,
-            progress,
-        )
+    def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer):
+        self.config, self.run_folder, self.corpora, self.trainer = config, run, corpora, trainer
+        self.progress = _Progress()
+        self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
         settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
         self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
-        self.started = time.monotonic() - progress.seconds
+        self.started = time.monotonic()
 
     @classmethod
     def open(cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None) -> "_Session":
@@ -130,7 +129,7 @@ class _Session:
         sampled = config.tokenizer.sampling.enabled
         corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
         trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch)
-        progress = _Progress()
+        session = cls(config, run, corpora, trainer)
         if checkpoint is not None:
             state = load_state(checkpoint)
             if state["data"] != corpora.fingerprint:
@@ -140,20 +139,25 @@ class _Session:
                 )
             load_weights(checkpoint, model)
             trainer.load_state_dict(state["trainer"])
-            progress = _Progress(**state["progress"])
+            session.progress, session.window = _Progress(**state["progress"]), state["window"]
+            session.started -= session.progress.seconds
             log.info("going on with %s after update %d", run.path, trainer.update)
         _describe(config, corpora, model, device, precision)
-        return cls(config, run, corpora, trainer, progress)
+        return session
 
     def run(self) -> None:
         """Train until something says stop; save on the way."""
         reason = self._reason_to_stop()
         if reason is not None:
             log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
+            remember_latest(self.run_folder)
             return
+        save_config(self.config, self.run_folder.config)
         training = self.config.training
         with (
-            Reporter(self.run_folder, training.log_every, training.tensorboard, self.trainer.update) as reporter,
+            Reporter(
+                self.run_folder, training.log_every, training.tensorboard, self.trainer.update, self.window
+            ) as reporter,
             _signals() as received,
         ):
             try:
@@ -164,9 +168,7 @@ class _Session:
                         break
             except TrainingError as error:
                 last = newest(self.run_folder.checkpoints)
-                raise TrainingError(
-                    f"{error}; the last good checkpoint is {last or 'none: it was the first'}"
-                ) from None
+                raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
             if received:
                 self._leave(received[0], reporter)
             if self.progress.validated != self.trainer.update:
@@ -220,7 +222,7 @@ class _Session:
         progress.validated = trainer.update
         better = self._note_best(metrics)
         reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), metrics, better)
-        self._save()
+        self._save(reporter)
 
     def _decode(self, reporter: Reporter) -> dict[str, float]:
         """Translate validation sentences: BLEU and chrF, samples for the log, alignments for TensorBoard."""
@@ -250,11 +252,12 @@ class _Session:
         progress.bad_validations = 0 if better else progress.bad_validations + 1
         return better
 
-    def _save(self) -> None:
+    def _save(self, reporter: Reporter) -> None:
         self.progress.seconds = time.monotonic() - self.started
         state: dict[str, Any] = {
             "trainer": self.trainer.state_dict(),
             "progress": vars(self.progress),
+            "window": reporter.window_state(),
             "data": self.corpora.fingerprint,
         }
         folder = self.run_folder.checkpoints
@@ -267,7 +270,7 @@ class _Session:
     def _leave(self, signal_number: int, reporter: Reporter) -> None:
         """Save after a signal and end the process as the signal would have."""
         if self.progress.validated != self.trainer.update:
-            self._save()
+            self._save(reporter)
         log.info("interrupted; saved after update %d. The same command goes on from here.", self.trainer.update)
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt

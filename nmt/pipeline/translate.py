@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
-from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.decoding.translator import Translation
 from nmt.errors import AlignmentError, DataError
 from nmt.pipeline.load import LoadedModel
@@ -30,14 +30,14 @@ class Shown:
         as_json: one JSON object per line, with scores, instead of the text.
         alignments: a file for the matrices, or None.
         heatmap: whether matrices are drawn to stderr.
-        level: `words` or `pieces`.
+        level: `words`, `tokens` or `pieces`.
         keep_eos: whether matrices keep the row that predicted the end.
     """
 
     as_json: bool = False
     alignments: Path | None = None
     heatmap: bool = False
-    level: Literal["words", "pieces"] = "words"
+    level: Level = "words"
     keep_eos: bool = False
 
 
@@ -58,7 +58,8 @@ def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown:
         check_suffix(shown.alignments)
     kept: list[AlignmentMatrix] = []
     number = 0
-    bar = tqdm(unit="line", desc="translating", disable=None if not at_once else True, leave=False)
+    # On a terminal the translations themselves show the progress, and a bar would run into them.
+    bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
         for translation in model.translator.translate(chunk, first_line=number + 1):
             number += 1
@@ -72,6 +73,8 @@ def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown:
                     kept.append(matrix)
         out.flush()
         bar.update(len(chunk))
+        if number >= 10 * CHUNK and bar.disable and not out.isatty():
+            log.info("%d lines translated", number)
     bar.close()
     if shown.alignments is not None:
         write_alignments(shown.alignments, kept)

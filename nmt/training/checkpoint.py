@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
 
 def prune(folder: Path, keep_last: int) -> None:
     """Remove all checkpoints but the `keep_last` newest and the best."""
-    steps = sorted((path for path in folder.iterdir() if _STEP.match(path.name)), key=lambda path: path.name)
+    steps = _steps(folder)
     best = (folder / "best").resolve()
     for path in steps[:-keep_last]:
         if path.resolve() != best:
@@ -88,11 +88,18 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint of the most updates, or None if there is none."""
-    if not folder.is_dir():
-        return None
-    steps = [path for path in folder.iterdir() if _STEP.match(path.name) and (path / "state.pt").exists()]
-    return max(steps, key=lambda path: path.name, default=None)
+    """The checkpoint of the most updates that training can go on from, or None if there is none."""
+    return next((path for path in reversed(_steps(folder)) if (path / "state.pt").exists()), None)
+
+
+def _steps(folder: Path) -> list[Path]:
+    """The checkpoints in the order of their updates."""
+    found = [
+        (int(match[1]), path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := _STEP.match(path.name))
+    ]
+    return [path for _, path in sorted(found)]
 
 
 def _sync(path: Path) -> None:

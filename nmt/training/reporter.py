@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from nmt.alignment.heatmap import draw_heatmaps
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.evaluation import perplexity
+from nmt.files import written_whole
 from nmt.run_folder import RunFolder
 from nmt.training.trainer import Update
 
@@ -23,7 +25,7 @@ log = logging.getLogger("nmt")
 class Reporter:
     """Takes updates and validations; writes only inside the run's folder and to stderr."""
 
-    def __init__(self, run: RunFolder, log_every: int, tensorboard: bool, done_updates: int):
+    def __init__(self, run: RunFolder, log_every: int, tensorboard: bool, done_updates: int, window: dict[str, Any]):
         """Open the files.
 
         Args:
@@ -31,11 +33,13 @@ class Reporter:
             log_every: updates between two lines of metrics.
             tensorboard: whether to write event files.
             done_updates: updates that a resumed run has behind it; later lines of metrics are cut off.
+            window: what `window_state` was then; empty for a new run.
         """
         self.log_every = log_every
         self.curve_path = run.curve
         self.history = [record for record in _read_records(run) if record["update"] <= done_updates]
-        run.metrics.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
+        with written_whole(run.metrics) as beside:
+            beside.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
         self._metrics = run.metrics.open("a", encoding="utf-8")
         self._writer: Any = None
         if tensorboard:
@@ -43,7 +47,7 @@ class Reporter:
 
             self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=done_updates + 1)
         self._bar: tqdm[Any] | None = None
-        self._window = _Window()
+        self._window = _Window(**window)
 
     def update(self, update: Update) -> None:
         """One update was done."""
@@ -67,6 +71,11 @@ class Reporter:
             self._window = _Window()
         if update.ends_epoch:
             self.close_bar()
+
+    def window_state(self) -> dict[str, Any]:
+        """The sums since the last line of metrics, so that a resumed run's next line is what it would have been."""
+        window = self._window
+        return {"loss": window.loss, "nll": window.nll, "tgt_tokens": window.tgt_tokens, "seconds": window.elapsed}
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
         """The validation split was scored."""
@@ -139,28 +148,31 @@ class Reporter:
 class _Window:
     """Sums since the last line of metrics."""
 
-    def __init__(self) -> None:
-        self.loss = self.nll = 0.0
-        self.tgt_tokens = self.src_tokens = 0
-        self.lr, self.seconds, self.since = 0.0, 0.0, time.perf_counter()
+    def __init__(self, loss: float = 0.0, nll: float = 0.0, tgt_tokens: int = 0, seconds: float = 0.0):
+        self.loss, self.nll, self.tgt_tokens, self.seconds = loss, nll, tgt_tokens, seconds
+        self.lr, self.since = 0.0, time.perf_counter()
 
     def add(self, update: Update) -> None:
         self.loss += update.loss * update.tgt_tokens
         self.nll += update.nll * update.tgt_tokens
         self.tgt_tokens += update.tgt_tokens
-        self.src_tokens += update.src_tokens
         self.lr = update.lr
 
     def pause(self) -> None:
-        self.seconds += time.perf_counter() - self.since
+        self.seconds, self.since = self.elapsed, math.inf
 
     def resume(self) -> None:
         self.since = time.perf_counter()
 
     @property
+    def elapsed(self) -> float:
+        """Seconds of training."""
+        return self.seconds + max(0.0, time.perf_counter() - self.since)
+
+    @property
     def rate(self) -> float:
         """Target tokens per second of training."""
-        return self.tgt_tokens / max(1e-9, self.seconds + time.perf_counter() - self.since)
+        return self.tgt_tokens / max(1e-9, self.elapsed)
 
     def describe(self) -> str:
         mean = self.nll / self.tgt_tokens

@@ -91,6 +91,8 @@ class Trainer:
         while self.epoch < config.epochs:
             corpus = self.corpus_of_epoch(self.epoch)
             plan = plan_batches(corpus, config.batch_size, config.batch_unit, self.seed, self.epoch)
+            if not plan:
+                raise TrainingError(f"there is no training pair in epoch {self.epoch + 1}")
             groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]
             for group in groups[self.position :]:
                 batches = [corpus.batch(chosen).to(self.device) for chosen in group]
@@ -122,7 +124,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             what = "loss" if not math.isfinite(loss_sum) else "gradient"
             raise TrainingError(
-                f"the {what} of update {self.update + 1} is not a finite number; "
+                f"the {what} of update {self.update + 1} is not a finite number; in a new run (--set name=...), "
                 f"lower training.optimizer.lr or set training.precision=fp32"
             )
         for group in self.optimizer.param_groups:

@@ -28,7 +28,7 @@ model:
   decoder: {hidden_size: 32}
   attention: {size: 16}
 training: {epochs: 1, max_updates: 12, batch_size: 400, tensorboard: true, validation: {every: 6, sentences: 4}}
-decoding: {beam_size: 2, max_length_ratio: 1.0, max_length_extra: 3, max_src_length: 30}
+decoding: {beam_size: 2, min_length: 2, max_length_ratio: 1.0, max_length_extra: 3, max_src_length: 30}
 """
     (folder / "tiny.yaml").write_text(config, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -167,11 +167,26 @@ def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
     assert [len(line.split()) for line in pharaoh.stdout.splitlines()] == [3, 2]
 
 
+def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
+    (home / "s").write_text("I do n't\n")
+    (home / "t").write_text("je ne ... pas\n")
+    (home / "g").write_text("0-0 2-3\n")
+    words = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g"])
+    assert words.exit_code == 0  # the tool's own words are more here, so nothing can be noticed
+    tokens = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g", "--level", "tokens"])
+    assert [len(line.split()) for line in tokens.stdout.splitlines()] == [4]
+    (home / "g").write_text("0-0 9-3\n")
+    refused = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g"])
+    assert refused.exit_code == 1
+    assert "a link 9-3 from 0" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
         (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
         (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
+        (["translate", "a", "--alignments", "no/folder/x.json"], 1, "there is no folder"),
         (["translate", "a", "--output", "no/folder/x"], 1, "No such file or directory"),
         (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
         (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),

@@ -14,7 +14,7 @@ import torch
 
 from nmt.config import Config
 from nmt.config_file import save_config
-from nmt.errors import ConfigError
+from nmt.errors import CheckpointError, ConfigError
 from nmt.pipeline.train import run_train
 from nmt.run_folder import RunFolder
 
@@ -23,6 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "tokenizer": {"sampling": {"enabled": True, "alpha": 0.2}},
     "training": {
         "epochs": 4,
+        "log_every": 2,
         "batch_size": 2,
         "accumulate": 2,
         "teacher_forcing": {"start": 0.5},
@@ -43,7 +44,7 @@ def losses_of(run: RunFolder) -> list[tuple[int, float]]:
 
 def test_stopped_twice_and_resumed_is_byte_equal(make_config: Callable[..., Config]) -> None:
     through = run_train(make_config(name="through", **EVERYTHING))
-    for limit in (2, 5, None):
+    for limit in (3, 5, None):
         stopped = {**EVERYTHING, "training": EVERYTHING["training"] | {"max_updates": limit}}
         run = run_train(make_config(name="stopped", **stopped))
     assert weights_of(through) == weights_of(run)
@@ -77,6 +78,24 @@ def test_other_data_under_the_same_configuration_is_refused(make_config: Callabl
     path.write_text(path.read_text().replace("chat", "chien"))
     with pytest.raises(Exception, match="training data is not what this run was started with"):
         run_train(longer)
+
+
+def test_a_model_without_its_trainers_state_is_never_overwritten(make_config: Callable[..., Config]) -> None:
+    run = run_train(make_config())
+    before = weights_of(run)
+    for state in run.checkpoints.glob("step-*/state.pt"):
+        state.unlink()
+    with pytest.raises(CheckpointError, match="without the trainer's state"):
+        run_train(make_config(training={"epochs": 9}))
+    assert weights_of(run) == before
+
+
+def test_a_refused_resumption_leaves_the_models_configuration_alone(make_config: Callable[..., Config]) -> None:
+    run = run_train(make_config())
+    before = run.config.read_text()
+    with pytest.raises(ConfigError, match="does not offer"):
+        run_train(make_config(training={"epochs": 9, "device": "cuda:7"}))
+    assert run.config.read_text() == before
 
 
 def test_best_and_latest_are_relative_links_so_the_folder_can_move(

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,24 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
+    for update in (999_999, 1_000_000):
+        save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
+    prune(tmp_path, 1)
+    assert newest(tmp_path) == tmp_path / "step-1000000"
+    assert not (tmp_path / "step-999999").exists()
+
+
+def test_a_second_trainer_is_kept_away(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    busy = rf"process {os.getpid()} is training this run already"
+    with run.locked(), pytest.raises(CheckpointError, match=busy), run.locked():
+        pass
+    with run.locked():
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_state_with_code_in_it_is_refused(tmp_path: Path) -> None:
     import pickle
 

@@ -59,6 +59,8 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "x: &a 1\nname: *a\n", "aliases are not supported"),
         ("- 1\n", "is a mapping"),
         (": :\n  - [", "not valid YAML"),
+        (GOOD + "name: a\x01b\n", "not valid YAML"),
+        (GOOD + "name: latest\n", "choose another name"),
         (GOOD + "model: {bridge: last}\ntokenizer: {joint: false}\n", ""),
         (GOOD + "model: {bridge: last, decoder: {hidden_size: 100}}\n", "the sizes must be equal"),
         (GOOD + "model: {attention: {score: dot}, decoder: {hidden_size: 100}}\n", "needs equal sizes"),
@@ -106,3 +108,7 @@ def test_every_shipped_configuration_can_be_read() -> None:
     assert paths
     for path in paths:
         assert isinstance(load_config(path), Config)
+
+
+def test_numbers_are_decimal(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, GOOD + "seed: 010\n"), ["training.epochs=08"]).seed == 10

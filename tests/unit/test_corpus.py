@@ -90,6 +90,7 @@ def test_an_undecodable_byte_names_file_and_line(tmp_path: Path) -> None:
         ("t.tsv", "en\tfr\na\tb\tc\n", r"t\.tsv, line 2: 3 columns, but the first line names 2"),
         ("t.tsv", "en\tde\na\tb\n", "no column 'fr'; the first line names en, de"),
         ("t.tsv", "", "the file is empty"),
+        ("t.csv", 'en,fr\na,"b\nc,d\n', r"t\.csv, line 3: not valid CSV"),
         ("t.jsonl", '{"en": "a", "fr": "b"}\n{"en": \n', r"t\.jsonl, line 2: not valid JSON"),
         ("t.jsonl", '{"en": "a", "fr": 3}\n', r"line 1: column 'fr' holds 3, which is not a text"),
         ("t.jsonl", "[]\n", "a JSON object"),
@@ -114,6 +115,8 @@ def test_missing_and_truncated_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         list(read_lines(tmp_path))
     packed = gzip.compress(b"line\n" * 1000)
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_lines(write(tmp_path / "bad.gz", packed[:12] + b"\xff" * 20 + packed[32:])))
     with pytest.raises(DataError, match="cannot be read"):
         list(read_lines(write(tmp_path / "cut.gz", packed[: len(packed) // 2])))
 

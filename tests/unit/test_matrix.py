@@ -59,3 +59,17 @@ def test_a_target_word_without_pieces_reads_with_the_piece_before() -> None:
 def test_what_is_no_alignment_is_refused(weights: np.ndarray) -> None:
     with pytest.raises(AlignmentError):
         AlignmentMatrix(weights.astype(np.float32), ["a", "b"], ["x", "y"], "words", "dropped")
+
+
+def test_tokens_are_split_at_white_space_only() -> None:
+    weights = np.array([[0.2, 0.8], [0.7, 0.3], [0.5, 0.5]], dtype=np.float32)
+    matrix = word_matrix(weights, "do n't", [(0, 2), (2, 6)], "x ...", [(0, 1), (1, 5)], level="tokens")
+    assert (matrix.src_tokens, matrix.tgt_tokens, matrix.level) == (["do", "n't"], ["x", "..."], "tokens")
+    np.testing.assert_allclose(matrix.weights, weights[:2])
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\x01", "\ufeff"])
+def test_a_text_without_pieces_has_no_words(text: str) -> None:
+    some = np.ones((2, 0), dtype=np.float32)
+    assert word_matrix(some, text, [], "y", [(0, 1)]).weights.shape == (1, 0)
+    assert word_matrix(np.ones((1, 1), dtype=np.float32), "y", [(0, 1)], text, []).weights.shape == (0, 1)
