@@ -128,11 +128,16 @@ class SamplingConfig(Section):
 
 
 class TokenizerConfig(Section):
-    """The sentencepiece model trained from the training text."""
+    """The sentencepiece model trained from the training text.
+
+    No piece of a `bpe` or `unigram` model crosses a cut in the training text. `cut: signs` is sentencepiece's own, at
+    every change between letters and other signs (t | ' | aime); `cut: words` is where words end (t' | aime).
+    """
 
     type: Literal["bpe", "unigram", "char", "word"] = "bpe"
     vocab_size: Annotated[int, Field(gt=4)] = 8000
     joint: bool = True
+    cut: Literal["signs", "words"] = "signs"
     byte_fallback: bool = False
     character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
     sampling: SamplingConfig = SamplingConfig()

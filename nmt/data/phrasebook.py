@@ -390,7 +390,8 @@ class Grammar:
         french = [*subject.fr, *french, *(word for phrase in [*objects, tail] for word in phrase.fr)]
         if question:
             mark, ask = English("?"), tuple(group.before_subject)
-            return Phrase([*english, mark], [French("est-ce", ask), French("que", ask), *french, French("?", (mark,))])
+            asking = [French("est-ce", ask, (mark,)), French("que", ask, (mark,))]
+            return Phrase([*english, mark], [*asking, *french, French("?", (mark,))])
         return Phrase(english, french)
 
 

@@ -1,6 +1,7 @@
 """SentencePiece models of the two sides: training, encoding with character offsets, decoding."""
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ import sentencepiece as spm
 
 from nmt.config import TokenizerConfig
 from nmt.errors import TokenizerError
+from nmt.words import word_spans
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
+
+_WORD_END = "\x1f"  # set between words in the training text only
 
 
 @dataclass(frozen=True)
@@ -191,14 +195,17 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
 
 def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str], hard_limit: bool = True) -> bytes:
     model = io.BytesIO()
+    cut_words = config.cut == "words" and config.type in ("bpe", "unigram")  # the others have no pieces to cut
     spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
+        sentence_iterator=iter(map(_mark_words, texts) if cut_words else texts),
         model_writer=model,
         vocab_size=vocab_size,
         model_type=config.type,
         character_coverage=config.character_coverage,
         byte_fallback=config.byte_fallback,
         hard_vocab_limit=hard_limit,
+        split_by_unicode_script=not cut_words,
+        pretokenization_delimiter=_WORD_END if cut_words else "",
         max_sentence_length=65536,
         input_sentence_size=5_000_000,
         shuffle_input_sentence=False,
@@ -207,6 +214,13 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
         **_SPECIALS,
     )
     return model.getvalue()
+
+
+def _mark_words(text: str) -> str:
+    """`text` with a mark between words that no white space parts."""
+    spans = word_spans(text)
+    cuts = [start for (_, end), (start, _) in itertools.pairwise(spans) if end == start]
+    return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
 
 
 def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:

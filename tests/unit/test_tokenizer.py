@@ -36,8 +36,20 @@ def test_offsets_cover_the_text_in_order(tokenizer: Tokenizer) -> None:
     assert at is None or text[slice(*encoded.offsets[at])].strip() == "black"
 
 
-def test_no_piece_belongs_to_two_words() -> None:
-    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=400), lambda: PAIRS)
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_an_elided_word_can_be_one_piece(kind: str) -> None:
+    elided = []
+    for cut in ("signs", "words"):
+        config = TokenizerConfig(type=kind, vocab_size=400, cut=cut)  # type: ignore[arg-type]
+        tokenizer = train_tokenizer(config, lambda: PAIRS)
+        elided.append(tokenizer.encode_tgt("je l'aime").pieces[:3])
+    assert "'" in elided[0]
+    assert elided[1][1] == "▁l'"
+
+
+@pytest.mark.parametrize("cut", ["signs", "words"])
+def test_no_piece_belongs_to_two_words(cut: str) -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=400, cut=cut), lambda: PAIRS)  # type: ignore[arg-type]
     for _, text in PAIRS:
         spans = word_spans(text)
         for start, end in tokenizer.encode_tgt(text).offsets:
