@@ -1,6 +1,7 @@
 """Where the words of a text are: the units that links and alignment matrices on words speak of."""
 
 import re
+from typing import Literal
 
 # A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte); other apostrophes
 # (English don't, o'clock; French aujourd'hui) are inside a word.
@@ -34,6 +35,11 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 def token_spans(text: str) -> list[tuple[int, int]]:
     """Character spans of what white space separates, for text that is tokenised already."""
     return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def spans_at(level: Literal["words", "tokens"], text: str) -> list[tuple[int, int]]:
+    """`word_spans` or `token_spans` of a text."""
+    return word_spans(text) if level == "words" else token_spans(text)
 
 
 def split_words(text: str) -> list[str]:

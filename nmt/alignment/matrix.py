@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.errors import AlignmentError
-from nmt.words import token_spans, word_spans
+from nmt.words import spans_at
 
 Floats = NDArray[np.float32]
 Span = tuple[int, int]
@@ -93,16 +93,15 @@ def word_matrix(
         keep_eos: whether the EOS row stays.
         level: `words`, split at punctuation too, or `tokens`, split at white space only.
     """
-    spans_of = word_spans if level == "words" else token_spans
-    src_spans, tgt_spans = spans_of(src_text) if src_offsets else [], spans_of(tgt_text) if tgt_offsets else []
+    src_spans = spans_at(level, src_text) if src_offsets else []
+    tgt_spans = spans_at(level, tgt_text) if tgt_offsets else []
     src_words, tgt_words = (
         [text[a:b] for a, b in spans] for text, spans in ((src_text, src_spans), (tgt_text, tgt_spans))
     )
     to_src = piece_shares(src_offsets, src_spans)
     of_tgt = piece_shares(tgt_offsets, tgt_spans)
-    for word in np.flatnonzero(
-        of_tgt.sum(axis=0) == 0
-    ):  # of characters that the tokenizer leaves out: read with the piece before
+    # A word of characters that the tokenizer leaves out is read with the piece before it.
+    for word in np.flatnonzero(of_tgt.sum(axis=0) == 0):
         before = [piece for piece, (start, _) in enumerate(tgt_offsets) if start <= tgt_spans[word][0]]
         of_tgt[before[-1] if before else 0, word] = 1.0
     rows = (of_tgt / of_tgt.sum(axis=0)).T @ weights[: len(tgt_offsets)]

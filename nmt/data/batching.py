@@ -1,6 +1,5 @@
 """From cached piece ids to batches: which pairs, in which order, and their padded tensors."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -175,12 +174,14 @@ def encode_table(
     """
 
     def rows() -> Iterator[dict[str, Any]]:
-        limit = longest_sample or math.inf
         encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
+        if longest_sample is None:
+            yield from ({"src_ids": src, "tgt_ids": tgt} for src, tgt in encoded)
+            return
         for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
             yield {
-                "src_ids": src if len(src) <= limit else tokenizer.encode_src(src_text).ids,
-                "tgt_ids": tgt if len(tgt) <= limit else tokenizer.encode_tgt(tgt_text).ids,
+                "src_ids": src if len(src) <= longest_sample else tokenizer.encode_src(src_text).ids,
+                "tgt_ids": tgt if len(tgt) <= longest_sample else tokenizer.encode_tgt(tgt_text).ids,
             }
 
     return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows())

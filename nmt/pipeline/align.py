@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from nmt.alignment.aer import AlignmentScore, GoldLinks, Link, parse_pharaoh, read_gold, score_links
 from nmt.alignment.files import check_suffix, write_alignments
-from nmt.alignment.matrix import AlignmentMatrix, Level
+from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Source
 from nmt.data.corpus import read_lines, read_pairs
 from nmt.errors import AlignmentError
 from nmt.pipeline.load import LoadedModel
 from nmt.pipeline.translate import Shown, matrix_of
-from nmt.words import token_spans, word_spans
+from nmt.words import spans_at
 
 
 def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: Shown) -> list[AlignmentMatrix]:
@@ -40,12 +41,12 @@ def run_align(
     """
     if shown.alignments is not None:
         check_suffix(shown.alignments)
-    if gold is not None and shown.level == "pieces":
-        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
     rows = list(read_pairs(source, split))
     pairs = [(src, tgt) for src, tgt, _ in rows]
     references: list[GoldLinks] = []
     if gold is not None:
+        if shown.level == "pieces":
+            raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
         path, kind, base = gold
         references = read_gold(path, read_lines(path), len(rows), kind, base)
         _check_range(path, references, pairs, shown.level)
@@ -58,11 +59,12 @@ def run_align(
     return links, score_links(links, references) if references else None
 
 
-def _check_range(path: Path, references: Sequence[GoldLinks], pairs: Sequence[tuple[str, str]], level: Level) -> None:
+def _check_range(
+    path: Path, references: Sequence[GoldLinks], pairs: Sequence[tuple[str, str]], level: Literal["words", "tokens"]
+) -> None:
     """Refuse gold that names words its sentence does not have: made on other words, or counted from another base."""
-    spans_of = word_spans if level == "words" else token_spans
     for number, (reference, (src, tgt)) in enumerate(zip(references, pairs, strict=True), start=1):
-        sizes = len(spans_of(src)), len(spans_of(tgt))
+        sizes = len(spans_at(level, src)), len(spans_at(level, tgt))
         for link in reference.possible:
             if link[0] >= sizes[0] or link[1] >= sizes[1]:
                 raise AlignmentError(
