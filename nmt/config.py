@@ -7,7 +7,7 @@ numbers and all errors at once, is in `config_file`. Nothing here imports torch.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -15,7 +15,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Metric = Literal["loss", "ppl", "bleu", "chrf"]
-AttentionScore = Literal["none", "additive", "dot", "scaled_dot", "general", "concat"]
+AttentionScore = Literal[
+    "none", "additive", "concat", "dot", "scaled_dot", "general", "qkv", "location", "fc", "kernel"
+]
 Cell = Literal["lstm", "gru"]
 LOWER_IS_BETTER: tuple[Metric, ...] = ("loss", "ppl")
 BUILTIN_CORPORA = ("phrasebook",)
@@ -149,23 +151,84 @@ class TokenizerConfig(Section):
         return self
 
 
-class EncoderConfig(Section):
+class RNNEncoderConfig(Section):
     """The recurrent encoder; `hidden_size` is per direction."""
 
+    type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
     hidden_size: Positive = 256
     layers: Positive = 1
     bidirectional: bool = True
 
-    @property
-    def output_size(self) -> int:
-        """Width M of the memory."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+
+class StackConfig(Section):
+    """What stacks of attention layers share; their width is `model.embedding_size`.
+
+    `feed_forward` is the hidden width of the block after each attention (0: none); `norm` stands before (`pre`) or
+    after (`post`) what it belongs to; `learned` positions go up to `max_positions`.
+    """
+
+    layers: Positive = 2
+    heads: Positive = 4
+    feed_forward: NonNegative = 512
+    norm: Literal["pre", "post"] = "pre"
+    positions: Literal["none", "sinusoidal", "learned"] = "sinusoidal"
+    max_positions: Positive = 500
 
 
-class DecoderConfig(Section):
+class SelfAttentionEncoderConfig(StackConfig):
+    """Self-attention with learned projections (`qkv`) or of the dot products alone (`none`; one head)."""
+
+    type: Literal["self_attention"]
+    projections: Literal["none", "qkv"] = "qkv"
+
+    @model_validator(mode="after")
+    def _one_head(self) -> Self:
+        if self.projections == "none" and self.heads != 1:
+            raise problem("without projections all heads would be the same: set heads to 1")
+        return self
+
+
+class PositionalEncoderConfig(StackConfig):
+    """Weights from positions alone: a learned matrix (`full`) or the product of two of width `rank` (`factorised`)."""
+
+    type: Literal["positional"]
+    form: Literal["full", "factorised"] = "full"
+    rank: Positive = 8
+
+
+class LinearEncoderConfig(StackConfig):
+    """Linear attention: a feature map in the place of the softmax, cost linear in the length."""
+
+    type: Literal["linear"]
+
+
+class PerceiverEncoderConfig(StackConfig):
+    """`latents` learned vectors read the source once; the layers of self-attention are among them."""
+
+    type: Literal["perceiver"]
+    latents: Positive = 16
+
+
+def _kind(section: Any) -> Any:
+    """The `type` of an encoder or decoder section, `rnn` if it names none."""
+    return section.get("type", "rnn") if isinstance(section, dict) else getattr(section, "type", section)
+
+
+EncoderConfig = Annotated[
+    Annotated[RNNEncoderConfig, Tag("rnn")]
+    | Annotated[SelfAttentionEncoderConfig, Tag("self_attention")]
+    | Annotated[PositionalEncoderConfig, Tag("positional")]
+    | Annotated[LinearEncoderConfig, Tag("linear")]
+    | Annotated[PerceiverEncoderConfig, Tag("perceiver")],
+    Discriminator(_kind),
+]
+
+
+class RNNDecoderConfig(Section):
     """The recurrent decoder; `wiring` says whether attention is asked before (bahdanau) or after (luong) the cell."""
 
+    type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
     hidden_size: Positive = 512
     layers: Positive = 1
@@ -173,18 +236,96 @@ class DecoderConfig(Section):
     input_feeding: bool = True
 
 
+class TransformerDecoderConfig(StackConfig):
+    """The Transformer's decoder: masked self-attention, attention to the memory, feed-forward.
+
+    Its alignment is read from layer `alignment_layer` (from 1; null: the second last) as the mean of the heads
+    `alignment_heads` (from 1; empty: all).
+    """
+
+    type: Literal["transformer"]
+    alignment_layer: Positive | None = None
+    alignment_heads: list[Positive] = []
+
+    @property
+    def alignment_source(self) -> tuple[int, list[int]]:
+        """The layer and the heads, from 1, that the alignment is read from."""
+        return self.alignment_layer or max(1, self.layers - 1), self.alignment_heads or [*range(1, self.heads + 1)]
+
+    @model_validator(mode="after")
+    def _read_what_is_there(self) -> Self:
+        if self.alignment_layer is not None and self.alignment_layer > self.layers:
+            raise problem(f"alignment_layer is {self.alignment_layer}, but there are {self.layers} layers")
+        if any(head > self.heads for head in self.alignment_heads):
+            raise problem(f"alignment_heads are numbered 1 to {self.heads}, not {self.alignment_heads}")
+        if self.feed_forward == 0:
+            raise problem("the transformer decoder needs feed_forward above 0")
+        return self
+
+
+DecoderConfig = Annotated[
+    Annotated[RNNDecoderConfig, Tag("rnn")] | Annotated[TransformerDecoderConfig, Tag("transformer")],
+    Discriminator(_kind),
+]
+
+
 class AttentionConfig(Section):
-    """The score of the attention; `size` is the hidden width of additive and concat."""
+    """The recurrent decoder's attention: score, normaliser, window and coverage.
+
+    - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
+    - `normed`: additive and concat with weight normalisation (normed Bahdanau).
+    - `max_src_length`: the longest source, in pieces, of location and fc.
+    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`.
+    - `normaliser`: energies to weights; sparsemax and entmax15 have rows with exact zeros, hard has one 1.
+    - `window`: a Gaussian of standard deviation `window_size` / 2, cut at `window_size`, around the target position
+      (local-m) or a predicted one (local-p).
+    - `coverage`: a memory of what was looked at, one number (linguistic) or `coverage_size` (neural) per source piece.
+    """
 
     score: AttentionScore = "additive"
     size: Positive = 512
+    heads: Positive = 1
+    normed: bool = False
+    max_src_length: Positive = 100
+    kernel: Literal["gaussian", "boxcar", "epanechnikov", "constant"] = "gaussian"
+    width: Annotated[float, Field(gt=0.0)] = 1.0
+    learned_width: bool = True
+    normaliser: Literal["softmax", "sparsemax", "entmax15", "hard"] = "softmax"
+    window: Literal["none", "local-m", "local-p"] = "none"
+    window_size: Annotated[float, Field(ge=1.0)] = 10.0
+    coverage: Literal["none", "linguistic", "neural"] = "none"
+    coverage_size: Positive = 10
+
+    @model_validator(mode="after")
+    def _options_belong(self) -> Self:
+        """An option that the chosen score would not read is a mistake, not a wish."""
+        for option, scores in (
+            ("heads", ("qkv",)),
+            ("normed", ("additive", "concat")),
+            ("max_src_length", ("location", "fc")),
+            ("kernel", ("kernel",)),
+            ("width", ("kernel",)),
+            ("learned_width", ("kernel",)),
+        ):
+            if getattr(self, option) != type(self).model_fields[option].default and self.score not in scores:
+                raise problem(f"{option} belongs to the score {' or '.join(scores)}, not to '{self.score}'")
+        if self.score == "none" and (self.normaliser, self.window, self.coverage) != ("softmax", "none", "none"):
+            raise problem("the score 'none' has no weights, so no normaliser, window or coverage")
+        if self.size % self.heads:
+            raise problem(f"size {self.size} does not divide into {self.heads} heads")
+        return self
 
 
 class DropoutConfig(Section):
-    """Dropout probabilities; `word` replaces whole input words by the unknown piece."""
+    """Dropout probabilities; `word` replaces whole input words by the unknown piece.
+
+    `layers` is between the layers of an RNN, and on what each block of an attention stack adds; `attention` is on the
+    weights of such a stack.
+    """
 
     embedding: Fraction = 0.3
     layers: Fraction = 0.3
+    attention: Fraction = 0.0
     memory: Fraction = 0.3
     output: Fraction = 0.3
     word: Fraction = 0.0
@@ -194,9 +335,9 @@ class ModelConfig(Section):
     """Sizes and wiring. `bridge` carries the encoder's last state into the decoder's first."""
 
     embedding_size: Positive = 256
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = RNNEncoderConfig()
     bridge: Literal["zero", "last", "mean", "learned"] = "learned"
-    decoder: DecoderConfig = DecoderConfig()
+    decoder: DecoderConfig = RNNDecoderConfig()
     attention: AttentionConfig = AttentionConfig()
     tie_embeddings: Literal["none", "src_tgt", "tgt_output", "all"] = "none"
     dropout: DropoutConfig = DropoutConfig()
@@ -211,13 +352,70 @@ class ModelConfig(Section):
         """Whether both sides read one embedding matrix."""
         return self.tie_embeddings in ("src_tgt", "all")
 
+    @property
+    def memory_size(self) -> int:
+        """Width M of the encoder's outputs."""
+        encoder = self.encoder
+        if isinstance(encoder, RNNEncoderConfig):
+            return encoder.hidden_size * (2 if encoder.bidirectional else 1)
+        return self.embedding_size
+
+    @property
+    def max_src_length(self) -> int | None:
+        """The longest source, in pieces, that has weights for every place; None: any."""
+        encoder, limits = self.encoder, []
+        if isinstance(encoder, PositionalEncoderConfig) or (
+            isinstance(encoder, StackConfig) and encoder.positions == "learned"
+        ):
+            limits.append(encoder.max_positions)
+        if self.attention.score in ("location", "fc"):
+            limits.append(self.attention.max_src_length)
+        return min(limits, default=None)
+
+    @property
+    def max_tgt_length(self) -> int | None:
+        """The longest target, in pieces with its end mark; None: any."""
+        decoder = self.decoder
+        learned = isinstance(decoder, TransformerDecoderConfig) and decoder.positions == "learned"
+        return decoder.max_positions if learned else None  # type: ignore[union-attr]
+
+    @property
+    def has_alignment(self) -> bool:
+        """Whether there are weights from target to source."""
+        return self.attention.score != "none"
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        memory, hidden = self.encoder.output_size, self.decoder.hidden_size
+        for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if isinstance(stack, StackConfig) and self.embedding_size % stack.heads:
+                raise problem(
+                    f"{name}.heads: embedding_size {self.embedding_size} does not divide into {stack.heads} heads"
+                )
+            if isinstance(stack, StackConfig) and stack.positions == "sinusoidal" and self.embedding_size % 2:
+                raise problem(f"{name}: sinusoidal positions need an even embedding_size, not {self.embedding_size}")
+        if isinstance(self.decoder, TransformerDecoderConfig):
+            if self.attention != AttentionConfig():
+                raise problem(
+                    "model.attention is the recurrent decoder's; the transformer decoder always has multi-head scaled "
+                    "dot attention in every layer: set decoder.heads, and take model.attention out"
+                )
+            return self
+        if isinstance(self.encoder, PerceiverEncoderConfig) and (
+            self.attention.score in ("location", "fc") or self.attention.window != "none"
+        ):
+            raise problem(
+                "a perceiver's latents have no order, so scores by place (location, fc) and windows mean nothing there"
+            )
+        memory, hidden = self.memory_size, self.decoder.hidden_size
         sizes = f"encoder gives {memory}, decoder.hidden_size is {hidden}"
         if self.bridge in ("last", "mean") and memory != hidden:
             raise problem(
                 f"bridge '{self.bridge}' copies a state, so the sizes must be equal: {sizes}; or use 'learned'"
+            )
+        if self.bridge == "last" and not isinstance(self.encoder, RNNEncoderConfig):
+            raise problem(
+                f"bridge 'last' copies the encoder's last state, and encoder '{self.encoder.type}' has none; "
+                f"use 'mean' or 'learned'"
             )
         if self.bridge == "last" and self.encoder.layers != self.decoder.layers:
             raise problem("bridge 'last' copies layer by layer, so encoder.layers must equal decoder.layers")
@@ -294,7 +492,10 @@ class EarlyStoppingConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences."""
+    """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
+
+    `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12).
+    """
 
     epochs: Positive = 20
     max_updates: Positive | None = None
@@ -309,6 +510,7 @@ class TrainingConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0
     label_smoothing: Fraction = 0.1
+    coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
@@ -362,6 +564,14 @@ class Config(Section):
                 f"training.batch_size is {self.training.batch_size} tokens, but data.max_length lets pairs of "
                 f"{self.data.max_length} pieces and an end mark through; raise the one or lower the other"
             )
+        for side, limit in (("src", self.model.max_src_length), ("tgt", self.model.max_tgt_length)):
+            if limit is not None and self.data.max_length + (side == "tgt") > limit:
+                raise problem(
+                    f"data.max_length lets pairs of {self.data.max_length} pieces through, but the model has places "
+                    f"for {limit} on the {side} side, the end mark counted; lower the one or raise the other"
+                )
+        if self.training.coverage_loss > 0 and not self.model.has_alignment:
+            raise problem("training.coverage_loss needs attention, and model.attention.score is none")
         if self.name == "latest":
             raise problem("name: 'latest' is the link to the run trained last; choose another name")
         training = self.training

@@ -156,15 +156,18 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) 
 
 def _explain(error: Any, lines: dict[KeyPath, int], name: str) -> str:
     """One line for one pydantic error: where, what, and the nearest valid name."""
-    path: KeyPath = tuple(error["loc"])
+    path, section = _resolve(error["loc"])
     message = error["msg"][0].lower() + error["msg"][1:]
     if error["type"] == "extra_forbidden":
-        message = "unknown key" + _nearest(str(path[-1]), _fields_at(path[:-1]))
+        message = "unknown key" + _nearest(str(path[-1]), section.model_fields)
     elif error["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         message = f"{error['input']!r} is not one of {', '.join(choices)}" + _nearest(str(error["input"]), choices)
     elif error["type"] == "missing":
         message = "is required"
+    elif error["type"] == "union_tag_invalid":
+        path, choices = (*path, "type"), re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
+        message = f"{error['ctx']['tag']!r} is not one of {', '.join(choices)}" + _nearest(error["ctx"]["tag"], choices)
     elif error["type"] != "value_error":
         message += f", not {error['input']!r}"
     line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
@@ -177,19 +180,37 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _fields_at(path: KeyPath) -> list[str]:
-    """The valid keys of the section at `path`."""
+def _resolve(loc: Iterable[str | int]) -> tuple[KeyPath, type[BaseModel]]:
+    """The key path of an error's place, and the section that its last key is in.
+
+    In a section of several types (model.encoder), pydantic names the type in the place; it is no key.
+    """
+    path: list[str | int] = []
     section: type[BaseModel] = Config
-    for key in path:
-        section = _section_in(section.model_fields[str(key)].annotation) or section
-    return list(section.model_fields)
+    choices: dict[str, type[BaseModel]] = {}
+    below: type[BaseModel] | None = None
+    for key in loc:
+        if key in choices:
+            below, choices = choices[str(key)], {}
+            continue
+        section = below or section
+        path.append(key)
+        sections = _sections_in(section.model_fields[key].annotation) if key in section.model_fields else []
+        choices = {_name_of(kind): kind for kind in sections} if len(sections) > 1 else {}
+        below = sections[0] if len(sections) == 1 else None
+    return tuple(path), section
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section inside an annotation such as ``Section | None``."""
+def _name_of(section: type[BaseModel]) -> str:
+    """What `type` must be for a section of this kind."""
+    return str(get_args(section.model_fields["type"].annotation)[0])
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections inside an annotation such as ``Section | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_section_in, get_args(annotation))), None)
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections_in(part)]
 
 
 def _dotted(path: KeyPath) -> str:

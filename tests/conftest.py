@@ -7,7 +7,8 @@ import torch
 
 from nmt.config import Config
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
-from nmt.model.seq2seq import Seq2Seq, build_model
+from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
 
 SENTENCES = [
     ("a cat sleeps", "un chat dort"),
@@ -64,13 +65,15 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         }
         for name, section in sections.items():
             values[name] = _merged(values.get(name), section)
+        if values["model"]["decoder"].get("type") == "transformer":
+            del values["model"]["attention"]
         return Config.model_validate(values)
 
     return make
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
+    if isinstance(old, dict) and isinstance(new, dict) and "type" not in new:
         return old | {key: _merged(old.get(key), value) for key, value in new.items()}
     return new
 
@@ -89,7 +92,10 @@ def make_model(make_config: Callable[..., Config]) -> Callable[..., Seq2Seq]:
     def make(size: int = 120, **model: Any) -> Seq2Seq:
         torch.manual_seed(7)
         built = build_model(make_config(model=model), size, size)
-        for parameter in built.parameters():  # far from the initial near-uniform attention, so that differences show
+        for name, parameter in built.named_parameters():
+            if name.endswith("log_width"):
+                continue
+            # Far from the initial near-uniform attention, so that differences show.
             torch.nn.init.normal_(parameter, std=0.6)
         return built.eval()
 

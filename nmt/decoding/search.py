@@ -13,10 +13,10 @@ from nmt.data.tokenizer import BOS, EOS, PAD
 
 
 class SearchMemory(Protocol):
-    """What search needs of an encoded batch: its mask ``[B, S]`` and a choice of sentences."""
+    """What search needs of an encoded batch: its source mask ``[B, S]`` and a choice of sentences."""
 
     @property
-    def mask(self) -> Tensor: ...
+    def src_mask(self) -> Tensor: ...
     def select(self, rows: Tensor) -> Self: ...
 
 
@@ -74,10 +74,10 @@ def greedy(
     Returns:
         One hypothesis per sentence.
     """
-    device = memory.mask.device
+    device = memory.src_mask.device
     state = model.start(memory)
-    count = memory.mask.shape[0]
-    lengths = memory.mask.sum(1).tolist()
+    count = memory.src_mask.shape[0]
+    lengths = memory.src_mask.sum(1).tolist()
     limits = torch.tensor(max_lengths, device=device)
     sentences = list(range(count))
     tokens = torch.full((count,), BOS, device=device)
@@ -154,10 +154,10 @@ class _Beams:
         n_best: int,
     ):
         self.model, self.memory, self.size, self.alpha, self.n_best = model, memory, beam_size, alpha, n_best
-        device, count = memory.mask.device, memory.mask.shape[0]
+        device, count = memory.src_mask.device, memory.src_mask.shape[0]
         self.state = model.start(memory).select(torch.arange(count, device=device).repeat_interleave(beam_size))
         self.sentences = list(range(count))
-        self.src_lengths = memory.mask.sum(1).tolist()
+        self.src_lengths = memory.src_mask.sum(1).tolist()
         self.max_lengths = list(max_lengths)
         self.limits = torch.tensor(self.max_lengths, device=device)
         self.tokens = torch.full((count, beam_size), BOS, device=device)

@@ -1,6 +1,7 @@
 """Text in, text out: batches lines, searches, detokenises, and keeps every translation's attention."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,8 +121,10 @@ class Translator:
     def _search(self, sources: list[Encoded]) -> list[Hypothesis]:
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
+        places = self.model.max_tgt_length or math.inf
         max_lengths = [
-            int(settings.max_length_ratio * len(source.ids)) + settings.max_length_extra for source in sources
+            int(min(settings.max_length_ratio * len(source.ids) + settings.max_length_extra, places))
+            for source in sources
         ]
         with _evaluating(self.model):
             memory = self.model.encode(batch.src_ids, batch.src_mask)
@@ -143,15 +146,14 @@ class Translator:
         return list(zip(totals, matrices, strict=True))
 
     def _limited(self, source: Encoded, line: int) -> Encoded:
-        limit = self.settings.max_src_length
+        """A source that is too long is cut, with a warning that names the line."""
+        limit, why = self.settings.max_src_length, "decoding.max_src_length"
+        places = self.model.max_src_length
+        if places is not None and places < limit:
+            limit, why = places, "the model has places for no more"
         if len(source.ids) <= limit:
             return source
-        log.warning(
-            "line %d has %d pieces; only the first %d are translated (decoding.max_src_length)",
-            line,
-            len(source.ids),
-            limit,
-        )
+        log.warning("line %d has %d pieces; only the first %d are translated (%s)", line, len(source.ids), limit, why)
         text = source.text[: source.offsets[limit - 1][1]]
         return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])
 

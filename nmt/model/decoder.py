@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention import Attention, Memory
+from nmt.model.attention import Attention, Query
 from nmt.model.encoder import RNN
+from nmt.model.memory import Memory, mean_state
 
 QUERIES_AT_ONCE = 32  # target positions that attend together outside training, where a pair may be of any length
 
@@ -21,19 +22,25 @@ class DecoderState:
         hidden: ``[layers, N, H]``.
         cell: ``[layers, N, H]``; for a GRU ``[0, N, H]``.
         feed: ``[N, F]`` the last attentional hidden state h~; ``[N, 0]`` without input feeding.
+        coverage: ``[N, L, C]`` what was looked at so far; ``[N, 0, 0]`` without coverage.
+        position: how many tokens were read.
     """
 
     hidden: Tensor
     cell: Tensor
     feed: Tensor
+    coverage: Tensor
+    position: int = 0
 
     def select(self, rows: Tensor) -> "DecoderState":
         """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
-        return DecoderState(self.hidden[:, rows], self.cell[:, rows], self.feed[rows])
+        return DecoderState(
+            self.hidden[:, rows], self.cell[:, rows], self.feed[rows], self.coverage[rows], self.position
+        )
 
 
 class Bridge(nn.Module):
-    """The encoder's last state to the decoder's first.
+    """The encoder's last state (of an encoder that has none: the mean of its outputs) to the decoder's first.
 
     `zero`: nothing. `last`: the last state, copied layer by layer. `mean`: the mean of the encoder's outputs, copied to
     every layer. `learned`: tanh(W h + b) of the top layer's last state, one W for each decoder layer and state.
@@ -72,8 +79,7 @@ class Bridge(nn.Module):
             hidden = memory.hidden
             cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
         elif self.kind == "mean":
-            mean = memory.values.sum(1) / memory.mask.sum(1, keepdim=True)  # the outputs are 0 on padding
-            hidden = mean.expand(self.layers, -1, -1)
+            hidden = mean_state(memory.values, memory.mask).expand(self.layers, -1, -1)
         return hidden, cell if self.states == 2 else zero[:0]
 
 
@@ -129,11 +135,19 @@ class RNNDecoder(nn.Module):
         self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
         self.embedding_dropout, self.layer_dropout = nn.Dropout(dropout_embedding), nn.Dropout(dropout_layers)
 
+    def keys(self, values: Tensor) -> Tensor:
+        """The attention's keys of the memory's values."""
+        return self.attention.keys(values)
+
     def start(self, memory: Memory) -> DecoderState:
         """The state before the first step, one row per sentence."""
         hidden, cell = self.bridge(memory)
-        width = self.feature_size if self.input_feeding else 0
-        return DecoderState(hidden, cell, memory.values.new_zeros(memory.values.shape[0], width))
+        batch = memory.values.shape[0]
+        feed = memory.values.new_zeros(batch, self.feature_size if self.input_feeding else 0)
+        coverage = self.attention.coverage
+        return DecoderState(
+            hidden, cell, feed, memory.values.new_zeros(batch, 0, 0) if coverage is None else coverage.start(memory)
+        )
 
     def step(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
         """Read one token.
@@ -145,24 +159,25 @@ class RNNDecoder(nn.Module):
             memory: of B sentences.
 
         Returns:
-            Features h~ ``[N, F]``, attention weights ``[N, S]``, and the new state.
+            Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
         return self._advance(embedded, self._word_gates(embedded), state, memory)
 
-    def unroll(self, tgt_in: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
 
         Args:
             tgt_in: ``[B, T]`` BOS and the target pieces.
             memory: of the same B sentences.
+            need_weights: this decoder has them in any case.
 
         Returns:
-            Features h~ ``[B, T, F]`` and attention weights ``[B, T, S]``.
+            Features h~ ``[B, T, F]`` and attention weights ``[B, T, L]``.
         """
         state = self.start(memory)
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
-        if not self.early and not self.input_feeding:
+        if not self.early and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
         word_gates = self._word_gates(embedded)
         features, weights = [], []
@@ -181,9 +196,12 @@ class RNNDecoder(nn.Module):
             hidden, cell = state.hidden[index : index + 1].contiguous(), state.cell[index : index + 1].contiguous()
             output, _ = layer(output, (hidden, cell) if isinstance(layer, nn.LSTM) else hidden)
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
-        queries = torch.split(output, output.shape[1] if self.training else QUERIES_AT_ONCE, dim=1)
-        looked = [self.attention(query, memory) for query in queries]
-        context, weights = (torch.cat(parts, dim=1) for parts in zip(*looked, strict=True))
+        length = output.shape[1]
+        positions = torch.arange(length, device=output.device)
+        at_once = length if self.training else QUERIES_AT_ONCE
+        parts = (output.split(at_once, 1), embedded.split(at_once, 1), positions.split(at_once))  # type: ignore[no-untyped-call]
+        looked = [self.attention(Query(*part), memory) for part in zip(*parts, strict=True)]
+        context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*looked, strict=True))
         return self._readout(output, context, embedded), weights
 
     def _word_gates(self, embedded: Tensor) -> Tensor:
@@ -197,7 +215,7 @@ class RNNDecoder(nn.Module):
         """One step for N rows, from their embeddings ``[N, E]`` and `_word_gates` of them."""
         fed = [state.feed] if self.input_feeding else []
         if self.early:
-            context, weights = self._attend(state.hidden[-1], memory)
+            context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory)
             fed.append(context)
         gates = word_gates
         if fed:
@@ -217,19 +235,33 @@ class RNNDecoder(nn.Module):
                 hidden = gru_cell(gates, recurrent, state.hidden[index])
             hiddens.append(hidden)
         if not self.early:
-            context, weights = self._attend(hiddens[-1], memory)
+            context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
         features = self._readout(hiddens[-1], context, embedded)
         new_cell = torch.stack(cells) if cells else state.cell
-        return (
-            features,
-            weights,
-            DecoderState(torch.stack(hiddens), new_cell, features if self.input_feeding else state.feed),
-        )
+        feed = features if self.input_feeding else state.feed
+        return features, weights, DecoderState(torch.stack(hiddens), new_cell, feed, coverage, state.position + 1)
 
-    def _attend(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory."""
-        context, weights = self.attention(query.view(memory.values.shape[0], -1, query.shape[-1]), memory)
-        return context.flatten(0, 1), weights.flatten(0, 1)
+    def _attend(
+        self, asking: Tensor, embedded: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory.
+
+        Returns:
+            Contexts ``[N, M]``, weights ``[N, L]`` and the coverage after them ``[N, L, C]``.
+        """
+
+        def by_sentence(rows: Tensor) -> Tensor:
+            return rows.view(memory.values.shape[0], -1, *rows.shape[1:])
+
+        place = torch.full((1,), state.position, device=asking.device)
+        tracker = self.attention.coverage
+        covered = None if tracker is None else by_sentence(state.coverage)
+        query = Query(by_sentence(asking), by_sentence(embedded), place, covered)
+        context, weights = self.attention(query, memory)
+        if tracker is None or covered is None:
+            return context.flatten(0, 1), weights.flatten(0, 1), state.coverage
+        after = tracker.advance(covered, weights, query.state, memory)
+        return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
     def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
         parts = [hidden, context, embedded] if self.early else [hidden, context]

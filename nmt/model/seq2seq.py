@@ -1,14 +1,23 @@
 """The whole model: encode once, then unroll (training) or step (search)."""
 
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
 
-from nmt.config import Config, ModelConfig
 from nmt.data.batching import Batch
-from nmt.data.tokenizer import BOS, PAD, UNK
-from nmt.model.attention import Memory, build_attention
-from nmt.model.decoder import Bridge, DecoderState, RNNDecoder
-from nmt.model.encoder import RNNEncoder
+from nmt.data.tokenizer import BOS, UNK
+from nmt.errors import DataError
+from nmt.model.memory import Memory
+
+
+class Decoder(Protocol):
+    """What every decoder can do; see `RNNDecoder`."""
+
+    def keys(self, values: Tensor) -> Tensor: ...
+    def start(self, memory: Memory) -> Any: ...
+    def step(self, tokens: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, Any]: ...
+    def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]: ...
 
 
 class Seq2Seq(nn.Module):
@@ -18,62 +27,87 @@ class Seq2Seq(nn.Module):
         self,
         *,
         src_embedding: nn.Embedding,
-        encoder: RNNEncoder,
-        decoder: RNNDecoder,
+        encoder: nn.Module,
+        decoder: Decoder,
         output: nn.Linear,
         dropout_embedding: float,
         dropout_memory: float,
         dropout_output: float,
         word_dropout: float,
+        max_src_length: int | None = None,
+        max_tgt_length: int | None = None,
     ):
-        """Put the parts together; dropout is on source embeddings, encoder outputs, h~, and whole input words."""
+        """Put the parts together.
+
+        Args:
+            src_embedding: of the source pieces.
+            encoder: `(embedded, mask) -> Memory`.
+            decoder: a module that can `start`, `step` and `unroll`.
+            output: features to logits.
+            dropout_embedding: on the source embeddings.
+            dropout_memory: on the encoder's outputs.
+            dropout_output: on the features.
+            word_dropout: share of input words replaced by the unknown piece.
+            max_src_length: pieces of the longest source that has places; None: any.
+            max_tgt_length: the same for the target, its end mark counted.
+        """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
         self.embedding_dropout = nn.Dropout(dropout_embedding)
         self.memory_dropout = nn.Dropout(dropout_memory)
         self.output_dropout = nn.Dropout(dropout_output)
         self.word_dropout = word_dropout
+        self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
 
     def encode(self, src_ids: Tensor, src_mask: Tensor) -> Memory:
-        """Encode a batch ``[B, S]``; the mask is True on real tokens."""
-        embedded = self.embedding_dropout(self.src_embedding(self._drop_words(src_ids)))
-        values, hidden, cell = self.encoder(embedded, src_mask)
-        values = self.memory_dropout(values)
-        return Memory(values, src_mask, self.decoder.attention.keys(values), hidden, cell)
+        """Encode a batch ``[B, S]``; the mask is True on real tokens.
 
-    def forward(self, batch: Batch, teacher_forcing: float = 1.0) -> tuple[Tensor, Tensor]:
+        Raises:
+            DataError: if it is longer than the model has places for.
+        """
+        _refuse_longer("source", src_ids.shape[1], self.max_src_length)
+        embedded = self.embedding_dropout(self.src_embedding(self._drop_words(src_ids)))
+        memory: Memory = self.encoder(embedded, src_mask)
+        values = self.memory_dropout(memory.values)
+        return memory.with_values(values, self.decoder.keys(values))
+
+    def forward(self, batch: Batch, teacher_forcing: float = 1.0, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Features of every target position, for the loss.
 
         Args:
             batch: sentence pairs.
             teacher_forcing: probability, per token, that the gold token is fed; otherwise the model's own argmax is.
+            need_weights: whether the weights are wanted; otherwise they may have width 0, and some models are faster.
 
         Returns:
             Features ``[B, T, F]`` (see `project`) and attention weights ``[B, T, S]``.
         """
+        _refuse_longer("target", batch.tgt_in.shape[1], self.max_tgt_length)
         memory = self.encode(batch.src_ids, batch.src_mask)
         if teacher_forcing >= 1.0:
-            features, weights = self.decoder.unroll(self._drop_words(batch.tgt_in), memory)
+            features, weights = self.decoder.unroll(self._drop_words(batch.tgt_in), memory, need_weights)
         else:
             features, weights = self._run_partly_free(self._drop_words(batch.tgt_in), memory, teacher_forcing)
-        return self.output_dropout(features), weights
+        return self.output_dropout(features), memory.on_source(weights) if need_weights else weights
 
     def project(self, features: Tensor) -> Tensor:
         """Features ``[..., F]`` to logits ``[..., V]``."""
         return self.output(features)  # type: ignore[no-any-return]
 
-    def start(self, memory: Memory) -> DecoderState:
+    def start(self, memory: Memory) -> Any:
         """The decoder's state before the first token."""
         return self.decoder.start(memory)
 
-    def step(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
+    def step(self, tokens: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, Any]:
         """Read one token per row; see `RNNDecoder.step`.
 
         Returns:
             Log-probabilities ``[N, V]`` of the next token in nats, attention weights ``[N, S]``, the new state.
         """
         features, weights, state = self.decoder.step(tokens, state, memory)
-        return self.project(features).float().log_softmax(dim=-1), weights, state
+        by_sentence = weights.unflatten(0, (memory.mask.shape[0], -1))  # type: ignore[no-untyped-call]
+        on_source = memory.on_source(by_sentence).flatten(0, 1)
+        return self.project(features).float().log_softmax(dim=-1), on_source, state
 
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
         """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""
@@ -100,82 +134,9 @@ class Seq2Seq(nn.Module):
         return ids.masked_fill(dropped, UNK)
 
 
-def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
-    """The model that the configuration describes, freshly initialised from torch's global generator.
-
-    Args:
-        config: the run's configuration.
-        src_size: number of source pieces.
-        tgt_size: number of target pieces.
-    """
-    model = config.model
-    src_embedding = nn.Embedding(src_size, model.embedding_size, padding_idx=PAD)
-    tgt_embedding = (
-        src_embedding if model.ties_src_tgt else nn.Embedding(tgt_size, model.embedding_size, padding_idx=PAD)
-    )
-    decoder = _build_decoder(model, tgt_embedding)
-    output = nn.Linear(decoder.feature_size, tgt_size)
-    seq2seq = Seq2Seq(
-        src_embedding=src_embedding,
-        encoder=RNNEncoder(
-            cell=model.encoder.cell,
-            input_size=model.embedding_size,
-            hidden_size=model.encoder.hidden_size,
-            layers=model.encoder.layers,
-            bidirectional=model.encoder.bidirectional,
-            dropout=model.dropout.layers,
-        ),
-        decoder=decoder,
-        output=output,
-        dropout_embedding=model.dropout.embedding,
-        dropout_memory=model.dropout.memory,
-        dropout_output=model.dropout.output,
-        word_dropout=model.dropout.word,
-    )
-    _initialise(seq2seq)
-    if model.ties_output:
-        output.weight = tgt_embedding.weight
-    return seq2seq
-
-
-def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder:
-    settings, memory_size = model.decoder, model.encoder.output_size
-    # A tied output layer multiplies by the embedding matrix, so h~ must have the embeddings' width.
-    feature_size = model.embedding_size if model.ties_output else settings.hidden_size
-    return RNNDecoder(
-        embedding=embedding,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        layers=settings.layers,
-        wiring=settings.wiring,
-        input_feeding=settings.input_feeding,
-        attention=build_attention(model.attention.score, settings.hidden_size, memory_size, model.attention.size),
-        bridge=Bridge(
-            model.bridge, memory_size, settings.hidden_size, settings.layers, 2 if settings.cell == "lstm" else 1
-        ),
-        feature_size=feature_size,
-        dropout_embedding=model.dropout.embedding,
-        dropout_layers=model.dropout.layers,
-    )
-
-
-def _initialise(model: nn.Module) -> None:
-    """Xavier matrices, orthogonal recurrent ones, small normal embeddings, zero biases, LSTM forget gates at 1."""
-    for name, parameter in model.named_parameters():
-        if "embedding" in name:
-            nn.init.normal_(parameter, std=0.1)
-            with torch.no_grad():
-                parameter[PAD].zero_()
-        elif "weight_hh" in name:
-            for block in parameter.chunk(parameter.shape[0] // parameter.shape[1]):
-                nn.init.orthogonal_(block)
-        elif parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
-        else:
-            nn.init.zeros_(parameter)
-    for module in model.modules():
-        if isinstance(module, nn.LSTM):
-            for name, parameter in module.named_parameters():
-                if "bias_ih" in name:
-                    with torch.no_grad():
-                        parameter.chunk(4)[1].fill_(1.0)
+def _refuse_longer(side: str, length: int, limit: int | None) -> None:
+    if limit is not None and length > limit:
+        raise DataError(
+            f"a {side} sentence has {length} pieces, but this model has places for {limit} (its attention or positions "
+            f"are learned for so many); split the sentence, or train with a larger limit"
+        )

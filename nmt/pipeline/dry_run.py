@@ -2,7 +2,7 @@
 
 from nmt.config import Config
 from nmt.data.batching import plan_batches
-from nmt.model.seq2seq import build_model
+from nmt.model.build import build_model
 from nmt.pipeline.corpora import load_corpora
 from nmt.pipeline.train import earlier_checkpoint
 from nmt.run_folder import RunFolder
@@ -51,9 +51,10 @@ def run_dry_run(config: Config) -> str:
 def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> float:
     """Bytes, roughly: weights, gradients and two moments; logits three times; some twenty activations per token."""
     model = config.model
-    width = max(model.decoder.hidden_size, model.encoder.output_size, model.embedding_size)
+    decoder = model.decoder
+    width = max(decoder.hidden_size if decoder.type == "rnn" else 0, model.memory_size, model.embedding_size)
     layers = model.encoder.layers + model.decoder.layers
     attention = 0
-    if model.attention.score in ("additive", "concat"):  # their hidden layer is [B, T, S, A]
+    if decoder.type == "rnn" and model.attention.score in ("additive", "concat"):  # their hidden layer is [B, T, S, A]
         attention = 3 * config.data.max_length * model.attention.size // 4
     return 4.0 * (4 * parameters + padded * (3 * vocabulary + 20 * layers * width + attention))

@@ -73,7 +73,7 @@ def run_eval(
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {loss.loss:6.3f}", f"ppl    {ppl:6.3f}"]
-    if any(text["links"]) and config.model.attention.score != "none":
+    if any(text["links"]) and config.model.has_alignment:
         _, agreement = run_align(model, source, split, Shown(), None)
         assert agreement is not None  # the links were seen
         report["alignment"] = asdict(agreement)

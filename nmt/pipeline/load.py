@@ -8,7 +8,7 @@ from nmt.config import Config
 from nmt.config_file import load_config
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.translator import Translator
-from nmt.model.seq2seq import build_model
+from nmt.model.build import build_model
 from nmt.run_folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
 from nmt.training.checkpoint import load_weights

@@ -22,7 +22,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.translator import Translator
 from nmt.errors import CheckpointError, ConfigError, TrainingError
 from nmt.evaluation import corpus_scores, perplexity
-from nmt.model.seq2seq import build_model
+from nmt.model.build import build_model
 from nmt.pipeline.corpora import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.run_folder import RunFolder, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine

@@ -11,6 +11,7 @@ from torch import nn
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, PieceCorpus, plan_batches
 from nmt.errors import TrainingError
+from nmt.model.coverage import coverage_loss
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime import autocast
 from nmt.training.loss import sequence_loss
@@ -112,11 +113,14 @@ class Trainer:
         loss_sum = nll_sum = 0.0
         for batch in batches:
             with autocast(self.device, self.precision):
-                features, _ = self.model(batch, ratio)
+                features, weights = self.model(batch, ratio, need_weights=self.config.coverage_loss > 0)
                 loss, nll = sequence_loss(
                     features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
                 )
-            (loss / tgt_tokens).backward()  # type: ignore[no-untyped-call]
+            minimised = loss
+            if self.config.coverage_loss > 0:
+                minimised = loss + self.config.coverage_loss * coverage_loss(weights, batch.tgt_mask)
+            (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
@@ -190,7 +194,7 @@ def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, 
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
     with torch.inference_mode():
         for batch in (batch.to(device) for batch in batches):
-            features, _ = model(batch)
+            features, _ = model(batch, need_weights=False)
             loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.project, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
     model.train(was_training)

@@ -11,6 +11,7 @@ from nmt.config import DecodingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.translator import Translation, Translator
 from nmt.model.seq2seq import Seq2Seq
+from tests.variants import MODELS
 
 LINES = [
     "the black cat sees me",
@@ -37,10 +38,11 @@ def assert_same(a: Translation, b: Translation) -> None:
 
 
 @pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
 def test_matrices_do_not_depend_on_batch_size_company_or_order(
-    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, beam: int
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, beam: int, name: str
 ) -> None:
-    model = make_model()
+    model = make_model(**MODELS[name])
     many = translator_of(model, tokenizer, beam_size=beam).translate(LINES)
     single = translator_of(model, tokenizer, beam_size=beam, batch_size=1).translate(LINES)
     reverse = translator_of(model, tokenizer, beam_size=beam, batch_size=4).translate(LINES[::-1])[::-1]
@@ -50,11 +52,11 @@ def test_matrices_do_not_depend_on_batch_size_company_or_order(
         assert_same(one, three)
 
 
-@pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
+@pytest.mark.parametrize("name", MODELS)
 def test_forcing_what_was_found_gives_its_scores_and_matrix(
-    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, wiring: str
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, name: str
 ) -> None:
-    translator = translator_of(make_model(decoder={"wiring": wiring}), tokenizer)
+    translator = translator_of(make_model(**MODELS[name]), tokenizer)
     found = [translation for translation in translator.translate(LINES) if translation.src.ids]
     # A random model says pieces in another segmentation than its text would have, so the pieces are forced.
     forced = translator._score([(translation.src, translation.tgt) for translation in found])

@@ -1,118 +1,218 @@
 import math
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from nmt.model.attention import Attention, Memory, build_attention
+from nmt.config import AttentionScore
+from nmt.model.attention import Attention, AttentionOptions, Query, build_attention
+from nmt.model.memory import Memory
 
-B, Q, S, H, M, A = 3, 4, 6, 8, 8, 5
-SCORES = sorted(set(Attention.scores) - {"none"})
+B, Q, S, H, M, A, E = 3, 4, 6, 8, 8, 6, 5
+SIZES = AttentionOptions(query_size=H, word_size=E, memory_size=M, size=A, max_src_length=7)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{score: (score, {}) for score in get_args(AttentionScore) if score != "none"},
+    "additive normed": ("additive", {"normed": True}),
+    "qkv in 3 heads": ("qkv", {"heads": 3}),
+    "kernel boxcar": ("kernel", {"kernel": "boxcar", "width": 6.0}),
+    "kernel epanechnikov": ("kernel", {"kernel": "epanechnikov", "width": 6.0}),
+    "kernel constant": ("kernel", {"kernel": "constant"}),
+    "kernel gaussian": ("kernel", {"width": 3.0}),
+}
+BY_PLACE = ("location", "fc")
+Vector = list[float]
 
 
 def memory_of(attention: Attention, values: Tensor, mask: Tensor) -> Memory:
     nothing = values.new_zeros(1, len(values), values.shape[-1])
-    return Memory(values, mask, attention.keys(values), nothing, nothing)
+    return Memory(values, mask, mask, attention.keys(values), nothing, nothing)
 
 
-@pytest.fixture(params=SCORES)
-def attention(request: pytest.FixtureRequest) -> Attention:
+def built(score: str, choices: dict[str, Any]) -> Attention:
     torch.manual_seed(3)
-    built = build_attention(request.param, H, M, A).double()
-    for parameter in built.parameters():
-        torch.nn.init.normal_(parameter)
-    return built
+    attention = build_attention(score, replace(SIZES, **choices)).double()
+    for name, parameter in attention.named_parameters():
+        if name != "log_width":
+            torch.nn.init.normal_(parameter)
+    return attention
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    query = torch.randn(B, Q, H, generator=generator, dtype=torch.float64)
-    values = torch.randn(B, S, M, generator=generator, dtype=torch.float64)
-    mask = torch.arange(S) < torch.tensor([[6], [3], [1]])
-    return query, values, mask
+def attention(variant: str) -> Attention:
+    return built(*VARIANTS[variant])
 
 
-def energy_by_hand(score: str, parameters: dict[str, Tensor], q: list[float], k: list[float]) -> float:
-    """One energy with Python's own arithmetic, from the formula in the paper."""
+def random_query(count: int = Q) -> Query:
+    generator = torch.Generator().manual_seed(4)
+    state = torch.randn(B, count, H, generator=generator, dtype=torch.float64)
+    return Query(state, torch.randn(B, count, E, generator=generator, dtype=torch.float64), torch.arange(count))
 
-    def times(matrix: Tensor, vector: list[float]) -> list[float]:
-        return [sum(w * x for w, x in zip(row, vector, strict=True)) for row in matrix.tolist()]
 
-    def dot(a: list[float], b: list[float]) -> float:
-        return sum(x * y for x, y in zip(a, b, strict=True))
+@pytest.fixture
+def query() -> Query:
+    return random_query()
 
+
+@pytest.fixture
+def values() -> Tensor:
+    return torch.randn(B, S, M, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+
+@pytest.fixture
+def mask() -> Tensor:
+    return torch.arange(S) < torch.tensor([[6], [3], [1]])
+
+
+def times(matrix: Tensor, vector: Vector) -> Vector:
+    return [sum(w * x for w, x in zip(row, vector, strict=True)) for row in matrix.tolist()]
+
+
+def dot(a: Vector, b: Vector) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def plus(a: Vector, b: Vector) -> Vector:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def energies_by_hand(
+    score: str, choices: dict[str, Any], p: dict[str, Tensor], q: Vector, word: Vector, ks: Any
+) -> Any:
+    """The energies of one query over its real places, with Python's own arithmetic; for qkv one list for each head."""
     if score == "dot":
-        return dot(q, k)
+        return [dot(q, k) for k in ks]
     if score == "scaled_dot":
-        return dot(q, k) / math.sqrt(len(k))
+        return [dot(q, k) / math.sqrt(M) for k in ks]
     if score == "general":
-        return dot(q, times(parameters["key_layer.weight"], k))
+        return [dot(q, times(p["key_layer.weight"], k)) for k in ks]
     if score == "additive":
-        hidden = [
-            math.tanh(a + b)
-            for a, b in zip(
-                times(parameters["query_layer.weight"], q), times(parameters["key_layer.weight"], k), strict=True
-            )
-        ]
-    else:
-        both = times(parameters["layer.weight"], q + k)
-        hidden = [math.tanh(a + b) for a, b in zip(both, parameters["layer.bias"].tolist(), strict=True)]
-    return dot(parameters["energy.weight"][0].tolist(), hidden)
+        if choices.get("normed"):
+            direction = p["energy.parametrizations.weight.original1"][0].tolist()
+            length = float(p["energy.parametrizations.weight.original0"])
+            v = [length * x / math.sqrt(dot(direction, direction)) for x in direction]
+            bias = p["query_layer.bias"].tolist()
+        else:
+            v, bias = p["energy.weight"][0].tolist(), [0.0] * A
+        asked = plus(times(p["query_layer.weight"], q), bias)
+        return [dot(v, [math.tanh(x) for x in plus(asked, times(p["key_layer.weight"], k))]) for k in ks]
+    if score == "concat":
+        inside = [plus(times(p["layer.weight"], q + k), p["layer.bias"].tolist()) for k in ks]
+        return [dot(p["energy.weight"][0].tolist(), [math.tanh(x) for x in hidden]) for hidden in inside]
+    if score in BY_PLACE:
+        asked = q if score == "location" else word + q
+        return plus(times(p["layer.weight"], asked), p["layer.bias"].tolist())[: len(ks)]
+    if score == "kernel":
+        asked = times(p["query_layer.weight"], q)
+        u = [math.dist(asked, times(p["key_layer.weight"], k)) / math.exp(float(p["log_width"])) for k in ks]
+        k_of_u = {
+            "gaussian": lambda x: math.exp(-x * x / 2),
+            "boxcar": lambda x: float(x < 1),
+            "epanechnikov": lambda x: max(0.0, 1 - x * x),
+            "constant": lambda x: 1.0,
+        }[choices.get("kernel", "gaussian")]
+        weights = [k_of_u(x) for x in u]
+        return [math.log(w) if w else -math.inf for w in weights] if sum(weights) else [0.0] * len(ks)
+    assert score == "qkv"
+    heads = choices.get("heads", 1)
+    size = A // heads
+    asked = plus(times(p["multi_head.query_layer.weight"], q), p["multi_head.query_layer.bias"].tolist())
+    keys = [plus(times(p["multi_head.key_layer.weight"], k), p["multi_head.key_layer.bias"].tolist()) for k in ks]
+    parts = [slice(head * size, (head + 1) * size) for head in range(heads)]
+    return [[dot(asked[part], key[part]) / math.sqrt(size) for key in keys] for part in parts]
+
+
+def softmax_by_hand(energies: Vector) -> Vector:
+    top = max(energies)
+    total = sum(math.exp(e - top) for e in energies)
+    return [math.exp(e - top) / total for e in energies]
+
+
+def weighted_sum(weights: Vector, vectors: list[Vector]) -> Vector:
+    return [sum(w * vector[i] for w, vector in zip(weights, vectors, strict=True)) for i in range(len(vectors[0]))]
 
 
 def test_equals_a_slow_loop_in_float64(
-    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor], request: pytest.FixtureRequest
+    variant: str, attention: Attention, query: Query, values: Tensor, mask: Tensor
 ) -> None:
-    query, values, mask = inputs
-    score = next(name for name, kind in Attention.scores.items() if kind is type(attention))
-    parameters = {name: parameter.detach() for name, parameter in attention.named_parameters()}
+    score, choices = VARIANTS[variant]
+    p = {name: parameter.detach() for name, parameter in attention.named_parameters()}
     context, weights = attention(query, memory_of(attention, values, mask))
     for b in range(B):
-        real = int(mask[b].sum())
+        ks = values[b, : int(mask[b].sum())].tolist()
         for i in range(Q):
-            energies = [
-                energy_by_hand(score, parameters, query[b, i].tolist(), values[b, s].tolist()) for s in range(real)
-            ]
-            total = sum(math.exp(e - max(energies)) for e in energies)
-            expected = [math.exp(e - max(energies)) / total for e in energies]
-            torch.testing.assert_close(
-                weights[b, i, :real], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=1e-9
-            )
-            by_hand = sum(w * values[b, s] for s, w in enumerate(expected))
-            torch.testing.assert_close(context[b, i], by_hand, atol=1e-12, rtol=1e-9)
+            energies = energies_by_hand(score, choices, p, query.state[b, i].tolist(), query.word[b, i].tolist(), ks)
+            if score == "qkv":
+                by_head = [softmax_by_hand(row) for row in energies]
+                vs = [
+                    plus(times(p["multi_head.value_layer.weight"], k), p["multi_head.value_layer.bias"].tolist())
+                    for k in ks
+                ]
+                size = A // len(by_head)
+                joined = [x for h, row in enumerate(by_head) for x in weighted_sum(row, vs)[h * size : (h + 1) * size]]
+                expected = [sum(column) / len(by_head) for column in zip(*by_head, strict=True)]
+                by_hand = plus(
+                    times(p["multi_head.output_layer.weight"], joined), p["multi_head.output_layer.bias"].tolist()
+                )
+            else:
+                expected = softmax_by_hand(energies)
+                by_hand = weighted_sum(expected, ks)
+            close(weights[b, i, : len(ks)], expected)
+            close(context[b, i], by_hand)
+
+
+def close(found: Tensor, expected: Vector) -> None:
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), atol=1e-11, rtol=1e-9)
 
 
 def test_weights_are_a_distribution_over_real_tokens(
-    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]
+    variant: str, attention: Attention, query: Query, values: Tensor, mask: Tensor
 ) -> None:
-    query, values, mask = inputs
-    context, weights = attention(query * 30, memory_of(attention, values, mask))
+    far = replace(query, state=query.state * 30)
+    context, weights = attention(far, memory_of(attention, values, mask))
     assert (weights >= 0).all()
     torch.testing.assert_close(weights.sum(-1), torch.ones(B, Q, dtype=torch.float64))
     assert (weights.masked_select(~mask[:, None, :].expand_as(weights)) == 0).all()
-    low, high = (
-        values.masked_fill(~mask[..., None], math.inf).amin(1),
-        values.masked_fill(~mask[..., None], -math.inf).amax(1),
-    )
-    assert (context >= low[:, None] - 1e-6).all()
-    assert (context <= high[:, None] + 1e-6).all()
+    if VARIANTS[variant][0] != "qkv":  # its hull is that of the projected values, which its output layer then moves
+        shown = mask[..., None]
+        low, high = values.masked_fill(~shown, math.inf).amin(1), values.masked_fill(~shown, -math.inf).amax(1)
+        assert (context >= low[:, None] - 1e-6).all()
+        assert (context <= high[:, None] + 1e-6).all()
+
+
+def test_the_context_of_every_head_is_in_the_hull_of_its_values(query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = built("qkv", {"heads": 3})
+    torch.nn.init.eye_(attention.multi_head.output_layer.weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.zeros_(attention.multi_head.output_layer.bias)  # type: ignore[union-attr, arg-type]
+    memory = memory_of(attention, values, mask)
+    context, _ = attention(query, memory)
+    shown, projected = mask[..., None], memory.keys[..., A:]
+    low, high = projected.masked_fill(~shown, math.inf).amin(1), projected.masked_fill(~shown, -math.inf).amax(1)
+    assert (context[..., :A] >= low[:, None] - 1e-9).all()
+    assert (context[..., :A] <= high[:, None] + 1e-9).all()
 
 
 def test_permuted_queries_and_memory_permute_the_answer(
-    attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]
+    variant: str, attention: Attention, query: Query, values: Tensor
 ) -> None:
-    query, values, _ = inputs
     everything = torch.ones(B, S, dtype=torch.bool)
     queries, tokens = torch.randperm(Q), torch.randperm(S)
+    if VARIANTS[variant][0] in BY_PLACE:
+        tokens = torch.arange(S)  # these look at places, whatever stands there
     context, weights = attention(query, memory_of(attention, values, everything))
-    context_p, weights_p = attention(query[:, queries], memory_of(attention, values[:, tokens], everything))
+    permuted = Query(query.state[:, queries], query.word[:, queries], query.position[queries])
+    context_p, weights_p = attention(permuted, memory_of(attention, values[:, tokens], everything))
     torch.testing.assert_close(context_p, context[:, queries], atol=1e-12, rtol=1e-9)
     torch.testing.assert_close(weights_p, weights[:, queries][:, :, tokens], atol=1e-12, rtol=1e-9)
 
 
-def test_padding_changes_nothing(attention: Attention, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    query, values, mask = inputs
+def test_padding_changes_nothing(attention: Attention, query: Query, values: Tensor, mask: Tensor) -> None:
     context, weights = attention(query, memory_of(attention, values, mask))
     other = torch.where(mask[..., None], values, torch.full_like(values, 1e3))
     context_o, weights_o = attention(query, memory_of(attention, other, mask))
@@ -120,20 +220,163 @@ def test_padding_changes_nothing(attention: Attention, inputs: tuple[Tensor, Ten
     assert torch.equal(context, context_o)
 
 
-def test_no_two_scores_are_the_same_function(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    query, values, mask = inputs
+def test_no_two_mechanisms_are_the_same_function(query: Query, values: Tensor, mask: Tensor) -> None:
     results = {}
-    for score in SCORES:
-        torch.manual_seed(1)
-        attention = build_attention(score, H, M, A).double()
-        results[score] = attention(query, memory_of(attention, values, mask))[1]
-    for a in SCORES:
-        for b in SCORES:
-            assert a == b or not torch.allclose(results[a], results[b], atol=1e-3), (a, b)
+    for name, (score, choices) in VARIANTS.items():
+        attention = built(score, choices)
+        results[name] = attention(query, memory_of(attention, values, mask))[1]
+    for a in results:
+        for b in results:
+            same = {a, b} == {"kernel", "kernel gaussian"}  # these differ in width only
+            assert a == b or same or not torch.allclose(results[a], results[b], atol=1e-3), (a, b)
 
 
-def test_without_attention_there_is_nothing_to_see(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    query, values, mask = inputs
-    attention = build_attention("none", H, M, A)
+def test_without_attention_there_is_nothing_to_see(query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = build_attention("none", SIZES)
     context, weights = attention(query, memory_of(attention, values, mask))
     assert context.shape == weights.shape == (B, Q, 0)
+
+
+def test_places_look_whatever_stands_there(query: Query, values: Tensor, mask: Tensor) -> None:
+    for score in BY_PLACE:
+        attention = built(score, {})
+        _, weights = attention(query, memory_of(attention, values, mask))
+        _, other = attention(query, memory_of(attention, torch.randn_like(values), mask))
+        assert torch.equal(weights, other)
+    _, by_word = attention(replace(query, word=query.word + 1), memory_of(attention, values, mask))
+    assert not torch.allclose(by_word, weights)  # fc reads the last word, too
+
+
+def test_one_head_with_identities_is_scaled_dot(query: Query, values: Tensor, mask: Tensor) -> None:
+    plain = build_attention("scaled_dot", SIZES).double()
+    headed = build_attention("qkv", replace(SIZES, size=M)).double()
+    for parameter in headed.parameters():
+        torch.nn.init.eye_(parameter) if parameter.dim() == 2 else torch.nn.init.zeros_(parameter)
+    for found, expected in zip(
+        headed(query, memory_of(headed, values, mask)), plain(query, memory_of(plain, values, mask)), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+
+
+def test_normed_energies_depend_on_the_direction_of_v_only(query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = built("additive", {"normed": True})
+    _, weights = attention(query, memory_of(attention, values, mask))
+    with torch.no_grad():
+        attention.energy.parametrizations.weight.original1.mul_(7.0)  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(attention(query, memory_of(attention, values, mask))[1], weights)
+
+
+def test_a_row_outside_a_compact_kernel_looks_at_all_alike(query: Query, values: Tensor, mask: Tensor) -> None:
+    for kernel in ("boxcar", "epanechnikov"):
+        attention = built("kernel", {"kernel": kernel, "width": 1e-4})
+        shown = values.clone().requires_grad_()
+        context, weights = attention(query, memory_of(attention, shown, mask))
+        expected = mask / mask.sum(1, keepdim=True).double()
+        torch.testing.assert_close(weights, expected[:, None].expand_as(weights))
+        assert torch.isfinite(context).all()
+        context.sum().backward()
+        gradients = [shown.grad, *(parameter.grad for parameter in attention.parameters())]
+        assert all(gradient is None or torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov"])
+def test_the_width_of_a_kernel_is_learned_on_demand(kernel: str, query: Query, values: Tensor, mask: Tensor) -> None:
+    learned = built("kernel", {"kernel": kernel, "width": 6.0})
+    fixed = built("kernel", {"kernel": kernel, "width": 6.0, "learned_width": False})
+    for attention in (learned, fixed):
+        attention(query, memory_of(attention, values, mask))[0].pow(2).sum().backward()
+        assert math.isclose(math.exp(attention.log_width.item()), 6.0, rel_tol=1e-6)  # type: ignore[operator, union-attr]
+    assert learned.log_width.grad.abs() > 0  # type: ignore[union-attr, operator]
+    assert fixed.log_width.grad is None  # type: ignore[union-attr]
+
+
+def window_by_hand(centre: float, size: float, weights: Vector) -> Vector:
+    shaped = [
+        w * math.exp(-((s - centre) ** 2) / (2 * (size / 2) ** 2)) if abs(s - centre) <= size else 0.0
+        for s, w in enumerate(weights)
+    ]
+    return [w / sum(shaped) for w in shaped]
+
+
+@pytest.mark.parametrize("score", ["general", "qkv"])
+@pytest.mark.parametrize("kind", ["local-m", "local-p"])
+def test_a_window_multiplies_a_gaussian_in(kind: str, score: str, query: Query, values: Tensor, mask: Tensor) -> None:
+    local = built(score, {"window": kind, "window_size": 2.0})
+    everywhere = built(score, {})
+    everywhere.load_state_dict({k: v for k, v in local.state_dict().items() if not k.startswith("window")})
+    memory = memory_of(everywhere, values, mask)
+    _, weights = everywhere(query, memory)
+    _, found = local(query, memory)
+    for b in range(B):
+        last = int(mask[b].sum()) - 1
+        for i in range(Q):
+            centre = float(min(i, last))
+            if kind == "local-p":
+                p = {name: parameter.detach() for name, parameter in local.named_parameters()}
+                hidden = [math.tanh(x) for x in times(p["window.place.0.weight"], query.state[b, i].tolist())]
+                centre = last / (1 + math.exp(-dot(p["window.place.2.weight"][0].tolist(), hidden)))
+            expected = window_by_hand(centre, 2.0, weights[b, i, : last + 1].tolist())
+            torch.testing.assert_close(
+                found[b, i, : last + 1], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize("coverage", ["linguistic", "neural"])
+@pytest.mark.parametrize("score", sorted(set(get_args(AttentionScore)) - {"none"}))
+def test_coverage_moves_the_weights(score: str, coverage: str, query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = built(score, {"coverage": coverage, "coverage_size": 3})
+    tracker = attention.coverage
+    assert tracker is not None
+    memory = memory_of(attention, values, mask)
+    nothing = tracker.start(memory)[:, None].expand(-1, Q, -1, -1)
+    _, weights = attention(replace(query, coverage=nothing), memory)
+    _, plain = attention(query, memory)
+    torch.testing.assert_close(weights, plain, atol=1e-12, rtol=1e-9)  # nothing is covered yet
+    covered = tracker.advance(nothing, weights, query.state, memory)
+    assert covered.shape == (B, Q, S, 1 if coverage == "linguistic" else 3)
+    _, moved = attention(replace(query, coverage=covered), memory)
+    torch.testing.assert_close(moved.sum(-1), torch.ones(B, Q, dtype=torch.float64))
+    assert not torch.allclose(moved, weights, atol=1e-4)
+    for i in range(Q):  # one query alone gets what it gets beside the others
+        alone = Query(query.state[:, i : i + 1], query.word[:, i : i + 1], query.position[:1], covered[:, i : i + 1])
+        torch.testing.assert_close(attention(alone, memory)[1][:, 0], moved[:, i])
+
+
+def test_linguistic_coverage_by_hand(query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = built("additive", {"coverage": "linguistic"})
+    tracker = attention.coverage
+    assert tracker is not None
+    memory = memory_of(attention, values, mask)
+    before = torch.rand(B, Q, S, 1, dtype=torch.float64)
+    weights = torch.rand(B, Q, S, dtype=torch.float64)
+    after = tracker.advance(before, weights, query.state, memory)
+    u = tracker.fertility.weight[0].tolist()  # type: ignore[union-attr]
+    for b in range(B):
+        for s in range(S):
+            fertility = 2 / (1 + math.exp(-dot(u, values[b, s].tolist())))
+            for i in range(Q):
+                expected = float(before[b, i, s, 0]) + float(weights[b, i, s]) / fertility
+                assert float(after[b, i, s, 0].detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_new_score_is_one_class() -> None:
+    class NegativeDistance(Attention, score="negative_distance"):
+        def __init__(self, options: AttentionOptions):
+            super().__init__(options, options.memory_size)
+
+        def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+            return -torch.cdist(query, keys)
+
+    try:
+        attention = build_attention("negative_distance", SIZES)
+        values = torch.randn(2, S, M)
+        state = values[:, 3:4] + 1e-3
+        query = Query(state, torch.zeros(2, 1, E), torch.zeros(1))
+        _, weights = attention(query, memory_of(attention, values, torch.ones(2, S, dtype=torch.bool)))
+        assert (weights.argmax(-1) == 3).all()
+    finally:
+        del Attention.scores["negative_distance"]
+
+
+def test_the_configuration_names_every_score() -> None:
+    assert set(get_args(AttentionScore)) == set(Attention.scores)

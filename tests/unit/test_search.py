@@ -18,11 +18,11 @@ VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said
 
 @dataclass(frozen=True)
 class ToyMemory:
-    mask: Tensor
+    src_mask: Tensor
     names: Tensor  # [B] which table a sentence uses
 
     def select(self, rows: Tensor) -> "ToyMemory":
-        return ToyMemory(self.mask[rows], self.names[rows])
+        return ToyMemory(self.src_mask[rows], self.names[rows])
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class ToyModel:
         return (torch.randn(VOCAB, generator=generator, dtype=torch.float64) * 2).log_softmax(-1)
 
     def start(self, memory: ToyMemory) -> ToyState:
-        return ToyState(torch.empty(len(memory.mask), 0, dtype=torch.long))
+        return ToyState(torch.empty(len(memory.src_mask), 0, dtype=torch.long))
 
     def step(self, tokens: Tensor, state: ToyState, memory: ToyMemory) -> tuple[Tensor, Tensor, ToyState]:
         history = torch.cat([state.history, tokens[:, None]], dim=1)
-        beams = len(tokens) // len(memory.mask)
+        beams = len(tokens) // len(memory.src_mask)
         rows = [self.row(int(memory.names[i // beams]), tuple(h)) for i, h in enumerate(history.tolist())]
-        weights = torch.zeros(len(tokens), memory.mask.shape[1])
+        weights = torch.zeros(len(tokens), memory.src_mask.shape[1])
         weights[:, 0] = history.sum(1).float()
         return torch.stack(rows), weights, ToyState(history)
 

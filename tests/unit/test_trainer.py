@@ -9,7 +9,7 @@ from nmt.config import Config
 from nmt.data.batching import PieceCorpus
 from nmt.data.corpus import cached_table
 from nmt.errors import TrainingError
-from nmt.model.seq2seq import build_model
+from nmt.model.build import build_model
 from nmt.training.trainer import Trainer, corpus_loss
 
 CPU = torch.device("cpu")

@@ -1,0 +1,187 @@
+"""From the configuration to a model: the one place that knows both."""
+
+import torch
+from torch import nn
+
+from nmt.config import (
+    Config,
+    ModelConfig,
+    PerceiverEncoderConfig,
+    PositionalEncoderConfig,
+    RNNDecoderConfig,
+    RNNEncoderConfig,
+    SelfAttentionEncoderConfig,
+    StackConfig,
+)
+from nmt.data.tokenizer import PAD
+from nmt.model.attention import Attention, AttentionOptions, build_attention
+from nmt.model.decoder import Bridge, RNNDecoder
+from nmt.model.encoder import PerceiverEncoder, RNNEncoder, StackEncoder
+from nmt.model.seq2seq import Seq2Seq
+from nmt.model.stack import (
+    DotProductMixer,
+    LinearMixer,
+    MixerLayer,
+    PositionalMixer,
+    PositionedEmbedding,
+    SelfAttentionMixer,
+)
+from nmt.model.transformer import TransformerDecoder
+
+
+def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
+    """The model that the configuration describes, freshly initialised from torch's global generator.
+
+    Args:
+        config: the run's configuration.
+        src_size: number of source pieces.
+        tgt_size: number of target pieces.
+    """
+    model = config.model
+    src_embedding = nn.Embedding(src_size, model.embedding_size, padding_idx=PAD)
+    tgt_embedding = (
+        src_embedding if model.ties_src_tgt else nn.Embedding(tgt_size, model.embedding_size, padding_idx=PAD)
+    )
+    decoder = _build_decoder(model, tgt_embedding)
+    output = nn.Linear(decoder.feature_size, tgt_size)
+    seq2seq = Seq2Seq(
+        src_embedding=src_embedding,
+        encoder=_build_encoder(model),
+        decoder=decoder,
+        output=output,
+        # An encoder with positions has its own dropout on the sum of the two.
+        dropout_embedding=0.0 if isinstance(model.encoder, StackConfig) else model.dropout.embedding,
+        dropout_memory=model.dropout.memory,
+        dropout_output=model.dropout.output,
+        word_dropout=model.dropout.word,
+        max_src_length=model.max_src_length,
+        max_tgt_length=model.max_tgt_length,
+    )
+    _initialise(seq2seq)
+    if model.ties_output:
+        output.weight = tgt_embedding.weight
+    return seq2seq
+
+
+def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverEncoder:
+    settings = model.encoder
+    if isinstance(settings, RNNEncoderConfig):
+        return RNNEncoder(
+            cell=settings.cell,
+            input_size=model.embedding_size,
+            hidden_size=settings.hidden_size,
+            layers=settings.layers,
+            bidirectional=settings.bidirectional,
+            dropout=model.dropout.layers,
+        )
+    size, dropout = model.embedding_size, model.dropout.layers
+    positions = _build_positions(model, settings)
+    layers = [
+        MixerLayer(_build_mixer(model, settings), size, settings.feed_forward, settings.norm, dropout)
+        for _ in range(settings.layers)
+    ]
+    if isinstance(settings, PerceiverEncoderConfig):
+        return PerceiverEncoder(
+            positions, layers, size, settings.norm, latents=settings.latents, heads=settings.heads, dropout=dropout
+        )
+    return StackEncoder(positions, layers, size, settings.norm)
+
+
+def _build_mixer(model: ModelConfig, settings: StackConfig) -> nn.Module:
+    size, heads = model.embedding_size, settings.heads
+    if isinstance(settings, SelfAttentionEncoderConfig) and settings.projections == "none":
+        return DotProductMixer()
+    if isinstance(settings, (SelfAttentionEncoderConfig, PerceiverEncoderConfig)):
+        return SelfAttentionMixer(size, heads, model.dropout.attention)
+    if isinstance(settings, PositionalEncoderConfig):
+        rank = settings.rank if settings.form == "factorised" else None
+        return PositionalMixer(size, heads, settings.max_positions, rank)
+    return LinearMixer(size, heads)
+
+
+def _build_positions(model: ModelConfig, settings: StackConfig) -> PositionedEmbedding:
+    return PositionedEmbedding(
+        model.embedding_size, settings.positions, settings.max_positions, model.dropout.embedding
+    )
+
+
+def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder | TransformerDecoder:
+    settings = model.decoder
+    if isinstance(settings, RNNDecoderConfig):
+        return _build_rnn_decoder(model, settings, embedding)
+    return TransformerDecoder(
+        embedding=embedding,
+        positions=_build_positions(model, settings),
+        size=model.embedding_size,
+        memory_size=model.memory_size,
+        layers=settings.layers,
+        heads=settings.heads,
+        hidden_size=settings.feed_forward,
+        norm=settings.norm,
+        dropout=model.dropout.layers,
+        dropout_attention=model.dropout.attention,
+        alignment_layer=settings.alignment_source[0] - 1,
+        alignment_heads=[head - 1 for head in settings.alignment_source[1]],
+    )
+
+
+def _build_rnn_decoder(model: ModelConfig, settings: RNNDecoderConfig, embedding: nn.Embedding) -> RNNDecoder:
+    # A tied output layer multiplies by the embedding matrix, so h~ must have the embeddings' width.
+    feature_size = model.embedding_size if model.ties_output else settings.hidden_size
+    return RNNDecoder(
+        embedding=embedding,
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        layers=settings.layers,
+        wiring=settings.wiring,
+        input_feeding=settings.input_feeding,
+        attention=_build_attention(model, settings),
+        bridge=Bridge(
+            model.bridge,
+            model.memory_size,
+            settings.hidden_size,
+            settings.layers,
+            2 if settings.cell == "lstm" else 1,
+        ),
+        feature_size=feature_size,
+        dropout_embedding=model.dropout.embedding,
+        dropout_layers=model.dropout.layers,
+    )
+
+
+def _build_attention(model: ModelConfig, settings: RNNDecoderConfig) -> Attention:
+    options = AttentionOptions(
+        query_size=settings.hidden_size,
+        word_size=model.embedding_size,
+        memory_size=model.memory_size,
+        **model.attention.model_dump(exclude={"score"}),
+    )
+    return build_attention(model.attention.score, options)
+
+
+def _initialise(model: nn.Module) -> None:
+    """Xavier matrices, orthogonal recurrent ones, small normal tables, zero biases, LSTM forget gates at 1.
+
+    A module whose single parameters mean something of their own (a norm, a kernel's width) keeps what it made.
+    """
+    for name, parameter in model.named_parameters():
+        if "embedding" in name or "position_" in name:
+            nn.init.normal_(parameter, std=0.1)
+        elif name.endswith("original0"):
+            continue  # the length g of a weight-normalised vector, which is that of the vector it was made from
+        elif "weight_hh" in name:
+            for block in parameter.chunk(parameter.shape[0] // parameter.shape[1]):
+                nn.init.orthogonal_(block)
+        elif parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+        elif "bias" in name:
+            nn.init.zeros_(parameter)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            with torch.no_grad():
+                module.weight[PAD].zero_()
+        if isinstance(module, nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if "bias_ih" in name:
+                    with torch.no_grad():
+                        parameter.chunk(4)[1].fill_(1.0)

@@ -1,0 +1,72 @@
+"""From energies to weights: non-negative, rows sum to 1, exactly 0 where the energy is -inf.
+
+Every function takes energies ``[..., S]`` of float32 or float64 with at least one finite number in each row.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Sparse normalisers give 0 to whatever lies further than this below the maximum, so -inf can be replaced by it.
+_FAR_BELOW = -10.0
+
+
+def softmax(energies: Tensor) -> Tensor:
+    """exp(e) / sum exp(e)."""
+    return energies.softmax(dim=-1)
+
+
+def sparsemax(energies: Tensor) -> Tensor:
+    """The Euclidean projection onto the simplex: max(e - tau, 0) (Martins & Astudillo 2016, algorithm 1)."""
+    shifted = _shifted(energies)
+    ordered, _ = shifted.sort(dim=-1, descending=True)
+    rank = torch.arange(1, energies.shape[-1] + 1, device=energies.device, dtype=energies.dtype)
+    total = ordered.cumsum(dim=-1)
+    size = (1 + rank * ordered > total).sum(dim=-1, keepdim=True)
+    threshold = (total.gather(-1, size - 1) - 1) / size
+    return (shifted - threshold).clamp(min=0.0)
+
+
+def entmax15(energies: Tensor) -> Tensor:
+    """Entmax with alpha 1.5: max(e / 2 - tau, 0) squared (Peters et al. 2019, algorithm 2)."""
+    shifted = _shifted(energies) / 2
+    ordered, _ = shifted.sort(dim=-1, descending=True)
+    rank = torch.arange(1, energies.shape[-1] + 1, device=energies.device, dtype=energies.dtype)
+    mean = ordered.cumsum(dim=-1) / rank
+    spread = rank * ((ordered**2).cumsum(dim=-1) / rank - mean**2)
+    # Where the support is too large the root would be of a negative number; those thresholds are never chosen.
+    thresholds = mean - ((1 - spread) / rank).clamp(min=1e-12).sqrt()
+    size = (thresholds <= ordered).sum(dim=-1, keepdim=True)
+    return (shifted - thresholds.gather(-1, size - 1)).clamp(min=0.0) ** 2
+
+
+def hard(energies: Tensor) -> Tensor:
+    """One 1 at the largest energy; the gradient is the softmax's (straight-through, Bengio et al. 2013)."""
+    return _StraightThrough.apply(energies.softmax(dim=-1))  # type: ignore[no-any-return, no-untyped-call]
+
+
+NORMALISERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": softmax,
+    "sparsemax": sparsemax,
+    "entmax15": entmax15,
+    "hard": hard,
+}
+
+
+def _shifted(energies: Tensor) -> Tensor:
+    """Energies with their row's maximum at 0 and finite; weights do not change."""
+    return (energies - energies.amax(dim=-1, keepdim=True)).clamp(min=_FAR_BELOW)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward one-hot of the largest; backward the identity."""
+
+    @staticmethod
+    def forward(context: Any, weights: Tensor) -> Tensor:
+        return torch.zeros_like(weights).scatter_(-1, weights.argmax(dim=-1, keepdim=True), 1.0)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient

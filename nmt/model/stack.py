@@ -1,0 +1,224 @@
+"""Stacks of attention layers: positions, the mixers that carry one place's content to another, and the layers."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.model.multi_head import MultiHead
+
+
+class PositionedEmbedding(nn.Module):
+    """Embeddings times √E plus positions (Vaswani et al. 2017, sections 3.4 and 3.5)."""
+
+    def __init__(
+        self, size: int, positions: Literal["none", "sinusoidal", "learned"], max_positions: int, dropout: float
+    ):
+        """Make the position table, if it is learned.
+
+        Args:
+            size: E.
+            positions: the kind.
+            max_positions: how many `learned` ones there are.
+            dropout: on the sum.
+        """
+        super().__init__()
+        self.kind, self.size = positions, size
+        self.position_table = nn.Parameter(torch.empty(max_positions, size)) if positions == "learned" else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, embedded: Tensor, first: int = 0) -> Tensor:
+        """Add positions `first`, `first` + 1, ... to embeddings ``[B, N, E]``."""
+        scaled = embedded * math.sqrt(self.size)
+        count = embedded.shape[1]
+        if self.position_table is not None:
+            scaled = scaled + self.position_table[first : first + count]
+        elif self.kind == "sinusoidal":
+            scaled = scaled + sinusoids(first, count, self.size, embedded.device).to(scaled.dtype)
+        return self.dropout(scaled)  # type: ignore[no-any-return]
+
+
+def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor:
+    """sin(p / 10000^(2i / size)) in the even columns, cos in the odd ones: ``[count, size]`` from position `first`."""
+    place = torch.arange(first, first + count, device=device, dtype=torch.float32)
+    rates = torch.exp(torch.arange(0, size, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / size))
+    angles = place[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+class DotProductMixer(nn.Module):
+    """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        joined = x[:, None]
+        return functional.scaled_dot_product_attention(joined, joined, joined, mask[:, None, None, :])[:, 0]
+
+
+class SelfAttentionMixer(nn.Module):
+    """Multi-head self-attention with projected queries, keys and values (Vaswani et al. 2017, section 3.2.3)."""
+
+    def __init__(self, size: int, heads: int, dropout: float):
+        super().__init__()
+        self.multi_head = MultiHead(size, size, size, size, heads, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        mixed, _ = self.multi_head(x, self.multi_head.keys(x), mask[:, None, None, :])
+        return mixed  # type: ignore[no-any-return]
+
+
+class PositionalMixer(nn.Module):
+    """Weights from positions alone: softmax(R), R learned whole or as a product (Tay et al. 2021, section 3.1).
+
+    Their random Synthesizer and its factorised form, with projected values in several heads.
+    """
+
+    def __init__(self, size: int, heads: int, max_positions: int, rank: int | None):
+        """Make the parameters.
+
+        Args:
+            size: E.
+            heads: h.
+            max_positions: places that have weights.
+            rank: width of the two factors of R; None for a whole R.
+        """
+        super().__init__()
+        self.heads = heads
+        shape = (heads, max_positions, rank or max_positions)
+        self.position_rows = nn.Parameter(torch.empty(shape))
+        self.position_columns = nn.Parameter(torch.empty(shape)) if rank else None
+        self.value_layer, self.output_layer = nn.Linear(size, size), nn.Linear(size, size)
+
+    def weights(self, mask: Tensor) -> Tensor:
+        """The weights ``[B, h, S, S]`` for sentences of the mask ``[B, S]``."""
+        length = mask.shape[1]
+        rows = self.position_rows[:, :length]
+        energies = (
+            rows[:, :, :length]
+            if self.position_columns is None
+            else rows @ self.position_columns[:, :length].transpose(1, 2)
+        )
+        return energies.float().masked_fill(~mask[:, None, None, :], -math.inf).softmax(dim=-1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        values = self.value_layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        mixed = self.weights(mask).to(values.dtype) @ values
+        return self.output_layer(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class LinearMixer(nn.Module):
+    """Linear attention in several heads: see `linear_attention`."""
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        self.multi_head = MultiHead(size, size, size, size, heads, dropout=0.0)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        heads = self.multi_head
+        keys = heads.keys(x)
+        queries = heads.split(heads.query_layer(x))
+        mixed = linear_attention(queries, heads.split(keys[..., : heads.size]), heads.values(keys), mask[:, None])
+        return heads.join(mixed)
+
+
+def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """f(q) (sum_s f(k_s) v_sᵀ) / f(q) sum_s f(k_s) with f = elu + 1 (Katharopoulos et al. 2020, equation 5 and 7).
+
+    The sums over s are made one key at a time by `FastWeights` (Schlag et al. 2021) with the same result; here they are
+    one product. They are kept in float32.
+
+    Args:
+        queries: ``[..., Q, d]``.
+        keys: ``[..., S, d]``.
+        values: ``[..., S, d]``.
+        mask: ``[..., S]`` bool, True on real keys.
+    """
+    wide = torch.promote_types(queries.dtype, torch.float32)
+    shown = feature_map(keys.to(wide)) * mask[..., None]
+    asked = feature_map(queries.to(wide))
+    fast_weights = shown.transpose(-1, -2) @ values.to(wide)
+    total = shown.sum(dim=-2)
+    return (asked @ fast_weights / (asked @ total[..., None])).to(values.dtype)
+
+
+def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
+    wide = torch.promote_types(queries.dtype, torch.float32)
+    weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
+    return (weights / weights.sum(dim=-1, keepdim=True)).to(values.dtype) @ values
+
+
+def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One position of `causal_linear_attention` as a recurrent network (Katharopoulos et al. 2020, equations 16 to 20).
+
+    Args:
+        query: ``[..., d]``.
+        key: ``[..., d]``.
+        value: ``[..., d]``.
+        state: ``[..., d, d + 1]`` the fast weights sum f(k) vᵀ, and in the last column sum f(k).
+
+    Returns:
+        The result ``[..., d]`` and the state after this key.
+    """
+    wide = torch.promote_types(query.dtype, torch.float32)
+    one = torch.ones_like(value[..., :1])
+    written = feature_map(key.to(wide))[..., :, None] * torch.cat([value, one], dim=-1).to(wide)[..., None, :]
+    state = state + written
+    read = (feature_map(query.to(wide))[..., None, :] @ state)[..., 0, :]
+    return (read[..., :-1] / read[..., -1:]).to(value.dtype), state
+
+
+def feature_map(x: Tensor) -> Tensor:
+    """elu(x) + 1, which is positive."""
+    return functional.elu(x) + 1
+
+
+class Sublayer(nn.Module):
+    """A residual block: x + dropout(f(norm(x))) with norm first, or norm(x + dropout(f(x)))."""
+
+    def __init__(self, size: int, norm: Literal["pre", "post"], dropout: float):
+        super().__init__()
+        self.norm, self.pre, self.dropout = nn.LayerNorm(size), norm == "pre", nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run `block` on ``[..., E]``."""
+        if self.pre:
+            return x + self.dropout(block(self.norm(x)))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(block(x)))  # type: ignore[no-any-return]
+
+
+def feed_forward(size: int, hidden_size: int, dropout: float) -> nn.Sequential:
+    """W2 dropout(relu(W1 x)) (Vaswani et al. 2017, equation 2)."""
+    return nn.Sequential(nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_size, size))
+
+
+class MixerLayer(nn.Module):
+    """One layer of an encoder: a mixer over places, then a feed-forward block at each place."""
+
+    def __init__(self, mixer: nn.Module, size: int, hidden_size: int, norm: Literal["pre", "post"], dropout: float):
+        """Put the layer together.
+
+        Args:
+            mixer: ``(x [B, S, E], mask [B, S]) -> [B, S, E]``.
+            size: E.
+            hidden_size: of the feed-forward block; 0 for none.
+            norm: before or after each block.
+            dropout: on what each block adds.
+        """
+        super().__init__()
+        self.mixer, self.mixer_sublayer = mixer, Sublayer(size, norm, dropout)
+        self.feed_forward = feed_forward(size, hidden_size, dropout) if hidden_size else None
+        self.feed_forward_sublayer = Sublayer(size, norm, dropout) if hidden_size else None
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``[B, S, E]`` to the same shape; places outside the mask are never looked at."""
+        x = self.mixer_sublayer(x, lambda inside: self.mixer(inside, mask))
+        if self.feed_forward is not None and self.feed_forward_sublayer is not None:
+            x = self.feed_forward_sublayer(x, self.feed_forward)
+        return x
