@@ -108,6 +108,23 @@ def train(
 
 
 @app.command()
+def compare(
+    config: ConfigOption,
+    overrides: SetOption = None,
+) -> None:
+    """Train and score several variants of one configuration; the same command goes on where it stopped."""
+    from nmt.config_file import load_comparison
+
+    comparison, configs = load_comparison(config, overrides or [])
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    from nmt.pipeline.compare import run_compare
+
+    typer.echo(run_compare(comparison, configs))
+
+
+@app.command()
 def translate(
     texts: Annotated[
         list[str] | None,

@@ -590,6 +590,28 @@ class Config(Section):
         return Path(self.runs_dir).expanduser() / self.name
 
 
+class Comparison(Section):
+    """Several runs that differ in a few settings: `nmt compare`.
+
+    `base` is a configuration file beside this one. `variants` names each run and what it sets, by dotted keys as on the
+    command line; `set` holds for all of them. Their runs are in the folder `name` under `runs_dir`, with the tables and
+    pictures. `sentences` are translated by every variant for the picture of the matrices.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "comparison"
+    runs_dir: str = "runs"
+    base: str
+    set: dict[str, Any] = {}
+    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    split: Literal["valid", "test"] = "test"
+    sentences: list[str] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs, tables and pictures are."""
+        return Path(self.runs_dir).expanduser() / self.name
+
+
 # What may differ between a run and its resumption; any other change is another run. Of decoding, only what cannot
 # change a validation score: validation has a beam of its own.
 RESUMABLE_KEYS = (

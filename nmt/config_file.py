@@ -4,16 +4,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nmt.config import RESUMABLE_KEYS, Config
+from nmt.config import RESUMABLE_KEYS, Comparison, Config, Section
 from nmt.errors import ConfigError
 from nmt.files import written_whole
 
 KeyPath = tuple[str | int, ...]
+Loaded = TypeVar("Loaded", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,6 +46,34 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: naming every problem, with its line and the nearest valid name.
     """
+    return _load(Config, path, overrides)
+
+
+def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparison, dict[str, Config]]:
+    """Read a comparison and the configurations of all its variants.
+
+    Args:
+        path: a YAML file; see `config.Comparison`.
+        overrides: ``key.path=value`` strings that hold for every variant.
+
+    Raises:
+        ConfigError: naming every problem of the comparison or of the first variant that has one.
+    """
+    comparison = _load(Comparison, path, ())
+    configs = {}
+    for name, settings in comparison.variants.items():
+        own = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in settings.items()]
+        common = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in comparison.set.items()]
+        place = [f"name={name}", f"runs_dir={comparison.folder}"]
+        try:
+            configs[name] = load_config(path.parent / comparison.base, [*common, *own, *overrides, *place])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: variant '{name}': {error}") from None
+    return comparison, configs
+
+
+def _load(kind: type[Loaded], path: Path, overrides: Iterable[str]) -> Loaded:
+    """Read and validate a YAML file with overrides."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,13 +83,13 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
         problems += _override(values, lines, override)
     values.setdefault("name", path.stem)
     try:
-        config = Config.model_validate(values)
+        loaded = kind.model_validate(values)
     except ValidationError as error:
-        problems += [_explain(detail, lines, str(path)) for detail in error.errors()]
+        problems += [_explain(detail, lines, str(path), kind) for detail in error.errors()]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{path}: {count} in the configuration\n" + "\n".join(f"  {item}" for item in problems))
-    return config
+    return loaded
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -154,9 +183,9 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) 
     return []
 
 
-def _explain(error: Any, lines: dict[KeyPath, int], name: str) -> str:
+def _explain(error: Any, lines: dict[KeyPath, int], name: str, kind: type[BaseModel]) -> str:
     """One line for one pydantic error: where, what, and the nearest valid name."""
-    path, section = _resolve(error["loc"])
+    path, section = _resolve(error["loc"], kind)
     message = error["msg"][0].lower() + error["msg"][1:]
     if error["type"] == "extra_forbidden":
         message = "unknown key" + _nearest(str(path[-1]), section.model_fields)
@@ -180,13 +209,13 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _resolve(loc: Iterable[str | int]) -> tuple[KeyPath, type[BaseModel]]:
+def _resolve(loc: Iterable[str | int], whole: type[BaseModel]) -> tuple[KeyPath, type[BaseModel]]:
     """The key path of an error's place, and the section that its last key is in.
 
     In a section of several types (model.encoder), pydantic names the type in the place; it is no key.
     """
     path: list[str | int] = []
-    section: type[BaseModel] = Config
+    section = whole
     choices: dict[str, type[BaseModel]] = {}
     below: type[BaseModel] | None = None
     for key in loc:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nmt.alignment.matrix import AlignmentMatrix
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SHADES = " ░▒▓█"
@@ -52,21 +53,50 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(matrices), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for index, (matrix, axis) in enumerate(zip(matrices, axes, strict=True)):
-        axis.imshow(matrix.weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="equal")
-        axis.set_xticks(
-            range(len(matrix.src_tokens)),
-            [_printable(token) for token in matrix.src_tokens],
-            rotation=60,
-            ha="left",
-            rotation_mode="anchor",
-        )
-        axis.set_yticks(range(len(matrix.tgt_tokens)), [_printable(token) for token in matrix.tgt_tokens])
-        axis.xaxis.tick_top()
-        axis.tick_params(length=0)
+        _draw(axis, matrix)
         if titles is not None:
             axis.set_title(titles[index], fontsize="medium")
         axis.set_xlabel(f"{matrix.level}, EOS {matrix.eos}", fontsize="small", color="0.4")
     return figure
+
+
+def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], columns: int = 6) -> "Figure":
+    """Matrices of the same sentences by several models, side by side.
+
+    Args:
+        rows: for each sentence one matrix of each model.
+        titles: the models' names.
+        columns: models in one line of the figure; the others follow below.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(titles))
+    lines = -(-len(titles) // columns)
+    heights = [1.5 + 0.22 * max(len(matrix.tgt_tokens) for matrix in row) for row in rows for _ in range(lines)]
+    longest = max(len(matrix.src_tokens) for row in rows for matrix in row)
+    figure = Figure(figsize=(columns * (1.2 + 0.22 * longest), sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, row in enumerate(rows):
+        for place, (title, matrix) in enumerate(zip(titles, row, strict=True)):
+            axis = axes[index * lines + place // columns, place % columns]
+            axis.set_axis_on()
+            _draw(axis, matrix, fontsize=7)
+            axis.set_title(title, fontsize=9)
+    return figure
+
+
+def _draw(axis: "Axes", matrix: AlignmentMatrix, fontsize: float | None = None) -> None:
+    """One heat map with its words along the sides."""
+    axis.imshow(matrix.weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="equal")
+    sources, targets = ([_printable(token) for token in tokens] for tokens in (matrix.src_tokens, matrix.tgt_tokens))
+    axis.set_xticks(range(len(sources)), sources, rotation=60, ha="left", rotation_mode="anchor", fontsize=fontsize)
+    axis.set_yticks(range(len(targets)), targets, fontsize=fontsize)
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
 
 
 def save_heatmaps(matrices: Sequence[AlignmentMatrix], path: Path) -> None:

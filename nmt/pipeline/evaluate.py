@@ -1,6 +1,7 @@
 """`nmt eval`: translate a test set and score it."""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +51,9 @@ def run_eval(
     cache = Path(config.data.cache_dir).expanduser()
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
+    started = time.perf_counter()
     hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs, progress=True)]
+    seconds = time.perf_counter() - started
     scores = corpus_scores(
         hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
     )
@@ -66,6 +69,7 @@ def run_eval(
         "checkpoint": model.checkpoint.resolve().name,
         "beam_size": config.decoding.beam_size,
         "length_penalty": config.decoding.length_penalty,
+        "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
         "loss": loss.loss,
         "ppl": ppl,

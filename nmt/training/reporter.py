@@ -186,6 +186,7 @@ class _Window:
             "lr": update.lr,
             "grad_norm": update.grad_norm,
             "teacher_forcing": update.teacher_forcing,
+            "tgt_tokens": self.tgt_tokens,
             "tokens_per_second": self.rate,
         }
 

@@ -45,6 +45,7 @@ FLOORS = [
     ["nmt.pipeline.train", "nmt.pipeline.translate"],
     ["nmt.pipeline.align", "nmt.pipeline.dry_run"],
     ["nmt.pipeline.evaluate"],
+    ["nmt.pipeline.compare"],
     ["nmt.cli"],
     ["nmt.__main__"],
 ]

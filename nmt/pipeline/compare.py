@@ -1,0 +1,230 @@
+"""`nmt compare`: train variants of one configuration and put their scores, matrices and curves side by side."""
+
+import json
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nmt.alignment.heatmap import draw_grid
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.config import Comparison, Config
+from nmt.config_file import differing_keys, load_config
+from nmt.data.corpus import load_text
+from nmt.evaluation import corpus_scores
+from nmt.files import written_whole
+from nmt.pipeline.evaluate import run_eval, source_of_split
+from nmt.pipeline.load import LoadedModel, load_model
+from nmt.pipeline.train import run_train
+from nmt.run_folder import RunFolder
+from nmt.runtime import release_memory
+
+log = logging.getLogger("nmt")
+LENGTH_BINS = 4  # equally many sentences each, by source words
+
+
+@dataclass(frozen=True)
+class LengthScore:
+    """BLEU of the sentences of `shortest` to `longest` source words."""
+
+    shortest: int
+    longest: int
+    bleu: float
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One row of the comparison.
+
+    Attributes:
+        name: of the variant.
+        parameters: trained numbers; shared ones count once.
+        updates: done in all.
+        tokens_per_second: target tokens, median over the training log.
+        minutes: of training and validation.
+        ppl: of the references.
+        bleu: of the corpus.
+        bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
+        signature: sacrebleu's.
+        aer: against gold links; None without them or without attention.
+        sentences_per_second: translated, with the configuration's beam.
+        by_length: BLEU by source length.
+    """
+
+    name: str
+    parameters: int
+    updates: int
+    tokens_per_second: float
+    minutes: float
+    ppl: float
+    bleu: float
+    bleu_margin: float | None
+    signature: str
+    aer: float | None
+    sentences_per_second: float
+    by_length: list[LengthScore]
+
+
+def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
+    """Train and score every variant that is not done yet; write tables and pictures.
+
+    Returns:
+        The table, as Markdown.
+
+    Raises:
+        NmtError: for anything the user can mend.
+    """
+    folder = comparison.folder
+    results, pictures = [], []
+    for number, (name, config) in enumerate(configs.items(), start=1):
+        log.info("variant %d of %d: %s", number, len(configs), name)
+        result, matrices = _variant(comparison, name, config)
+        results.append(result)
+        pictures.append(matrices)
+        release_memory()
+        _write(folder, results)
+    shown = [place for place, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
+    if comparison.sentences and shown:
+        rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]
+        figure = draw_grid(rows, [results[place].name for place in shown])  # type: ignore[arg-type]
+        figure.savefig(folder / "matrices.png", dpi=90)
+    _draw_lengths(results, folder / "lengths.png")
+    return comparison_table(results)
+
+
+def _variant(comparison: Comparison, name: str, config: Config) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
+    """Train (on), score and show one variant; what was scored already is read back."""
+    run = RunFolder(config.run_dir)
+    stored = run.path / "comparison.json"
+    result = None
+    if stored.exists() and not differing_keys(load_config(run.config), config):
+        kept = json.loads(stored.read_text(encoding="utf-8"))
+        result = VariantResult(**kept | {"by_length": [LengthScore(**score) for score in kept["by_length"]]})
+    else:
+        run_train(config)
+    model = load_model(run.path)
+    if result is None:
+        result = _score(comparison, name, model)
+        with written_whole(stored) as beside:
+            beside.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    translations = model.translator.translate(comparison.sentences)
+    return result, [translation.alignment() for translation in translations]
+
+
+def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResult:
+    report = run_eval(model, comparison.split, None, None)
+    scored = json.loads(report.json.read_text(encoding="utf-8"))
+    records = [json.loads(line) for line in model.run.metrics.read_text(encoding="utf-8").splitlines()]
+    rates = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]
+    bleu = scored["scores"]["bleu"]
+    return VariantResult(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in model.translator.model.parameters()),
+        updates=max((record["update"] for record in records), default=0),
+        tokens_per_second=statistics.median(rates) if rates else 0.0,
+        minutes=_minutes(records),
+        ppl=scored["ppl"],
+        bleu=bleu["value"],
+        bleu_margin=bleu["margin"],
+        signature=bleu["signature"],
+        aer=scored.get("alignment", {}).get("aer"),
+        sentences_per_second=scored["sentences"] / max(1e-9, scored["decoding_seconds"]),
+        by_length=_by_length(comparison, model, report.hypotheses),
+    )
+
+
+def _by_length(comparison: Comparison, model: LoadedModel, hypotheses: Path) -> list[LengthScore]:
+    """BLEU of equally large groups of sentences, from the shortest sources to the longest."""
+    config = model.config
+    text, _ = load_text(
+        source_of_split(model, comparison.split), comparison.split, Path(config.data.cache_dir).expanduser()
+    )
+    hyps, refs = hypotheses.read_text(encoding="utf-8").split("\n")[:-1], list(text["tgt"])
+    lengths = [len(src.split()) for src in text["src"]]
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    scores = []
+    for group in range(LENGTH_BINS):
+        chosen = order[group * len(order) // LENGTH_BINS : (group + 1) * len(order) // LENGTH_BINS]
+        if not chosen:
+            continue
+        bleu = corpus_scores(
+            [hyps[index] for index in chosen],
+            [refs[index] for index in chosen],
+            config.evaluation.bleu_tokenize,
+            config.evaluation.lowercase,
+            ("bleu",),
+        )["bleu"]
+        scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+    return scores
+
+
+def comparison_table(results: Sequence[VariantResult]) -> str:
+    """The results as a Markdown table; BLEU of the quarter with the longest sources stands beside BLEU of all."""
+    head = (
+        "variant", "parameters", "updates", "minutes", "tokens/s", "ppl", "BLEU", "BLEU, longest", "AER", "sentences/s"
+    )  # fmt: skip
+    rows = [
+        (
+            result.name,
+            f"{result.parameters:,}",
+            f"{result.updates:,}",
+            f"{result.minutes:.1f}",
+            f"{result.tokens_per_second:,.0f}",
+            f"{result.ppl:.2f}",
+            f"{result.bleu:.2f}" + ("" if result.bleu_margin is None else f" ± {result.bleu_margin:.2f}"),
+            f"{result.by_length[-1].bleu:.2f}" if result.by_length else "",
+            "" if result.aer is None else f"{result.aer:.3f}",
+            f"{result.sentences_per_second:.0f}",
+        )
+        for result in results
+    ]
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    signatures = sorted({result.signature for result in results})
+    return (
+        f"{table}\n\nBLEU: {'; '.join(signatures)}. Tokens are target tokens; ± is half the 95 % interval (bootstrap)."
+    )
+
+
+def _write(folder: Path, results: Sequence[VariantResult]) -> None:
+    """The table so far, as Markdown and JSON."""
+    with written_whole(folder / "comparison.md") as beside:
+        beside.write_text(comparison_table(results) + "\n", encoding="utf-8")
+    with written_whole(folder / "comparison.json") as beside:
+        values: list[dict[str, Any]] = [asdict(result) for result in results]
+        beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _draw_lengths(results: Sequence[VariantResult], path: Path) -> None:
+    """BLEU over source length, one line for each variant (Bahdanau et al. 2015, figure 2)."""
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, max(4.0, 0.22 * len(results))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for index, result in enumerate(results):
+        axis.plot(
+            range(len(result.by_length)),
+            [score.bleu for score in result.by_length],
+            marker="osv^Dx"[index // 20 % 6],
+            color=colormaps["tab20"](index % 20),
+            label=result.name,
+        )
+    bins = results[0].by_length
+    axis.set_xticks(range(len(bins)), [f"{score.shortest}-{score.longest}" for score in bins])
+    axis.set(xlabel="source words (equally many sentences each)", ylabel="BLEU")
+    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=110)
+
+
+def _minutes(records: Sequence[dict[str, Any]]) -> float:
+    """Minutes of training that the log tells of: updates between two lines over their rate."""
+    seconds = 0.0
+    for record in records:
+        if record.get("tgt_tokens") and record.get("tokens_per_second"):
+            seconds += record["tgt_tokens"] / record["tokens_per_second"]
+    return seconds / 60
