@@ -239,11 +239,13 @@ class RNNDecoderConfig(Section):
 class TransformerDecoderConfig(StackConfig):
     """The Transformer's decoder: masked self-attention, attention to the memory, feed-forward.
 
+    `self_attention: linear` has fast weights in the place of a softmax over what was said.
     Its alignment is read from layer `alignment_layer` (from 1; null: the second last) as the mean of the heads
     `alignment_heads` (from 1; empty: all).
     """
 
     type: Literal["transformer"]
+    self_attention: Literal["softmax", "linear"] = "softmax"
     alignment_layer: Positive | None = None
     alignment_heads: list[Positive] = []
 

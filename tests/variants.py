@@ -29,6 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "transformer, post, learned": {
         "decoder": {**TRANSFORMER_DECODER, "norm": "post", "positions": "learned", "max_positions": 120}
     },
+    "transformer, linear": {"decoder": {**TRANSFORMER_DECODER, "self_attention": "linear"}},
     "transformer, alignment of head 2 of layer 3": {
         "decoder": {**TRANSFORMER_DECODER, "alignment_layer": 3, "alignment_heads": [2]}
     },

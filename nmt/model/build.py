@@ -117,6 +117,7 @@ def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder | 
         layers=settings.layers,
         heads=settings.heads,
         hidden_size=settings.feed_forward,
+        self_attention=settings.self_attention,
         norm=settings.norm,
         dropout=model.dropout.layers,
         dropout_attention=model.dropout.attention,

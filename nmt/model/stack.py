@@ -127,11 +127,62 @@ class LinearMixer(nn.Module):
         return heads.join(mixed)
 
 
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention in which a place sees itself and those before; `whole` and `step` agree to rounding."""
+
+    def __init__(self, size: int, heads: int, dropout: float):
+        super().__init__()
+        self.multi_head = MultiHead(size, size, size, size, heads, dropout)
+
+    def start(self, rows: int, like: Tensor) -> Tensor:
+        """Keys and values of no place yet: ``[N, 0, 2E]``."""
+        return like.new_zeros(rows, 0, 2 * self.multi_head.size)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """All places ``[N, T, E]`` at once (energies above the diagonal are -inf)."""
+        return self.multi_head(x, self.multi_head.keys(x), None, causal=True)[0]  # type: ignore[no-any-return]
+
+    def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """The next place ``[N, 1, E]``, with keys and values of all places before it."""
+        keys = self.multi_head.keys(x)
+        keys = torch.cat([cache.to(keys.dtype), keys], dim=1)
+        return self.multi_head(x, keys, None)[0], keys
+
+
+class CausalLinearAttention(nn.Module):
+    """The same with linear attention: what `step` keeps are fast weights, which do not grow with the length."""
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        self.multi_head = MultiHead(size, size, size, size, heads, dropout=0.0)
+
+    def start(self, rows: int, like: Tensor) -> Tensor:
+        """Empty fast weights ``[N, h, d, d + 1]``; see `fast_weights_step`."""
+        heads = self.multi_head.heads
+        width = self.multi_head.size // heads
+        return like.new_zeros(rows, heads, width, width + 1)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """All places ``[N, T, E]`` at once."""
+        return self.multi_head.join(causal_linear_attention(*self._project(x)))
+
+    def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """The next place ``[N, 1, E]``."""
+        queries, keys, values = (projected[:, :, 0] for projected in self._project(x))
+        mixed, cache = fast_weights_step(queries, keys, values, cache)
+        return self.multi_head.join(mixed[:, :, None]), cache
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heads = self.multi_head
+        keys = heads.keys(x)
+        return heads.split(heads.query_layer(x)), heads.split(keys[..., : heads.size]), heads.values(keys)
+
+
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     """f(q) (sum_s f(k_s) v_sᵀ) / f(q) sum_s f(k_s) with f = elu + 1 (Katharopoulos et al. 2020, equation 5 and 7).
 
-    The sums over s are made one key at a time by `FastWeights` (Schlag et al. 2021) with the same result; here they are
-    one product. They are kept in float32.
+    The sums over s can also be made one key at a time, as fast weights that are written to (Schlag et al. 2021); here
+    they are one product. They are kept in float32.
 
     Args:
         queries: ``[..., Q, d]``.

@@ -8,22 +8,30 @@ from torch import Tensor, nn
 
 from nmt.model.memory import Memory
 from nmt.model.multi_head import MultiHead
-from nmt.model.stack import PositionedEmbedding, Sublayer, feed_forward
+from nmt.model.stack import (
+    CausalLinearAttention,
+    CausalSelfAttention,
+    PositionedEmbedding,
+    Sublayer,
+    feed_forward,
+)
 
 
 @dataclass(frozen=True)
 class TransformerState:
-    """What one step needs from those before it: the keys and values of all earlier positions.
+    """What one step needs from those before it.
 
     Attributes:
-        cache: ``[layers, N, t, 2E]`` keys and values of the t positions read so far.
+        caches: of each layer's self-attention, N rows each: keys and values so far, or fast weights.
+        position: how many tokens were read.
     """
 
-    cache: Tensor
+    caches: tuple[Tensor, ...]
+    position: int = 0
 
     def select(self, rows: Tensor) -> "TransformerState":
         """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
-        return TransformerState(self.cache[:, rows])
+        return TransformerState(tuple(cache[rows] for cache in self.caches), self.position)
 
 
 class TransformerDecoderLayer(nn.Module):
@@ -35,13 +43,18 @@ class TransformerDecoderLayer(nn.Module):
         memory_size: int,
         heads: int,
         hidden_size: int,
+        self_attention: Literal["softmax", "linear"],
         norm: Literal["pre", "post"],
         dropout: float,
         dropout_attention: float,
     ):
-        """Make the blocks; sizes as in `TransformerDecoder`."""
+        """Make the blocks; arguments as in `TransformerDecoder`."""
         super().__init__()
-        self.self_attention = MultiHead(size, size, size, size, heads, dropout_attention)
+        self.self_attention = (
+            CausalLinearAttention(size, heads)
+            if self_attention == "linear"
+            else CausalSelfAttention(size, heads, dropout_attention)
+        )
         self.cross_attention = MultiHead(size, memory_size, size, size, heads, dropout_attention)
         self.feed_forward = feed_forward(size, hidden_size, dropout)
         self.self_sublayer = Sublayer(size, norm, dropout)
@@ -49,31 +62,30 @@ class TransformerDecoderLayer(nn.Module):
         self.feed_forward_sublayer = Sublayer(size, norm, dropout)
 
     def forward(
-        self, x: Tensor, before: Tensor | None, memory: Memory, memory_keys: Tensor, need_weights: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self, x: Tensor, cache: Tensor | None, memory: Memory, memory_keys: Tensor, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Run over positions ``[N, T, E]``: whole targets, or (T = 1) the next position of N rows.
 
         Args:
             x: the positions.
-            before: keys and values of earlier positions ``[N, t, 2E]`` for a step; None for whole targets.
+            cache: what self-attention keeps of earlier positions, for a step; None for whole targets.
             memory: of B sentences; N is a multiple K of B, and the K rows of a sentence lie together.
             memory_keys: this layer's keys and values of the memory, ``[B, L, 2E]``.
             need_weights: whether the weights over the memory are wanted.
 
         Returns:
-            The result ``[N, T, E]``, keys and values of all positions so far, and if wanted the weights over the
-            memory ``[N, h, T, L]``.
+            The result ``[N, T, E]``, the cache after a step, and if wanted the weights over the memory
+            ``[N, h, T, L]``.
         """
         kept: list[Tensor] = []
         weights: list[Tensor | None] = []
 
         def look_back(asking: Tensor) -> Tensor:
-            keys = self.self_attention.keys(asking)
-            if before is not None:
-                keys = torch.cat([before.to(keys.dtype), keys], dim=1)
-            kept.append(keys)
-            result, _ = self.self_attention(asking, keys, None, causal=before is None)
-            return result  # type: ignore[no-any-return]
+            if cache is None:
+                return self.self_attention.whole(asking)
+            result, after = self.self_attention.step(asking, cache)
+            kept.append(after)
+            return result
 
         def look_at_memory(asking: Tensor) -> Tensor:
             batch = memory.mask.shape[0]
@@ -91,7 +103,7 @@ class TransformerDecoderLayer(nn.Module):
         x = self.self_sublayer(x, look_back)
         x = self.cross_sublayer(x, look_at_memory)
         x = self.feed_forward_sublayer(x, self.feed_forward)
-        return x, kept[0], weights[0]
+        return x, kept[0] if kept else None, weights[0]
 
 
 class TransformerDecoder(nn.Module):
@@ -107,6 +119,7 @@ class TransformerDecoder(nn.Module):
         layers: int,
         heads: int,
         hidden_size: int,
+        self_attention: Literal["softmax", "linear"],
         norm: Literal["pre", "post"],
         dropout: float,
         dropout_attention: float,
@@ -123,6 +136,7 @@ class TransformerDecoder(nn.Module):
             layers: how many.
             heads: of every attention.
             hidden_size: of the feed-forward blocks.
+            self_attention: among the target positions.
             norm: before (and once after all) or after each block.
             dropout: on what each block adds.
             dropout_attention: on attention weights.
@@ -132,7 +146,9 @@ class TransformerDecoder(nn.Module):
         super().__init__()
         self.embedding, self.positions, self.feature_size = embedding, positions, size
         self.layers = nn.ModuleList(
-            TransformerDecoderLayer(size, memory_size, heads, hidden_size, norm, dropout, dropout_attention)
+            TransformerDecoderLayer(
+                size, memory_size, heads, hidden_size, self_attention, norm, dropout, dropout_attention
+            )
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
@@ -144,15 +160,14 @@ class TransformerDecoder(nn.Module):
 
     def start(self, memory: Memory) -> TransformerState:
         """The state before the first step, one row per sentence."""
-        batch = memory.values.shape[0]
-        return TransformerState(memory.values.new_zeros(len(self.layers), batch, 0, 2 * self.feature_size))
+        rows = memory.values.shape[0]
+        return TransformerState(tuple(layer.self_attention.start(rows, memory.values) for layer in self._layers()))
 
     def step(self, tokens: Tensor, state: TransformerState, memory: Memory) -> tuple[Tensor, Tensor, TransformerState]:
         """Read one token; see `RNNDecoder.step`."""
-        first = state.cache.shape[2]
-        x = self.positions(self.embedding(tokens)[:, None], first)
-        x, caches, weights = self._run(x, list(state.cache), memory, need_weights=True)
-        return self.norm(x)[:, 0], weights[:, 0], TransformerState(torch.stack(caches))
+        x = self.positions(self.embedding(tokens)[:, None], state.position)
+        x, caches, weights = self._run(x, list(state.caches), memory, need_weights=True)
+        return self.norm(x)[:, 0], weights[:, 0], TransformerState(tuple(caches), state.position + 1)
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets ``[B, T]``, all positions at once; see `RNNDecoder.unroll`.
@@ -160,23 +175,25 @@ class TransformerDecoder(nn.Module):
         Without `need_weights` every attention is a fused kernel, and the weights have width 0.
         """
         x = self.positions(self.embedding(tgt_in))
-        x, _, weights = self._run(x, [None] * len(self.layers), memory, need_weights)
+        x, _, weights = self._run(x, None, memory, need_weights)
         return self.norm(x), weights
 
     def _layers(self) -> list[TransformerDecoderLayer]:
         return list(self.layers)  # type: ignore[arg-type]
 
     def _run(
-        self, x: Tensor, caches: list[Tensor] | list[None], memory: Memory, need_weights: bool
+        self, x: Tensor, caches: list[Tensor] | None, memory: Memory, need_weights: bool
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """All layers over ``[N, T, E]``: the result, keys and values of all positions, the weights ``[N, T, L]``."""
+        """All layers over ``[N, T, E]``: the result, the caches after a step, the weights ``[N, T, L]``."""
         shown = x.new_zeros(*x.shape[:2], 0)
         after: list[Tensor] = []
         memory_keys = memory.keys.chunk(len(self.layers), dim=-1)
         for index, layer in enumerate(self._layers()):
             wanted = need_weights and index == self.alignment_layer
-            x, kept, weights = layer(x, caches[index], memory, memory_keys[index], wanted)
-            after.append(kept)
-            if wanted:
+            cache = None if caches is None else caches[index]
+            x, kept, weights = layer(x, cache, memory, memory_keys[index], wanted)
+            if kept is not None:
+                after.append(kept)
+            if weights is not None:
                 shown = weights[:, self.alignment_heads].mean(dim=1)
         return x, after, shown

@@ -237,3 +237,35 @@ def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
     process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert len(process.stdout.splitlines()) == 1
     assert "Traceback" not in process.stderr
+
+
+def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:
+    (home / "comparison.yaml").write_text(
+        """
+base: tiny.yaml
+set: {training.max_updates: 2, training.tensorboard: false, decoding.beam_size: 1, decoding.max_length_ratio: 0.5}
+sentences: [I love you, a cat]
+split: valid
+variants:
+  none: {model.attention.score: none}
+  general: {model.attention: {score: general}}
+  transformer: {model: {embedding_size: 24, encoder: {type: linear}, decoder: {type: transformer, layers: 1}}}
+""",
+        encoding="utf-8",
+    )
+    first = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
+    assert first.exit_code == 0, first.output
+    folder = home / "runs" / "comparison"
+    table = (folder / "comparison.md").read_text(encoding="utf-8")
+    assert first.stdout.strip() == table.strip()
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["none", "general", "transformer"]
+    assert [row["updates"] for row in rows] == [2, 2, 2]
+    assert [row["aer"] is None for row in rows] == [True, False, False]
+    assert all(len(row["by_length"]) == 4 for row in rows)
+    assert (folder / "matrices.png").stat().st_size > 1000
+    assert (folder / "lengths.png").stat().st_size > 1000
+    log = (folder / "general" / "train.log").read_text(encoding="utf-8")
+    second = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
+    assert second.stdout == first.stdout
+    assert (folder / "general" / "train.log").read_text(encoding="utf-8") == log  # nothing was trained again

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nmt.config import Config
-from nmt.config_file import differing_keys, load_config, save_config
+from nmt.config_file import differing_keys, load_comparison, load_config, save_config
 from nmt.errors import ConfigError
 
 GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
@@ -66,6 +66,25 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {attention: {score: dot}, decoder: {hidden_size: 100}}\n", "needs equal sizes"),
         (GOOD + "model: {attention: {score: none}, bridge: zero}\n", "know nothing of the source"),
         (GOOD + "model: {tie_embeddings: all}\ntokenizer: {joint: false}\n", "tokenizer.joint must be true"),
+        (GOOD + "model: {encoder: {type: linaer}}\n", "model.encoder.type: 'linaer' is not one of rnn, self_attention"),
+        (GOOD + "model: {encoder: {type: linear, cell: gru}}\n", "line 4: model.encoder.cell: unknown key"),
+        (GOOD + "model: {encoder: {type: linear, layrs: 2}}\n", "did you mean 'layers'?"),
+        (GOOD + "model: {encoder: {type: self_attention, projections: none}}\n", "set heads to 1"),
+        (GOOD + "model: {encoder: {type: linear, heads: 3}}\n", "256 does not divide into 3 heads"),
+        (GOOD + "model: {encoder: {type: linear}, bridge: last, decoder: {hidden_size: 256}}\n", "has none"),
+        (GOOD + "model: {encoder: {type: perceiver}, attention: {window: local-m}}\n", "latents have no order"),
+        (GOOD + "model: {encoder: {type: positional, max_positions: 99}}\n", "has places for 99 on the src side"),
+        (GOOD + "model: {attention: {score: fc, max_src_length: 99}}\n", "has places for 99 on the src side"),
+        (GOOD + "model: {decoder: {type: transformer, positions: learned, max_positions: 100}}\n", "100 on the tgt"),
+        (GOOD + "model: {decoder: {type: transformer}, attention: {score: dot}}\n", "is the recurrent decoder's"),
+        (GOOD + "model: {decoder: {type: transformer, alignment_layer: 3}}\n", "but there are 2 layers"),
+        (GOOD + "model: {decoder: {type: transformer, alignment_heads: [5]}}\n", "numbered 1 to 4"),
+        (GOOD + "model: {decoder: {type: transformer, feed_forward: 0}}\n", "needs feed_forward"),
+        (GOOD + "model: {attention: {heads: 2}}\n", "heads belongs to the score qkv, not to 'additive'"),
+        (GOOD + "model: {attention: {score: qkv, heads: 3}}\n", "size 512 does not divide into 3 heads"),
+        (GOOD + "model: {attention: {score: dot, normed: true}}\n", "normed belongs to the score additive or concat"),
+        (GOOD + "model: {attention: {score: none, coverage: neural}}\n", "has no weights"),
+        (GOOD + "model: {attention: {score: none}}\ntraining: {coverage_loss: 1.0}\n", "coverage_loss needs attention"),
         (GOOD + "training: {batch_size: 50}\n", "raise the one or lower the other"),
         (GOOD + "training: {schedule: {type: cosine}}\n", "needs total"),
         (GOOD + "training: {validation: {sentences: 0}}\n", "training.early_stopping.metric is bleu, which needs"),
@@ -103,11 +122,42 @@ def test_reading_a_configuration_does_not_import_torch(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "section", ["{encoder: {type: perceiver, latents: 3}}", "{decoder: {type: transformer}, encoder: {type: linear}}"]
+)
+def test_sections_of_several_types_are_saved_whole(tmp_path: Path, section: str) -> None:
+    config = load_config(write(tmp_path, GOOD + f"model: {section}\n"))
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == config
+
+
 def test_every_shipped_configuration_can_be_read() -> None:
     paths = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
     assert paths
     for path in paths:
-        assert isinstance(load_config(path), Config)
+        if path.name.startswith("compare"):
+            assert load_comparison(path)[1]
+        else:
+            assert isinstance(load_config(path), Config)
+
+
+def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    comparison = tmp_path / "compare.yaml"
+    variants = "variants:\n  a: {}\n  b: {model.attention.score: dto}\n"
+    comparison.write_text("base: my-run.yaml\n" + variants, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"variant 'b'(.|\n)*--set model\.attention\.score: 'dto' is not one of"):
+        load_comparison(comparison)
+    comparison.write_text("base: my-run.yaml\nset: {seed: 7}\n" + variants.replace("dto", "dot"), encoding="utf-8")
+    loaded, configs = load_comparison(comparison, ["training.epochs=2"])
+    assert loaded.name == "compare"
+    assert [config.seed for config in configs.values()] == [7, 7]
+    assert configs["b"].model.attention.score == "dot"
+    assert configs["b"].run_dir == Path("runs/compare/b")
+    assert configs["a"].training.epochs == 2
+    comparison.write_text("base: my-run.yaml\nvariant: {}\nvariants: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"variant: unknown key; did you mean 'variants'"):
+        load_comparison(comparison)
 
 
 def test_numbers_are_decimal(tmp_path: Path) -> None:

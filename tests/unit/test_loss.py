@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from nmt.model.coverage import coverage_loss
 from nmt.training.loss import sequence_loss
 
 LOGITS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [9.0, 9.0, 9.0]]])
@@ -34,3 +35,11 @@ def test_padding_has_neither_loss_nor_gradient() -> None:
     assert logits.grad is not None
     assert not logits.grad[0, 2].any()
     assert logits.grad[0, :2].any()
+
+
+def test_coverage_loss_by_hand() -> None:
+    weights = torch.tensor([[[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]], [[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    # first: 0, then min(.75, 1) + min(.25, 0), then min(.5, 1.75) + min(.5, .25); second: 0, then min(1, .5)
+    assert float(coverage_loss(weights, mask)) == pytest.approx(0.75 + 0.75 + 0.5)
+    assert float(coverage_loss(torch.eye(3)[None], torch.ones(1, 3, dtype=torch.bool))) == 0.0

@@ -10,7 +10,9 @@ from nmt.data.batching import PieceCorpus
 from nmt.data.corpus import cached_table
 from nmt.errors import TrainingError
 from nmt.model.build import build_model
+from nmt.model.coverage import coverage_loss
 from nmt.training.trainer import Trainer, corpus_loss
+from tests.variants import MODELS
 
 CPU = torch.device("cpu")
 
@@ -109,3 +111,47 @@ def test_bfloat16_keeps_float32_weights_and_nearly_the_same_loss(
         assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
     assert results[1] == pytest.approx(results[0], rel=0.02)
     assert results[1] != results[0]
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_at_every_teacher_forcing_ratio(
+    make_config: Callable[..., Config], corpus: PieceCorpus, name: str, ratio: float
+) -> None:
+    training = {"epochs": 1, "teacher_forcing": {"start": ratio}, "coverage_loss": 0.1}
+    trainer = trainer_of(make_config(model=MODELS[name], training=training), corpus)
+    before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    updates = list(trainer.updates())
+    assert len(updates) == 8
+    moved = {name for name, parameter in trainer.model.named_parameters() if not torch.equal(parameter, before[name])}
+    # A boxcar and a constant are flat, so nothing can be learned of where to look.
+    flat = {"boxcar", "constant"} & set(name.split())
+    still = {f"decoder.attention.{part}" for part in ("query_layer.weight", "key_layer.weight", "log_width")}
+    assert before.keys() - moved == (still if flat else set())
+
+
+def test_a_coverage_loss_is_minimised_too(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
+    def repeats(weight: float) -> float:
+        training = {"epochs": 30, "batch_size": 8, "optimizer": {"lr": 0.01}, "coverage_loss": weight}
+        trainer = trainer_of(make_config(model=NO_DROPOUT, training=training), corpus)
+        list(trainer.updates())
+        batch = corpus.batch(range(len(corpus)))
+        _, weights = trainer.model.eval()(batch)
+        return float(coverage_loss(weights.detach(), batch.tgt_mask))
+
+    assert repeats(3.0) < 0.9 * repeats(0.0)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_in_bfloat16(
+    make_config: Callable[..., Config], corpus: PieceCorpus, name: str, ratio: float
+) -> None:
+    losses = []
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(1)
+        model = {**MODELS[name], **NO_DROPOUT}
+        config = make_config(model=model, training={"epochs": 1, "teacher_forcing": {"start": ratio}})
+        trainer = Trainer(config.training, 1, build_model(config, 20, 20), CPU, precision, lambda epoch: corpus)
+        losses.append(next(trainer.updates()).loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)

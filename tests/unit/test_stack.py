@@ -1,0 +1,241 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nmt.data.batching import batch_of
+from nmt.errors import DataError
+from nmt.model.multi_head import MultiHead
+from nmt.model.seq2seq import Seq2Seq
+from nmt.model.stack import (
+    CausalLinearAttention,
+    CausalSelfAttention,
+    DotProductMixer,
+    LinearMixer,
+    PositionalMixer,
+    SelfAttentionMixer,
+    causal_linear_attention,
+    fast_weights_step,
+    linear_attention,
+    sinusoids,
+)
+from tests.variants import ENCODERS, TRANSFORMER_DECODER
+
+B, S, E = 2, 5, 8
+MASK = torch.arange(S) < torch.tensor([[5], [3]])
+MIXERS: dict[str, Callable[[], nn.Module]] = {
+    "dot product": DotProductMixer,
+    "one head": lambda: SelfAttentionMixer(E, 1, 0.0),
+    "four heads": lambda: SelfAttentionMixer(E, 4, 0.0),
+    "linear": lambda: LinearMixer(E, 2),
+}
+
+
+def seeded(module: nn.Module) -> nn.Module:
+    torch.manual_seed(2)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return module.double().eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(B, S, E, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_self_attention_is_equivariant_under_permutation(name: str, x: Tensor) -> None:
+    mixer, order = seeded(MIXERS[name]()), torch.randperm(S)
+    everything = torch.ones(B, S, dtype=torch.bool)
+    torch.testing.assert_close(mixer(x[:, order], everything), mixer(x, everything)[:, order], atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_padding_is_never_looked_at(name: str, x: Tensor) -> None:
+    mixer = seeded(MIXERS[name]())
+    other = torch.where(MASK[..., None], x, torch.full_like(x, 50.0))
+    torch.testing.assert_close(mixer(x, MASK)[MASK], mixer(other, MASK)[MASK], atol=1e-12, rtol=1e-9)
+
+
+def softmax(energies: list[float]) -> list[float]:
+    total = sum(math.exp(e) for e in energies)
+    return [math.exp(e) / total for e in energies]
+
+
+def test_dot_product_self_attention_by_a_slow_loop(x: Tensor) -> None:
+    found = DotProductMixer()(x, MASK)
+    for b in range(B):
+        rows = x[b, : int(MASK[b].sum())].tolist()
+        for i, row in enumerate(rows):
+            weights = softmax([sum(p * q for p, q in zip(row, other, strict=True)) / math.sqrt(E) for other in rows])
+            expected = [sum(w * other[e] for w, other in zip(weights, rows, strict=True)) for e in range(E)]
+            torch.testing.assert_close(found[b, i], torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_multi_head_by_a_slow_loop_and_both_paths_agree(x: Tensor, heads: int, causal: bool) -> None:
+    attention = seeded(MultiHead(E, E, E, E, heads, 0.0))
+    assert isinstance(attention, MultiHead)
+    keys = attention.keys(x)
+    allowed = None if causal else MASK[:, None, None, :]
+    result, weights = attention(x, keys, allowed, causal, need_weights=True)
+    fused, nothing = attention(x, keys, allowed, causal)
+    assert nothing is None
+    torch.testing.assert_close(fused, result, atol=1e-10, rtol=1e-9)
+    width = E // heads
+    q, k, v = (layer(x).detach() for layer in (attention.query_layer, attention.key_layer, attention.value_layer))
+    for b in range(B):
+        for i in range(S):
+            seen = range(i + 1) if causal else range(int(MASK[b].sum()))
+            joined: list[float] = []
+            for head in range(heads):
+                part = slice(head * width, (head + 1) * width)
+                expected = softmax([float(q[b, i, part] @ k[b, j, part]) / math.sqrt(width) for j in seen])
+                found = weights[b, head, i]
+                torch.testing.assert_close(found[: len(expected)], torch.tensor(expected, dtype=torch.float64))
+                assert not found[len(expected) :].any()  # causal: lower triangular; otherwise: 0 on padding
+                joined += [sum(w * float(v[b, j, e]) for w, j in zip(expected, seen, strict=True)) for e in range(E)][
+                    part
+                ]
+            output = attention.output_layer(torch.tensor(joined, dtype=torch.float64))
+            torch.testing.assert_close(result[b, i], output, atol=1e-10, rtol=1e-9)
+
+
+def elu_plus_one(value: float) -> float:
+    return value + 1 if value > 0 else math.exp(value)
+
+
+def test_linear_attention_by_a_slow_loop() -> None:
+    torch.manual_seed(3)
+    q, k, v = (torch.randn(B, S, 4, dtype=torch.float64) for _ in range(3))
+    found, causal = linear_attention(q, k, v, MASK), causal_linear_attention(q, k, v)
+    for b in range(B):
+        for i in range(S):
+            for result, seen in ((found, range(int(MASK[b].sum()))), (causal, range(i + 1))):
+                weights = [
+                    sum(elu_plus_one(float(q[b, i, d])) * elu_plus_one(float(k[b, j, d])) for d in range(4))
+                    for j in seen
+                ]
+                expected = [
+                    sum(w * float(v[b, j, d]) for w, j in zip(weights, seen, strict=True)) / sum(weights)
+                    for d in range(4)
+                ]
+                torch.testing.assert_close(result[b, i], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_linear_attention_as_a_recurrent_network_is_its_parallel_form() -> None:
+    torch.manual_seed(4)
+    q, k, v = (torch.randn(B, 3, S, 4, dtype=torch.float64) for _ in range(3))
+    parallel = causal_linear_attention(q, k, v)
+    state = torch.zeros(B, 3, 4, 5, dtype=torch.float64)
+    for t in range(S):
+        step, state = fast_weights_step(q[:, :, t], k[:, :, t], v[:, :, t], state)
+        torch.testing.assert_close(step, parallel[:, :, t], atol=1e-12, rtol=1e-9)
+    everything = torch.ones(B, 1, S, dtype=torch.bool)  # the last state has seen all keys
+    torch.testing.assert_close(linear_attention(q, k, v, everything)[:, :, -1], parallel[:, :, -1])
+
+
+@pytest.mark.parametrize("kind", [CausalSelfAttention, CausalLinearAttention])
+def test_a_place_sees_nothing_after_it(kind: type[CausalSelfAttention | CausalLinearAttention], x: Tensor) -> None:
+    attention = seeded(kind(E, 2, 0.0) if kind is CausalSelfAttention else kind(E, 2))  # type: ignore[call-arg]
+    changed = x.clone()
+    changed[:, 3:] += 5
+    before, after = attention.whole(x), attention.whole(changed)  # type: ignore[operator]
+    torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-12, rtol=1e-9)
+    assert not torch.allclose(before[:, 3:], after[:, 3:])
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tensor) -> None:
+    mixer = seeded(PositionalMixer(E, 2, 7, rank))
+    weights = mixer.weights(MASK)  # type: ignore[operator]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, 2, S))
+    assert not weights.masked_select(~MASK[:, None, None, :].expand_as(weights)).any()
+    rows = mixer.position_rows.detach()  # type: ignore[union-attr, operator]
+    columns = None if rank is None else mixer.position_columns.detach()  # type: ignore[union-attr, operator]
+    for head in range(2):
+        for i in range(S):
+            energies = [
+                float(rows[head, i, j]) if columns is None else float(rows[head, i] @ columns[head, j])
+                for j in range(3)  # the second sentence has three places
+            ]
+            expected = torch.tensor(softmax(energies))
+            torch.testing.assert_close(weights[1, head, i, :3], expected, atol=1e-5, rtol=1e-5)
+    values = mixer.value_layer(x)  # type: ignore[operator]
+    joined = torch.cat([weights[:, h].double() @ values[..., h * 4 : h * 4 + 4] for h in range(2)], -1)
+    expected_output = mixer.output_layer(joined)  # type: ignore[operator]
+    torch.testing.assert_close(mixer(x, MASK), expected_output, atol=1e-5, rtol=1e-5)
+
+
+def test_sinusoids_by_hand() -> None:
+    found = sinusoids(3, 2, 4, torch.device("cpu"))
+    for row, place in zip(found.tolist(), (3, 4), strict=True):
+        expected = [math.sin(place), math.cos(place), math.sin(place / 100), math.cos(place / 100)]
+        assert row == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_perceiver_tells_where_its_latents_looked(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model(encoder=ENCODERS["perceiver"])
+    batch = batch_of([([5, 6, 7, 8, 9], [10]), ([13, 14], [15])])
+    memory = model.encode(batch.src_ids, batch.src_mask)
+    assert memory.values.shape[1] == 4
+    assert memory.origin is not None
+    torch.testing.assert_close(memory.origin.sum(-1), torch.ones(2, 4))
+    assert not memory.origin[1, :, 2:].any()
+    weights = torch.rand(2, 3, 4)
+    by_hand = torch.zeros(2, 3, 5)
+    for b in range(2):
+        for i in range(3):
+            for latent in range(4):
+                by_hand[b, i] += weights[b, i, latent] * memory.origin[b, latent].detach()
+    torch.testing.assert_close(memory.on_source(weights), by_hand)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"attention": {"score": "fc", "size": 10, "max_src_length": 120}},
+        {"attention": {"score": "location", "size": 10, "max_src_length": 120}},
+        {"encoder": ENCODERS["positional"]},
+        {"encoder": ENCODERS["self_attention, post, learned"]},
+    ],
+)
+def test_longer_sources_than_there_are_places_are_refused(
+    make_model: Callable[..., Seq2Seq], section: dict[str, object]
+) -> None:
+    model = make_model(**section)
+    model.encode(torch.full((1, 120), 5), torch.ones(1, 120, dtype=torch.bool))
+    with pytest.raises(DataError, match=r"source sentence has 121 pieces.*places for 120"):
+        model.encode(torch.full((1, 121), 5), torch.ones(1, 121, dtype=torch.bool))
+
+
+def test_longer_targets_than_there_are_positions_are_refused(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model(decoder={**TRANSFORMER_DECODER, "positions": "learned", "max_positions": 101})
+    model(batch_of([([5], [6] * 100)]))
+    with pytest.raises(DataError, match=r"target sentence has 102 pieces.*places for 101"):
+        model(batch_of([([5], [6] * 101)]))
+
+
+def test_without_weights_the_features_are_the_same(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model(decoder=TRANSFORMER_DECODER)
+    batch = batch_of([([5, 6, 7], [10, 11]), ([13, 14], [15])])
+    features, weights = model(batch)
+    fused, nothing = model(batch, need_weights=False)
+    assert weights.shape == (2, 3, 3)
+    assert nothing.shape[-1] == 0
+    torch.testing.assert_close(fused, features, atol=1e-5, rtol=1e-5)
+
+
+def test_the_alignment_is_that_of_the_layer_and_heads_asked_for(make_model: Callable[..., Seq2Seq]) -> None:
+    batch = batch_of([([5, 6, 7], [10, 11])])
+
+    def weights(**choice: object) -> Tensor:
+        return make_model(decoder={**TRANSFORMER_DECODER, **choice})(batch)[1]
+
+    both, one, two = (weights(alignment_layer=2, alignment_heads=heads) for heads in ([1, 2], [1], [2]))
+    torch.testing.assert_close((one + two) / 2, both)
+    torch.testing.assert_close(weights(), both)  # the second last of three layers, all heads
+    assert not torch.allclose(weights(alignment_layer=3), both, atol=1e-3)
