@@ -382,6 +382,18 @@ class ModelConfig(Section):
         return decoder.max_positions if learned else None  # type: ignore[union-attr]
 
     @property
+    def read_from(self) -> str:
+        """Which weights the alignment is read from, for a person."""
+        if isinstance(self.decoder, TransformerDecoderConfig):
+            layer, heads = self.decoder.alignment_source
+            text = f"layer {layer} of {self.decoder.layers}, mean of heads {', '.join(map(str, heads))}"
+        else:
+            text = "attention" if self.attention.heads == 1 else f"attention, mean of {self.attention.heads} heads"
+        if isinstance(self.encoder, PerceiverEncoderConfig):
+            text += f", through {self.encoder.latents} latents"
+        return text
+
+    @property
     def has_alignment(self) -> bool:
         """Whether there are weights from target to source."""
         return self.attention.score != "none"

@@ -30,8 +30,8 @@ def check_suffix(path: Path) -> None:
 def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
     """Write one matrix per line of input.
 
-    - ``.json``: ``{"level", "eos", "sentences": [{"src", "tgt", "weights"}]}``; `src` and `tgt` are token lists.
-    - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` from 0, and `level` and `eos`; no pickle.
+    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists.
+    - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` from 0, and `level`, `eos` and `read_from`; no pickle.
     - ``.pharaoh``: one line of ``source-target`` links per sentence, from 0: each target token's largest weight.
     - ``.png``: heat maps, the first 50 at most.
 
@@ -44,7 +44,9 @@ def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
 
 
 def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
-    return {"level": matrices[0].level, "eos": matrices[0].eos} if matrices else {"level": "words", "eos": "dropped"}
+    if not matrices:
+        return {"level": "words", "eos": "dropped", "read_from": "attention"}
+    return {"level": matrices[0].level, "eos": matrices[0].eos, "read_from": matrices[0].read_from}
 
 
 def _write_json(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:

@@ -27,6 +27,7 @@ class AlignmentMatrix:
         level: whether the tokens are `words`, white-space separated `tokens`, or `pieces`.
         eos: `row` if the last row is the one that predicted the end of the sentence, `dropped` if it was left out. The
             source has no end mark, so there is never such a column.
+        read_from: which of the model's weights these are, for a person.
     """
 
     weights: Floats
@@ -34,6 +35,7 @@ class AlignmentMatrix:
     tgt_tokens: list[str]
     level: Level
     eos: Literal["row", "dropped"]
+    read_from: str = "attention"
 
     def __post_init__(self) -> None:
         shape = (len(self.tgt_tokens), len(self.src_tokens))

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class Translation:
         score: `log_prob` over the length penalty.
         weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
             without attention.
+        read_from: which of the model's weights these are, for a person.
     """
 
     src: Encoded
@@ -41,6 +42,7 @@ class Translation:
     log_prob: float
     score: float
     weights: NDArray[np.float32]
+    read_from: str = "attention"
 
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
         """The matrix; None for a model without attention.
@@ -51,11 +53,14 @@ class Translation:
         """
         if self.src.ids and self.weights.shape[1] == 0:
             return None
-        if level == "pieces":
-            return piece_matrix(self.weights, self.src.pieces, self.tgt.pieces, keep_eos)
-        return word_matrix(
-            self.weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level
+        matrix = (
+            piece_matrix(self.weights, self.src.pieces, self.tgt.pieces, keep_eos)
+            if level == "pieces"
+            else word_matrix(
+                self.weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level
+            )
         )
+        return replace(matrix, read_from=self.read_from)
 
 
 class Translator:
@@ -88,7 +93,9 @@ class Translator:
                 chosen = order[start : start + self.settings.batch_size]
                 for index, found in zip(chosen, self._search([sources[i] for i in chosen]), strict=True):
                     target = self.tokenizer.decode_tgt(found.ids)
-                    results[index] = Translation(sources[index], target, found.log_prob, found.score, found.weights)
+                    results[index] = Translation(
+                        sources[index], target, found.log_prob, found.score, found.weights, self.model.read_from
+                    )
                 bar.update(len(chosen))
         return [result or _empty(source) for result, source in zip(results, sources, strict=True)]
 
@@ -112,7 +119,9 @@ class Translator:
                 scored = self._score([(sources[i], targets[i]) for i in chosen])
                 for index, (log_prob, weights) in zip(chosen, scored, strict=True):
                     penalty = length_penalty(len(targets[index].ids) + 1, self.settings.length_penalty)
-                    results[index] = Translation(sources[index], targets[index], log_prob, log_prob / penalty, weights)
+                    results[index] = Translation(
+                        sources[index], targets[index], log_prob, log_prob / penalty, weights, self.model.read_from
+                    )
                 bar.update(len(chosen))
         return [
             result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)

@@ -302,7 +302,8 @@ class KernelAttention(Attention, score="kernel"):
         return self.key_layer(values)  # type: ignore[no-any-return]
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        squared = squared_distances(self.query_layer(query), keys).to(self.log_width.dtype)
+        wide = self.log_width.dtype
+        squared = squared_distances(self.query_layer(query).to(wide), keys.to(wide))
         return self.log_kernel(squared * torch.exp(-2 * self.log_width))
 
     def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:

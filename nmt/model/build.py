@@ -56,6 +56,7 @@ def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
         word_dropout=model.dropout.word,
         max_src_length=model.max_src_length,
         max_tgt_length=model.max_tgt_length,
+        read_from=model.read_from,
     )
     _initialise(seq2seq)
     if model.ties_output:

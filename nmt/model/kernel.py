@@ -37,10 +37,11 @@ LOG_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def squared_distances(queries: Tensor, keys: Tensor) -> Tensor:
-    """|q - k|² of all pairs: queries ``[..., Q, A]``, keys ``[..., S, A]``, result ``[..., Q, S]``."""
-    dots = queries @ keys.transpose(-1, -2)
-    both = (queries**2).sum(-1)[..., :, None] + (keys**2).sum(-1)[..., None, :]
-    return (both - 2 * dots).clamp(min=0.0)
+    """|q - k|² of all pairs: queries ``[..., Q, A]``, keys ``[..., S, A]``, result ``[..., Q, S]``.
+
+    By differences, not by |q|² + |k|² - 2 q k, which loses the digits that a compact kernel's edge depends on.
+    """
+    return torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
 
 def uniform_if_empty(log_weights: Tensor, allowed: Tensor) -> Tensor:

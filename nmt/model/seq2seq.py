@@ -36,6 +36,7 @@ class Seq2Seq(nn.Module):
         word_dropout: float,
         max_src_length: int | None = None,
         max_tgt_length: int | None = None,
+        read_from: str = "attention",
     ):
         """Put the parts together.
 
@@ -50,6 +51,7 @@ class Seq2Seq(nn.Module):
             word_dropout: share of input words replaced by the unknown piece.
             max_src_length: pieces of the longest source that has places; None: any.
             max_tgt_length: the same for the target, its end mark counted.
+            read_from: which weights the alignment is read from, for a person.
         """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
@@ -58,6 +60,7 @@ class Seq2Seq(nn.Module):
         self.output_dropout = nn.Dropout(dropout_output)
         self.word_dropout = word_dropout
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
+        self.read_from = read_from
 
     def encode(self, src_ids: Tensor, src_mask: Tensor) -> Memory:
         """Encode a batch ``[B, S]``; the mask is True on real tokens.
