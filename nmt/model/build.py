@@ -170,7 +170,7 @@ def _initialise(model: nn.Module) -> None:
         if "embedding" in name or "position_" in name:
             nn.init.normal_(parameter, std=0.1)
         elif name.endswith("original0"):
-            continue  # the length g of a weight-normalised vector, which is that of the vector it was made from
+            continue  # the length of a weight-normalised vector, below
         elif "weight_hh" in name:
             for block in parameter.chunk(parameter.shape[0] // parameter.shape[1]):
                 nn.init.orthogonal_(block)
@@ -179,6 +179,9 @@ def _initialise(model: nn.Module) -> None:
         elif "bias" in name:
             nn.init.zeros_(parameter)
     for module in model.modules():
+        if isinstance(module, nn.Linear) and nn.utils.parametrize.is_parametrized(module):
+            with torch.no_grad():  # a weight-normalised vector starts as the vector that it would have been without
+                module.parametrizations.weight.original0.copy_(module.parametrizations.weight.original1.norm())  # type: ignore[union-attr, operator]
         if isinstance(module, nn.Embedding):
             with torch.no_grad():
                 module.weight[PAD].zero_()

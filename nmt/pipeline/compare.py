@@ -90,6 +90,10 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
         rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]
         figure = draw_grid(rows, [results[place].name for place in shown])  # type: ignore[arg-type]
         figure.savefig(folder / "matrices.png", dpi=90)
+        (folder / "pictures").mkdir(exist_ok=True)
+        for place in shown:
+            figure = draw_grid([pictures[place]], [""] * len(comparison.sentences))  # type: ignore[list-item]
+            figure.savefig(folder / "pictures" / f"{results[place].name}.png", dpi=70)
     _draw_lengths(results, folder / "lengths.png")
     return comparison_table(results)
 
