@@ -47,6 +47,15 @@ SetOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option("--model", "-m", help="Run folder. [default: the run trained last]", show_default=False)
 ]
+ModelsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Run folder; several translate together, as an ensemble. [default: the run trained last]",
+        show_default=False,
+    ),
+]
 CheckpointOption = Annotated[
     str | None, typer.Option("--checkpoint", help="best, last or step-<update>. [default: best]", show_default=False)
 ]
@@ -136,9 +145,16 @@ def translate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)
     ] = None,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     checkpoint: CheckpointOption = None,
     beam: BeamOption = None,
+    n_best: Annotated[
+        int, typer.Option("--n-best", min=1, help="Translations per line: number, score and text between tabs.")
+    ] = 1,
+    prefix: Annotated[str, typer.Option("--prefix", help="What every translation must begin with.")] = "",
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw translations at random; see decoding.sampling.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
     show_alignment: Annotated[
         bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")
@@ -157,21 +173,22 @@ def translate(
     set_up_logging()
     if texts and input_file:
         raise typer.BadParameter("give texts or --input, not both")
-    loaded = load_model(model, checkpoint, _with_beam(overrides, beam))
-    shown = Shown(as_json, alignments, show_alignment, level, keep_eos)
+    drawing = ["decoding.sampling.enabled=true"] if sample else []
+    loaded = load_model(model, checkpoint, [*_with_beam(overrides, beam), *drawing])
+    shown = Shown(as_json, alignments, show_alignment, level, keep_eos, n_best)
     lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
     typing = not texts and input_file is None and sys.stdin.isatty()
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-        run_translate(loaded, lines, sys.stdout, shown, at_once=typing)
+        run_translate(loaded, lines, sys.stdout, shown, at_once=typing, prefix=prefix)
         return
     with written_whole(output) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
-        run_translate(loaded, lines, out, shown)
+        run_translate(loaded, lines, out, shown, prefix=prefix)
 
 
 @app.command("eval")
 def evaluate(
-    model: ModelOption = None,
+    model: ModelsOption = None,
     checkpoint: CheckpointOption = None,
     split: Annotated[
         Literal["train", "valid", "test"], typer.Option("--split", help="Split of the run's own data.")
@@ -252,6 +269,55 @@ def align(
             f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}",
             err=True,
         )
+
+
+@app.command()
+def score(
+    src: Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)] = None,
+    tgt: Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)] = None,
+    split: Annotated[
+        Literal["train", "valid", "test"] | None,
+        typer.Option("--split", help="Score a split of the run's data instead.", show_default=False),
+    ] = None,
+    model: ModelsOption = None,
+    checkpoint: CheckpointOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per pair, with every piece's score.")
+    ] = False,
+    overrides: SetOption = None,
+) -> None:
+    """Score given translations: log-probability (nats) and score, one line per pair."""
+    from nmt.config import Source
+    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.load import load_model
+    from nmt.pipeline.score import run_score
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if (src is None) != (tgt is None) or (src is None) == (split is None):
+        raise typer.BadParameter("give --src and --tgt, or --split")
+    loaded = load_model(model, checkpoint, overrides or [])
+    source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
+    for line in run_score(loaded, source, split or "test", as_json):
+        typer.echo(line)
+
+
+@app.command()
+def average(
+    model: ModelOption = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the last checkpoints.")] = 5,
+    best: Annotated[
+        int | None, typer.Option("--best", min=1, help="How many of the best ones instead.", show_default=False)
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the new checkpoint.")] = "averaged",
+) -> None:
+    """Average the weights of a run's checkpoints; translate with --checkpoint averaged."""
+    from nmt.pipeline.average import run_average
+    from nmt.run_folder import find_model
+
+    target, averaged = run_average(find_model(model, Path("runs")), best or last, best is not None, name)
+    typer.echo(f"the mean of {', '.join(averaged)}", err=True)
+    typer.echo(str(target))
 
 
 @app.command()

@@ -509,6 +509,7 @@ class TrainingConfig(Section):
     """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
 
     `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12).
+    `average_last` checkpoints are averaged at the end (0: none); the mean is the best model if it validates better.
     """
 
     epochs: Positive = 20
@@ -529,23 +530,44 @@ class TrainingConfig(Section):
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     keep_last: Positive = 2
+    average_last: NonNegative = 0
     log_every: Positive = 50
     tensorboard: bool = True
+
+
+class DrawingConfig(Section):
+    """Translations drawn at random instead of searched for.
+
+    `temperature` divides the log-probabilities; `top_k` (0: all) and `top_p` (1: all) keep the likeliest tokens only.
+    What is drawn depends on `seed` and on the line's number, not on the other lines.
+    """
+
+    enabled: bool = False
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    top_k: NonNegative = 0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    seed: NonNegative = 1
 
 
 class DecodingConfig(Section):
     """Search. A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
 
     `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016). A source longer than `max_src_length`
-    pieces is cut, with a warning.
+    pieces is cut, with a warning. `coverage_penalty` is beta of the same equation: finished hypotheses that left source
+    pieces unread are ranked lower. With `no_repeat_ngram` n, no n pieces in a row are said twice.
     """
 
     beam_size: Positive = 5
     length_penalty: Annotated[float, Field(ge=0.0)] = 1.0
+    coverage_penalty: Annotated[float, Field(ge=0.0)] = 0.0
     min_length: NonNegative = 0
+    min_length_ratio: Annotated[float, Field(ge=0.0)] = 0.0
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
+    forbid_unk: bool = False
+    no_repeat_ngram: NonNegative = 0
+    sampling: DrawingConfig = DrawingConfig()
     batch_size: Positive = 64
 
 
@@ -584,6 +606,11 @@ class Config(Section):
                     f"data.max_length lets pairs of {self.data.max_length} pieces through, but the model has places "
                     f"for {limit} on the {side} side, the end mark counted; lower the one or raise the other"
                 )
+        if self.training.average_last > self.training.keep_last:
+            raise problem(
+                f"training.average_last is {self.training.average_last}, but only training.keep_last = "
+                f"{self.training.keep_last} checkpoints are kept"
+            )
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             raise problem("training.coverage_loss needs attention, and model.attention.score is none")
         if self.name == "latest":
@@ -640,6 +667,7 @@ RESUMABLE_KEYS = (
     "training.threads",
     "training.early_stopping.patience",
     "training.keep_last",
+    "training.average_last",
     "training.log_every",
     "training.tensorboard",
     "decoding.beam_size",

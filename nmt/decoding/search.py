@@ -1,7 +1,8 @@
-"""Greedy and beam search over anything that can `start` and `step`; every hypothesis keeps its attention."""
+"""Greedy, beam and random search over anything that can `start` and `step`; every hypothesis keeps its attention."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.data.tokenizer import BOS, EOS, PAD
+from nmt.data.tokenizer import BOS, EOS
+from nmt.decoding.rules import Rules, Scoring
 
 
 class SearchMemory(Protocol):
@@ -43,7 +45,10 @@ class Hypothesis:
     Attributes:
         ids: target pieces, without BOS and EOS.
         log_prob: of the pieces and EOS together, in nats; higher is better.
-        score: `log_prob` over the length penalty; higher is better.
+        score: what it is worth (see `Scoring`); higher is better.
+        token_log_probs: of each piece and of EOS, in nats.
+        proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
+            tell.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
             ``[len(ids) + 1, 0]`` for a model without attention.
     """
@@ -51,146 +56,188 @@ class Hypothesis:
     ids: list[int]
     log_prob: float
     score: float
+    token_log_probs: list[float]
+    proven: bool
     weights: NDArray[np.float32]
 
 
-def length_penalty(length: int, alpha: float) -> float:
-    """((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS."""
-    return float(((5.0 + length) / 6.0) ** alpha)
-
-
-def greedy(
-    model: SearchModel, memory: SearchMemory, min_length: int, max_lengths: Sequence[int], alpha: float = 0.0
-) -> list[Hypothesis]:
+def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:
     """The likeliest token, step by step; finished sentences leave the batch.
 
     Args:
         model: what is searched.
         memory: B encoded sentences.
-        min_length: least number of pieces before EOS.
-        max_lengths: for each sentence the most pieces, EOS counted; the last place can only be EOS.
-        alpha: of the length penalty in `score`; it has no influence on what is found.
+        rules: for B sentences.
+        scoring: of the result; it has no influence on what is found.
 
     Returns:
         One hypothesis per sentence.
     """
-    device = memory.src_mask.device
+    return _step_by_step(model, memory, rules, scoring, lambda log_probs, sentences: log_probs.argmax(dim=-1))
+
+
+def sample(
+    model: SearchModel,
+    memory: SearchMemory,
+    rules: Rules,
+    scoring: Scoring,
+    generators: Sequence[torch.Generator],
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> list[Hypothesis]:
+    """Tokens drawn at random, step by step.
+
+    Args:
+        model: what is searched.
+        memory: B encoded sentences.
+        rules: for B sentences.
+        scoring: of the result, whose log-probability is the model's own, before temperature and cuts.
+        generators: one (on the CPU) for each sentence, so that what is drawn for one does not depend on the others.
+        temperature: log-probabilities are divided by it.
+        top_k: draw among the k likeliest only; 0: all.
+        top_p: draw among the likeliest that together have this probability (Holtzman et al. 2020); 1: all.
+
+    Returns:
+        One hypothesis per sentence.
+    """
+
+    def draw(log_probs: Tensor, sentences: list[int]) -> Tensor:
+        kept = _cut(log_probs / temperature, top_k, top_p)
+        uniform = torch.stack([torch.rand(kept.shape[-1], generator=generators[i]) for i in sentences])
+        noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))  # Gumbel: the maximum is a draw
+        return (kept + noise.to(kept.device)).argmax(dim=-1)
+
+    return _step_by_step(model, memory, rules, scoring, draw)
+
+
+def _cut(log_probs: Tensor, top_k: int, top_p: float) -> Tensor:
+    """-inf for all but the k likeliest, and but the fewest likeliest that together reach probability p."""
+    if top_k:
+        least = log_probs.topk(min(top_k, log_probs.shape[-1])).values[:, -1:]
+        log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
+    if top_p < 1.0:
+        ordered, order = log_probs.softmax(dim=-1).sort(dim=-1, descending=True)
+        enough_before = ordered.cumsum(dim=-1) - ordered >= top_p
+        log_probs = log_probs.masked_fill(enough_before.gather(-1, order.argsort(dim=-1)), -torch.inf)
+    return log_probs
+
+
+def _step_by_step(
+    model: SearchModel,
+    memory: SearchMemory,
+    rules: Rules,
+    scoring: Scoring,
+    choose: Callable[[Tensor, list[int]], Tensor],
+) -> list[Hypothesis]:
+    """One token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
+    device, count = memory.src_mask.device, memory.src_mask.shape[0]
     state = model.start(memory)
-    count = memory.src_mask.shape[0]
     lengths = memory.src_mask.sum(1).tolist()
-    limits = torch.tensor(max_lengths, device=device)
     sentences = list(range(count))
     tokens = torch.full((count,), BOS, device=device)
-    log_prob = torch.zeros(count, device=device)
     ids_so_far = torch.empty(count, 0, dtype=torch.long, device=device)
+    log_probs_so_far = torch.empty(count, 0, device=device)
     weights_so_far: list[Tensor] = []
     found: list[Hypothesis | None] = [None] * count
-    for length in range(1, max(max_lengths, default=0) + 1):
+    while sentences:
         log_probs, weights, state = model.step(tokens, state, memory)
-        best, tokens = _allowed(log_probs, length, min_length, limits).max(dim=-1)
-        log_prob = log_prob + best
+        log_probs = rules.apply(log_probs, ids_so_far)
+        tokens = choose(log_probs, sentences)
+        log_probs_so_far = torch.cat([log_probs_so_far, log_probs.gather(1, tokens[:, None])], dim=1)
         weights_so_far.append(weights)
         ended = tokens == EOS
         if ended.any():
             for row in ended.nonzero()[:, 0].tolist():
                 sentence = sentences[row]
                 attention = torch.stack([step[row, : lengths[sentence]] for step in weights_so_far])
-                found[sentence] = _hypothesis(ids_so_far[row], log_prob[row], alpha, attention)
+                found[sentence] = _hypothesis(ids_so_far[row], log_probs_so_far[row], attention, scoring)
             keep = (~ended).nonzero()[:, 0]
             if len(keep) == 0:
                 break
             sentences = [sentences[row] for row in keep.tolist()]
-            state, memory, limits = state.select(keep), memory.select(keep), limits[keep]
-            tokens, log_prob, ids_so_far = tokens[keep], log_prob[keep], ids_so_far[keep]
+            state, memory, rules = state.select(keep), memory.select(keep), rules.select(keep)
+            tokens, log_probs_so_far, ids_so_far = tokens[keep], log_probs_so_far[keep], ids_so_far[keep]
             weights_so_far = [step[keep] for step in weights_so_far]
         ids_so_far = torch.cat([ids_so_far, tokens[:, None]], dim=1)
     return [hypothesis for hypothesis in found if hypothesis is not None]
 
 
 def beam_search(
-    model: SearchModel,
-    memory: SearchMemory,
-    beam_size: int,
-    min_length: int,
-    max_lengths: Sequence[int],
-    alpha: float,
-    n_best: int = 1,
+    model: SearchModel, memory: SearchMemory, beam_size: int, rules: Rules, scoring: Scoring, n_best: int = 1
 ) -> list[list[Hypothesis]]:
     """Beam search in which a finished hypothesis keeps its place in the beam, so the beam narrows as hypotheses end.
 
     A sentence is done when its beam is full of finished hypotheses, or when no unfinished one can beat the `n_best`-th
-    best finished one any more. An unfinished one of log-probability p can only lose probability, and its penalty can
-    at most become that of the sentence's limit L; p <= 0, so no continuation of it scores above p / penalty(L).
+    best finished one any more (`Scoring.bound`). So the best one found is always the best of all continuations of what
+    the beam kept. Whether it is the best of all that the rules allow is known if it also beats the bound of everything
+    that the beam left out: then it is `proven`.
 
     Args:
         model: what is searched.
         memory: B encoded sentences; encoded once and shared by the beams.
         beam_size: K. 1 is greedy search; at least as many as there are sequences is exhaustive.
-        min_length: least number of pieces before EOS.
-        max_lengths: for each sentence the most pieces, EOS counted; the last place can only be EOS.
-        alpha: of the length penalty.
+        rules: for B sentences.
+        scoring: what the finished ones are ranked by.
         n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
 
     Returns:
         For each sentence its finished hypotheses, best score first, `n_best` at most.
     """
-    beams = _Beams(model, memory, beam_size, max_lengths, alpha, n_best)
-    for length in range(1, max(max_lengths, default=0) + 1):
-        if not beams.advance(length, min_length):
-            break
-    return [sorted(found, key=lambda hypothesis: -hypothesis.score)[:n_best] for found in beams.found]
+    beams = _Beams(model, memory, beam_size, rules, scoring, n_best)
+    while beams.advance():
+        pass
+    return beams.results()
 
 
 class _Beams:
     """The unfinished sentences of a batch, K rows each, and everything found so far."""
 
     def __init__(
-        self,
-        model: SearchModel,
-        memory: SearchMemory,
-        beam_size: int,
-        max_lengths: Sequence[int],
-        alpha: float,
-        n_best: int,
+        self, model: SearchModel, memory: SearchMemory, beam_size: int, rules: Rules, scoring: Scoring, n_best: int
     ):
-        self.model, self.memory, self.size, self.alpha, self.n_best = model, memory, beam_size, alpha, n_best
+        self.model, self.memory, self.size = model, memory, beam_size
+        self.rules, self.scoring, self.n_best = rules, scoring, n_best
         device, count = memory.src_mask.device, memory.src_mask.shape[0]
         self.state = model.start(memory).select(torch.arange(count, device=device).repeat_interleave(beam_size))
         self.sentences = list(range(count))
         self.src_lengths = memory.src_mask.sum(1).tolist()
-        self.max_lengths = list(max_lengths)
-        self.limits = torch.tensor(self.max_lengths, device=device)
+        self.max_lengths: list[int] = rules.max_lengths.tolist()
         self.tokens = torch.full((count, beam_size), BOS, device=device)
         # One row of each sentence starts; the others, impossible as yet, are filled by its continuations.
         self.log_prob = torch.full((count, beam_size), -torch.inf, device=device)
         self.log_prob[:, 0] = 0.0
         self.room = torch.full((count,), beam_size, device=device)
         self.ids = torch.empty(count, beam_size, 0, dtype=torch.long, device=device)
+        self.log_probs = torch.empty(count, beam_size, 0, device=device)  # of each token
         self.weights: Tensor | None = None  # [B, K, t, S]
         self.found: list[list[Hypothesis]] = [[] for _ in range(count)]
+        self.left_out = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
-    def advance(self, length: int, min_length: int) -> bool:
+    def advance(self) -> bool:
         """One step for all sentences; False when all are done."""
         count, size = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
-        limits = self.limits.repeat_interleave(size)
-        log_probs = _allowed(log_probs, length, min_length, limits)
-        row_best, row_ids = log_probs.topk(min(size, log_probs.shape[-1]))  # no row can give the beam more than K
+        log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
+        # No row can give the beam more than K; one more tells what is left out.
+        row_best, row_ids = log_probs.topk(min(size + 1, log_probs.shape[-1]))
         width = row_best.shape[-1]
         totals = (self.log_prob[:, :, None] + row_best.view(count, size, width)).flatten(1)
-        best, where = totals.topk(size)
+        best, where = totals.topk(min(size + 1, totals.shape[-1]))
+        self._note_left_out(best)
+        best, where = best[:, :size], where[:, :size]
         parents = where // width  # [B, K] which row each came from
         tokens = row_ids.view(count, size * width).gather(1, where)
         chosen = (torch.arange(size, device=best.device) < self.room[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * size).flatten()
-        self._remember(weights[rows].view(count, size, -1), rows)
+        self._remember(weights[rows].view(count, size, -1), row_best.view(count, -1).gather(1, where), rows)
         ended = chosen & (tokens == EOS)
         for sentence, row in ended.nonzero().tolist():
             original = self.sentences[sentence]
             assert self.weights is not None
             attention = self.weights[sentence, row, :, : self.src_lengths[original]]
             self.found[original].append(
-                _hypothesis(self.ids[sentence, row], best[sentence, row], self.alpha, attention)
+                _hypothesis(self.ids[sentence, row], self.log_probs[sentence, row], attention, self.scoring)
             )
         self.room = self.room - ended.sum(1)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
@@ -198,10 +245,28 @@ class _Beams:
         self.ids = torch.cat([self.ids, tokens[:, :, None]], dim=-1)
         return self._drop_done(state, rows)
 
-    def _remember(self, weights: Tensor, rows: Tensor) -> None:
-        """Put the history in the order of the new beam and append this step's weights ``[B, K, S]``."""
+    def results(self) -> list[list[Hypothesis]]:
+        """The n best of each sentence, and whether the first is proven."""
+        ranked = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
+        for sentence, hypotheses in enumerate(ranked):
+            bound = self.scoring.bound(self.left_out[sentence], self.max_lengths[sentence])
+            if hypotheses and hypotheses[0].score >= bound:
+                hypotheses[0] = replace(hypotheses[0], proven=True)
+        return ranked
+
+    def _note_left_out(self, best: Tensor) -> None:
+        """Of the candidates `best` ``[B, K + 1]``, in order, the first that there is no room for."""
+        if best.shape[1] <= self.size:
+            return
+        for sentence, value in zip(self.sentences, best.gather(1, self.room[:, None])[:, 0].tolist(), strict=True):
+            self.left_out[sentence] = max(self.left_out[sentence], value)
+
+    def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
+        """Put the history in the order of the new beam and append this step's weights and log-probabilities."""
         count, size = self.tokens.shape
         self.ids = self.ids.flatten(0, 1)[rows].view(count, size, self.ids.shape[-1])
+        before = self.log_probs.flatten(0, 1)[rows].view(count, size, self.log_probs.shape[-1])
+        self.log_probs = torch.cat([before.to(log_probs.dtype), log_probs[:, :, None]], dim=-1)
         step = weights[:, :, None]
         if self.weights is None:
             self.weights = step
@@ -223,8 +288,9 @@ class _Beams:
         self.state = state.select(rows.view(len(hopes), self.size)[kept].flatten())
         self.memory = self.memory.select(kept)
         self.sentences = [self.sentences[i] for i in keep]
-        self.limits, self.room, self.tokens = self.limits[kept], self.room[kept], self.tokens[kept]
+        self.rules, self.room, self.tokens = self.rules.select(kept), self.room[kept], self.tokens[kept]
         self.log_prob, self.ids, self.weights = self.log_prob[kept], self.ids[kept], self.weights[kept]
+        self.log_probs = self.log_probs[kept]
         return True
 
     def _is_done(self, sentence: int, hope: float) -> bool:
@@ -232,24 +298,18 @@ class _Beams:
         if hope == -torch.inf:
             return True
         scores = sorted((hypothesis.score for hypothesis in self.found[sentence]), reverse=True)
-        bound = hope / length_penalty(self.max_lengths[sentence], self.alpha)
+        bound = self.scoring.bound(hope, self.max_lengths[sentence])
         return len(scores) >= self.n_best and scores[self.n_best - 1] >= bound
 
 
-def _allowed(log_probs: Tensor, length: int, min_length: int, limits: Tensor) -> Tensor:
-    """Forbid padding and BOS, EOS while too short, all but EOS at a sentence's limit; `length` counts this token."""
-    log_probs = log_probs.clone()
-    log_probs[:, [PAD, BOS]] = -torch.inf
-    at_limit = limits <= length
-    if length <= min_length:
-        log_probs[~at_limit, EOS] = -torch.inf
-    if at_limit.any():
-        only_eos = torch.full_like(log_probs, -torch.inf)
-        only_eos[:, EOS] = log_probs[:, EOS]
-        log_probs = torch.where(at_limit[:, None], only_eos, log_probs)
-    return log_probs
-
-
-def _hypothesis(ids: Tensor, log_prob: Tensor, alpha: float, weights: Tensor) -> Hypothesis:
-    value = float(log_prob)
-    return Hypothesis(ids.tolist(), value, value / length_penalty(len(ids) + 1, alpha), weights.float().cpu().numpy())
+def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring) -> Hypothesis:
+    """A finished hypothesis from its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
+    value = float(log_probs.sum())
+    return Hypothesis(
+        ids.tolist(),
+        value,
+        scoring.score(value, weights),
+        log_probs.tolist(),
+        False,
+        weights.float().cpu().numpy(),
+    )

@@ -16,7 +16,9 @@ from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matr
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
-from nmt.decoding.search import Hypothesis, beam_search, greedy, length_penalty
+from nmt.decoding.ensemble import Ensemble
+from nmt.decoding.rules import Rules, Scoring
+from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
 
 log = logging.getLogger("nmt")
@@ -31,18 +33,24 @@ class Translation:
         src: the source text as pieces.
         tgt: the target text as pieces.
         log_prob: of the target and EOS, in nats.
-        score: `log_prob` over the length penalty.
+        score: `log_prob` over the length penalty, plus the coverage penalty.
+        token_log_probs: of each target piece and EOS, in nats.
+        proven: whether search has shown that no translation scores higher; False if it cannot tell.
         weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
             without attention.
         read_from: which of the model's weights these are, for a person.
+        others: the next best translations of the same line, best first, if they were asked for.
     """
 
     src: Encoded
     tgt: Encoded
     log_prob: float
     score: float
+    token_log_probs: list[float]
+    proven: bool
     weights: NDArray[np.float32]
     read_from: str = "attention"
+    others: tuple["Translation", ...] = ()
 
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
         """The matrix; None for a model without attention.
@@ -66,7 +74,7 @@ class Translation:
 class Translator:
     """A trained model with its tokenizer, ready for raw text."""
 
-    def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, settings: DecodingConfig, device: torch.device):
+    def __init__(self, model: Seq2Seq | Ensemble, tokenizer: Tokenizer, settings: DecodingConfig, device: torch.device):
         """Take the parts; the model is put in evaluation mode at each call and left as it was.
 
         Args:
@@ -77,27 +85,50 @@ class Translator:
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
 
-    def translate(self, lines: Sequence[str], first_line: int = 1, progress: bool = False) -> list[Translation]:
+    def translate(
+        self,
+        lines: Sequence[str],
+        first_line: int = 1,
+        progress: bool = False,
+        n_best: int = 1,
+        prefixes: Sequence[str] | None = None,
+    ) -> list[Translation]:
         """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
 
         Args:
             lines: source texts.
-            first_line: the number of the first one, for warnings.
+            first_line: the number of the first one, for warnings and for what is drawn at random.
             progress: whether a bar is drawn, if standard error is a terminal.
+            n_best: translations per line; all but the best are its `others`. Search finds at most as many as its beam.
+            prefixes: what each translation must begin with, "" for nothing.
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
+        begun = [self.tokenizer.encode_tgt(prefix).ids for prefix in prefixes or [""] * len(lines)]
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:
             for start in range(0, len(order), self.settings.batch_size):
                 chosen = order[start : start + self.settings.batch_size]
-                for index, found in zip(chosen, self._search([sources[i] for i in chosen]), strict=True):
-                    target = self.tokenizer.decode_tgt(found.ids)
-                    results[index] = Translation(
-                        sources[index], target, found.log_prob, found.score, found.weights, self.model.read_from
-                    )
+                found = self._search(
+                    [sources[i] for i in chosen], [begun[i] for i in chosen], [first_line + i for i in chosen], n_best
+                )
+                for index, hypotheses in zip(chosen, found, strict=True):
+                    first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
+                    results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
         return [result or _empty(source) for result, source in zip(results, sources, strict=True)]
+
+    def _translation(self, source: Encoded, found: Hypothesis) -> Translation:
+        return Translation(
+            source,
+            self.tokenizer.decode_tgt(found.ids),
+            found.log_prob,
+            found.score,
+            found.token_log_probs,
+            found.proven,
+            found.weights,
+            self.model.read_from,
+        )
 
     def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1, progress: bool = False) -> list[Translation]:
         """Score given translations instead of searching; matrices and log-probabilities are those of search.
@@ -117,42 +148,83 @@ class Translator:
         with _bar(len(order), "aligning", progress) as bar:
             for chosen in cut_batches(order, costs, FORCED_TOKENS, "tokens"):
                 scored = self._score([(sources[i], targets[i]) for i in chosen])
-                for index, (log_prob, weights) in zip(chosen, scored, strict=True):
-                    penalty = length_penalty(len(targets[index].ids) + 1, self.settings.length_penalty)
+                for index, (log_probs, weights) in zip(chosen, scored, strict=True):
+                    total = sum(log_probs)
+                    score = self._scoring.score(total, torch.from_numpy(weights))
                     results[index] = Translation(
-                        sources[index], targets[index], log_prob, log_prob / penalty, weights, self.model.read_from
+                        sources[index],
+                        targets[index],
+                        total,
+                        score,
+                        log_probs,
+                        False,
+                        weights,
+                        self.model.read_from,
                     )
                 bar.update(len(chosen))
         return [
             result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)
         ]
 
-    def _search(self, sources: list[Encoded]) -> list[Hypothesis]:
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(self.settings.length_penalty, self.settings.coverage_penalty)
+
+    def _search(
+        self, sources: list[Encoded], prefixes: list[list[int]], lines: list[int], n_best: int
+    ) -> list[list[Hypothesis]]:
+        """The n best hypotheses of each source; `lines` are their numbers."""
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
-        places = self.model.max_tgt_length or math.inf
-        max_lengths = [
-            int(min(settings.max_length_ratio * len(source.ids) + settings.max_length_extra, places))
-            for source in sources
-        ]
+        rules = self._rules([len(source.ids) for source in sources], prefixes)
         with _evaluating(self.model):
             memory = self.model.encode(batch.src_ids, batch.src_mask)
+            if settings.sampling.enabled:
+                draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
+                return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
             if settings.beam_size == 1:
-                return greedy(self.model, memory, settings.min_length, max_lengths, settings.length_penalty)
-            found = beam_search(
-                self.model, memory, settings.beam_size, settings.min_length, max_lengths, settings.length_penalty
-            )
-        return [hypotheses[0] for hypotheses in found]
+                return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
+            beam = max(settings.beam_size, n_best)
+            return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
-    def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[float, NDArray[np.float32]]]:
+    def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
+        """The `number`-th random translation of each line."""
+        drawing = self.settings.sampling
+        generators = [
+            torch.Generator().manual_seed(((drawing.seed * 1_000_003 + line) * 1009 + number) % 2**63) for line in lines
+        ]
+        return sample(
+            self.model,
+            memory,
+            rules,
+            self._scoring,
+            generators,
+            drawing.temperature,
+            drawing.top_k,
+            drawing.top_p,
+        )
+
+    def _rules(self, lengths: list[int], prefixes: list[list[int]]) -> Rules:
+        """The settings' rules for sources of `lengths` pieces."""
+        settings = self.settings
+        places = self.model.max_tgt_length or math.inf
+        longest = [
+            int(min(settings.max_length_ratio * length + settings.max_length_extra, places)) for length in lengths
+        ]
+        shortest = [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths]
+        return Rules.of(
+            longest, shortest, prefixes, settings.forbid_unk, settings.no_repeat_ngram, torch.device(self.device)
+        )
+
+    def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], NDArray[np.float32]]]:
+        """Log-probabilities of each target piece and EOS, and the weights."""
         batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(self.device)
         with _evaluating(self.model):
-            features, weights = self.model(batch)
-            log_probs = self.model.project(features).float().log_softmax(dim=-1)
-            gold = log_probs.gather(-1, batch.tgt_out[..., None]).squeeze(-1)
-            totals = gold.masked_fill(~batch.tgt_mask, 0.0).sum(1).tolist()
-        matrices = _trim(weights, [len(s.ids) for s, _ in pairs], [len(t.ids) + 1 for _, t in pairs])
-        return list(zip(totals, matrices, strict=True))
+            log_probs, weights = self.model.forced(batch)
+        lengths = [len(target.ids) + 1 for _, target in pairs]
+        matrices = _trim(weights, [len(source.ids) for source, _ in pairs], lengths)
+        rows = [row[:length] for row, length in zip(log_probs.tolist(), lengths, strict=True)]
+        return list(zip(rows, matrices, strict=True))
 
     def _limited(self, source: Encoded, line: int) -> Encoded:
         """A source that is too long is cut, with a warning that names the line."""
@@ -170,7 +242,7 @@ class Translator:
 class _evaluating:
     """Evaluation mode without gradients; the mode the model was in is restored."""
 
-    def __init__(self, model: Seq2Seq):
+    def __init__(self, model: torch.nn.Module):
         self.model, self.no_grad = model, torch.inference_mode()
 
     def __enter__(self) -> None:
@@ -199,4 +271,5 @@ def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> li
 def _empty(source: Encoded, target: Encoded | None = None) -> Translation:
     """The translation of a line without pieces."""
     target = target or Encoded("", [], [], [])
-    return Translation(source, target, 0.0, 0.0, np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32))
+    nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
+    return Translation(source, target, 0.0, 0.0, [0.0] * len(nothing), False, nothing)

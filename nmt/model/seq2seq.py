@@ -112,6 +112,13 @@ class Seq2Seq(nn.Module):
         on_source = memory.on_source(by_sentence).flatten(0, 1)
         return self.project(features).float().log_softmax(dim=-1), on_source, state
 
+    def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities ``[B, T]`` of the batch's own targets, in nats, 0 on padding, and weights ``[B, T, S]``."""
+        features, weights = self(batch)
+        log_probs = self.project(features).float().log_softmax(dim=-1)
+        gold = log_probs.gather(-1, batch.tgt_out[..., None]).squeeze(-1)
+        return gold.masked_fill(~batch.tgt_mask, 0.0), weights
+
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
         """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""
         state = self.decoder.start(memory)

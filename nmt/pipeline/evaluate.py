@@ -16,7 +16,7 @@ from nmt.pipeline.align import run_align
 from nmt.pipeline.corpora import pieces_path
 from nmt.pipeline.load import LoadedModel
 from nmt.pipeline.translate import Shown, one_line
-from nmt.training.trainer import corpus_loss
+from nmt.training.trainer import corpus_nll
 
 _BOOTSTRAP = 1000
 
@@ -60,8 +60,8 @@ def run_eval(
     pieces = PieceCorpus(
         encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
     )
-    loss = corpus_loss(translator.model, pieces.in_order(), translator.device, config.training.label_smoothing)
-    ppl = perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)
+    loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
+    ppl = perplexity(loss, 1)
     report: dict[str, Any] = {
         "data": name,
         "sentences": len(srcs),
@@ -71,12 +71,12 @@ def run_eval(
         "length_penalty": config.decoding.length_penalty,
         "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
-        "loss": loss.loss,
+        "loss": loss,
         "ppl": ppl,
     }
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
-    rows += [f"loss   {loss.loss:6.3f}", f"ppl    {ppl:6.3f}"]
+    rows += [f"loss   {loss:6.3f}", f"ppl    {ppl:6.3f}"]
     if any(text["links"]) and config.model.has_alignment:
         _, agreement = run_align(model, source, split, Shown(), None)
         assert agreement is not None  # the links were seen

@@ -1,14 +1,17 @@
 """A model folder, ready to translate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config import Config
 from nmt.config_file import load_config
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translator
+from nmt.errors import CheckpointError
 from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
 from nmt.run_folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
 from nmt.training.checkpoint import load_weights
@@ -24,23 +27,46 @@ class LoadedModel:
     translator: Translator
 
 
-def load_model(model: Path | None, checkpoint: str | None = None, overrides: Iterable[str] = ()) -> LoadedModel:
-    """Read a model folder.
+def load_model(
+    model: Path | Sequence[Path] | None, checkpoint: str | None = None, overrides: Iterable[str] = ()
+) -> LoadedModel:
+    """Read a model folder, or several that translate together.
 
     Args:
-        model: the run folder; None for the run trained last.
+        model: the run folder, or several of one vocabulary (the first one's settings hold); None for the run trained
+            last.
         checkpoint: `best`, `last` or ``step-<update>``; None for the best there is.
         overrides: ``key.path=value`` for keys that do not belong to the trained model (decoding, evaluation, data).
 
     Raises:
-        CheckpointError: if there is no model, or it is damaged.
+        CheckpointError: if there is no model, or it is damaged, or several have different pieces.
     """
-    run = find_model(model, Path("runs"))
+    folders = [] if model is None else [model] if isinstance(model, Path) else list(model)
+    run = find_model(folders[0] if folders else None, Path("runs"))
     config = load_config(run.config, overrides)
     folder = run.checkpoint(checkpoint)
     set_up_machine(config.training.threads)
     device = choose_device(config.training.device)
     tokenizer = Tokenizer.load(run.tokenizer)
+    network: Seq2Seq | Ensemble = _network(config, tokenizer, folder)
+    if len(folders) > 1:
+        members = [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
+        network = Ensemble([_network(config, tokenizer, folder), *members])
+    return LoadedModel(run, config, folder, Translator(network.to(device), tokenizer, config.decoding, device))
+
+
+def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
     network = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
     load_weights(folder, network)
-    return LoadedModel(run, config, folder, Translator(network.to(device), tokenizer, config.decoding, device))
+    return network
+
+
+def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
+    """Another model of an ensemble."""
+    run = find_model(path, Path("runs"))
+    if Tokenizer.load(run.tokenizer).models != tokenizer.models:
+        raise CheckpointError(
+            f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
+            f"one tokenizer configuration on one corpus"
+        )
+    return _network(load_config(run.config), tokenizer, run.checkpoint(checkpoint))

@@ -26,7 +26,15 @@ from nmt.model.build import build_model
 from nmt.pipeline.corpora import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.run_folder import RunFolder, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
-from nmt.training.checkpoint import load_state, load_weights, newest, prune, save_checkpoint
+from nmt.training.checkpoint import (
+    average_checkpoints,
+    kept_checkpoints,
+    load_state,
+    load_weights,
+    newest,
+    prune,
+    save_checkpoint,
+)
 from nmt.training.reporter import Reporter
 from nmt.training.trainer import Trainer, Update, corpus_loss
 
@@ -173,6 +181,8 @@ class _Session:
                 self._leave(received[0], reporter)
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
+            if training.average_last > 1:
+                self._average(reporter)
             reporter.draw_curve()
         log.info(
             "finished (%s) after %d updates, %.1f minutes",
@@ -212,17 +222,32 @@ class _Session:
     def _validate(self, reporter: Reporter) -> None:
         """Score the validation split, let schedule and early stopping know, save."""
         trainer, progress = self.trainer, self.progress
-        loss = corpus_loss(
-            trainer.model, self.corpora.valid.in_order(), trainer.device, self.config.training.label_smoothing
-        )
-        metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)}
-        if self.config.training.validation.sentences:
-            metrics |= self._decode(reporter)
+        metrics = self._metrics(reporter)
         trainer.schedule.observe(metrics)
         progress.validated = trainer.update
         better = self._note_best(metrics)
         reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), metrics, better)
         self._save(reporter)
+
+    def _average(self, reporter: Reporter) -> None:
+        """The mean of the last checkpoints, which becomes the best model if it validates better."""
+        folder = self.run_folder.checkpoints
+        chosen = kept_checkpoints(folder)[-self.config.training.average_last :]
+        average_checkpoints(chosen, folder / "averaged")
+        load_weights(folder / "averaged", self.trainer.model)
+        metrics = self._metrics(reporter)
+        better = self._note_best(metrics)
+        numbers = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
+        log.info("mean of the last %d checkpoints: %s%s", len(chosen), numbers, "  * best so far" if better else "")
+        if better:
+            point(folder / "best", "averaged")
+
+    def _metrics(self, reporter: Reporter) -> dict[str, float]:
+        """The validation split's loss and perplexity, and BLEU and chrF if sentences are decoded."""
+        smoothing = self.config.training.label_smoothing
+        loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing)
+        metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll * loss.tgt_tokens, loss.tgt_tokens)}
+        return metrics | (self._decode(reporter) if self.config.training.validation.sentences else {})
 
     def _decode(self, reporter: Reporter) -> dict[str, float]:
         """Translate validation sentences: BLEU and chrF, samples for the log, alignments for TensorBoard."""

@@ -32,6 +32,7 @@ class Shown:
         heatmap: whether matrices are drawn to stderr.
         level: `words`, `tokens` or `pieces`.
         keep_eos: whether matrices keep the row that predicted the end.
+        n_best: translations per line; more than one are lines of number, score and text between tabs.
     """
 
     as_json: bool = False
@@ -39,9 +40,17 @@ class Shown:
     heatmap: bool = False
     level: Level = "words"
     keep_eos: bool = False
+    n_best: int = 1
 
 
-def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown: Shown, at_once: bool = False) -> None:
+def run_translate(
+    model: LoadedModel,
+    lines: Iterable[str],
+    out: IO[str],
+    shown: Shown,
+    at_once: bool = False,
+    prefix: str = "",
+) -> None:
     """Translate `lines` to `out`.
 
     Args:
@@ -50,6 +59,7 @@ def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown:
         out: where translations go.
         shown: what else is given.
         at_once: translate each line as it comes, for a person who types.
+        prefix: what every translation must begin with.
 
     Raises:
         AlignmentError: if matrices are asked of a model without attention, or of an unknown file type.
@@ -61,9 +71,12 @@ def run_translate(model: LoadedModel, lines: Iterable[str], out: IO[str], shown:
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
-        for translation in model.translator.translate(chunk, first_line=number + 1):
+        begun = [prefix] * len(chunk)
+        for translation in model.translator.translate(
+            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=begun
+        ):
             number += 1
-            out.write((json_line(translation, number) if shown.as_json else one_line(translation.tgt.text)) + "\n")
+            out.write(_shown(translation, number, shown) + "\n")
             if shown.heatmap or shown.alignments is not None:
                 matrix = matrix_of(translation, shown)
                 if shown.heatmap:
@@ -99,13 +112,33 @@ def json_line(translation: Translation, number: int) -> str:
     fields: dict[str, Any] = {
         "line": number,
         "src": translation.src.text,
+        "src_pieces": translation.src.pieces,
+        **_json_fields(translation),
+    }
+    if translation.others:
+        fields["others"] = [_json_fields(other) for other in translation.others]
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _json_fields(translation: Translation) -> dict[str, Any]:
+    return {
         "tgt": translation.tgt.text,
         "log_prob": round(translation.log_prob, 6),
         "score": round(translation.score, 6),
-        "src_pieces": translation.src.pieces,
+        "proven": translation.proven,
         "tgt_pieces": translation.tgt.pieces,
+        "token_log_probs": [round(value, 6) for value in translation.token_log_probs],
     }
-    return json.dumps(fields, ensure_ascii=False)
+
+
+def _shown(translation: Translation, number: int, shown: Shown) -> str:
+    """What is written for one line of input."""
+    if shown.as_json:
+        return json_line(translation, number)
+    if shown.n_best == 1:
+        return one_line(translation.tgt.text)
+    every = [translation, *translation.others]
+    return "\n".join(f"{number}\t{one.score:.4f}\t{one_line(one.tgt.text)}" for one in every)
 
 
 def one_line(text: str) -> str:

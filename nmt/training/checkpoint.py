@@ -3,12 +3,13 @@
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model, save_file, save_model
 from torch import nn
 
 from nmt.errors import CheckpointError
@@ -85,6 +86,47 @@ def load_state(folder: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(f"{path}: damaged: {error}") from None
     return state
+
+
+def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
+    """Write a checkpoint whose weights are the mean of others'; it has no trainer's state.
+
+    Args:
+        checkpoints: of one run, at least one.
+        target: the new checkpoint's folder; one that is there is replaced.
+
+    Raises:
+        CheckpointError: if one is missing or damaged, or they are not of one model.
+    """
+    means: dict[str, torch.Tensor] = {}
+    metadata: dict[str, str] | None = None
+    for checkpoint in checkpoints:
+        path = checkpoint / "model.safetensors"
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                metadata = file.metadata()
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: cannot be averaged: {error}") from None
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        if means and shapes != {name: mean.shape for name, mean in means.items()}:
+            raise CheckpointError(f"{path}: not of the same model as {checkpoints[0]}")
+        for name, weight in weights.items():
+            share = weight.double() / len(checkpoints)
+            means[name] = means[name] + share if name in means else share
+    beside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_file({name: mean.float() for name, mean in means.items()}, str(beside / "model.safetensors"), metadata)
+    _sync(beside / "model.safetensors")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(beside, target)
+    _sync(target.parent)
+
+
+def kept_checkpoints(folder: Path) -> list[Path]:
+    """The run's own checkpoints, in the order of their updates."""
+    return _steps(folder)
 
 
 def newest(folder: Path) -> Path | None:

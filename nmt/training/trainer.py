@@ -180,6 +180,25 @@ class CorpusLoss:
     tgt_tokens: int
 
 
+def corpus_nll(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> float:
+    """Negative log-likelihood of a corpus per target token, in nats, without label smoothing; in float32.
+
+    Args:
+        model: a `Seq2Seq` or an ensemble, on `device`.
+        batches: the pairs.
+        device: where to compute.
+    """
+    was_training = model.training
+    model.eval()
+    total, tokens = 0.0, 0
+    with torch.inference_mode():
+        for batch in (batch.to(device) for batch in batches):
+            log_probs, _ = model.forced(batch)  # type: ignore[operator]
+            total, tokens = total - float(log_probs.double().sum()), tokens + batch.tgt_tokens
+    model.train(was_training)
+    return total / max(1, tokens)
+
+
 def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, smoothing: float) -> CorpusLoss:
     """Score every pair with the gold prefix fed, in float32 and without dropout; the model's mode is restored.
 

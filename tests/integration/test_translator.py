@@ -60,8 +60,9 @@ def test_forcing_what_was_found_gives_its_scores_and_matrix(
     found = [translation for translation in translator.translate(LINES) if translation.src.ids]
     # A random model says pieces in another segmentation than its text would have, so the pieces are forced.
     forced = translator._score([(translation.src, translation.tgt) for translation in found])
-    for translation, (log_prob, weights) in zip(found, forced, strict=True):
-        assert log_prob == pytest.approx(translation.log_prob, abs=1e-4)
+    for translation, (log_probs, weights) in zip(found, forced, strict=True):
+        assert sum(log_probs) == pytest.approx(translation.log_prob, abs=1e-4)
+        assert log_probs == pytest.approx(translation.token_log_probs, abs=1e-4)
         np.testing.assert_allclose(weights, translation.weights, atol=1e-5)
     texts = [("a cat", "un chat"), ("", "rien"), ("I love you", "je t'aime")]
     assert [(translation.src.text, translation.tgt.text) for translation in translator.force(texts)] == texts

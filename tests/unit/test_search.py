@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
-from nmt.decoding.search import Hypothesis, beam_search, greedy, length_penalty
+from nmt.decoding.rules import Rules, Scoring, length_penalty
+from nmt.decoding.search import Hypothesis, beam_search, greedy
 from nmt.model.seq2seq import Seq2Seq
 
 VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said
@@ -74,7 +75,7 @@ def toy_memory(names: list[int]) -> ToyMemory:
 def test_a_wide_beam_is_brute_force(alpha: float) -> None:
     for seed in range(12):
         model = ToyModel(seed)
-        found = beam_search(model, toy_memory([0, 1, 2]), 4**LIMIT, 0, [LIMIT, LIMIT - 1, 2], alpha)
+        found = beam_search(model, toy_memory([0, 1, 2]), 4**LIMIT, Rules.of([LIMIT, LIMIT - 1, 2]), Scoring(alpha))
         for name, (hypotheses, limit) in enumerate(zip(found, [LIMIT, LIMIT - 1, 2], strict=True)):
             score, log_prob, ids = model.every_sequence(name, alpha, limit)[0]
             assert hypotheses[0].ids == ids
@@ -84,7 +85,7 @@ def test_a_wide_beam_is_brute_force(alpha: float) -> None:
 
 def test_the_n_best_of_a_wide_beam_are_the_n_best_of_all() -> None:
     model = ToyModel(3)
-    found = beam_search(model, toy_memory([0]), 4**LIMIT, 0, [LIMIT], 1.0, n_best=5)[0]
+    found = beam_search(model, toy_memory([0]), 4**LIMIT, Rules.of([LIMIT]), Scoring(1.0), n_best=5)[0]
     assert [hypothesis.ids for hypothesis in found] == [ids for _, _, ids in model.every_sequence(0, 1.0, LIMIT)[:5]]
 
 
@@ -92,9 +93,9 @@ def test_beam_one_is_greedy() -> None:
     for seed in range(30):
         model = ToyModel(seed)
         limits = [6, 9, 3, 1]
-        one = beam_search(model, toy_memory([0, 1, 2, 3]), 1, 1, limits, 1.0)
+        one = beam_search(model, toy_memory([0, 1, 2, 3]), 1, Rules.of(limits, 1), Scoring(1.0))
         assert [hypotheses[0].ids for hypotheses in one] == [
-            h.ids for h in greedy(model, toy_memory([0, 1, 2, 3]), 1, limits)
+            h.ids for h in greedy(model, toy_memory([0, 1, 2, 3]), Rules.of(limits, 1), Scoring())
         ]
 
 
@@ -103,9 +104,9 @@ def test_lengths_keep_their_bounds(search: str) -> None:
     for seed in range(20):
         model, memory, limits = ToyModel(seed), toy_memory([0, 1, 2]), [3, 5, 8]
         found = (
-            greedy(model, memory, 2, limits)
+            greedy(model, memory, Rules.of(limits, 2), Scoring())
             if search == "greedy"
-            else [h[0] for h in beam_search(model, memory, 3, 2, limits, 1.0)]
+            else [h[0] for h in beam_search(model, memory, 3, Rules.of(limits, 2), Scoring(1.0))]
         )
         for hypothesis, limit in zip(found, limits, strict=True):
             assert 2 <= len(hypothesis.ids) < limit
@@ -116,7 +117,7 @@ def test_lengths_keep_their_bounds(search: str) -> None:
 def test_the_log_prob_is_the_sum_along_the_path_and_the_weights_are_the_paths_own(beam: int) -> None:
     for seed in range(10):
         model = ToyModel(seed)
-        for name, hypotheses in enumerate(beam_search(model, toy_memory([0, 1]), beam, 0, [7, 7], 0.6)):
+        for name, hypotheses in enumerate(beam_search(model, toy_memory([0, 1]), beam, Rules.of([7, 7]), Scoring(0.6))):
             best = hypotheses[0]
             prefix, total = [BOS], 0.0
             for row, token in zip(best.weights, [*best.ids, EOS], strict=True):
@@ -128,9 +129,9 @@ def test_the_log_prob_is_the_sum_along_the_path_and_the_weights_are_the_paths_ow
 
 def test_a_sentence_does_not_see_its_batch() -> None:
     model = ToyModel(1)
-    together = beam_search(model, toy_memory([0, 1, 2, 3]), 3, 0, [8, 3, 8, 5], 1.0)
+    together = beam_search(model, toy_memory([0, 1, 2, 3]), 3, Rules.of([8, 3, 8, 5]), Scoring(1.0))
     for name, limit in enumerate([8, 3, 8, 5]):
-        alone = beam_search(model, toy_memory([name]), 3, 0, [limit], 1.0)[0]
+        alone = beam_search(model, toy_memory([name]), 3, Rules.of([limit]), Scoring(1.0))[0]
         assert [h.ids for h in alone] == [h.ids for h in together[name]]
 
 
@@ -150,8 +151,8 @@ def search(model: Seq2Seq, sources: list[list[int]], limits: list[int], beam: in
     with torch.inference_mode():
         memory = model.encode(batch.src_ids, batch.src_mask)
         if beam == 0:
-            return greedy(model, memory, 1, limits, 1.0)
-        return [found[0] for found in beam_search(model, memory, beam, 1, limits, 1.0)]
+            return greedy(model, memory, Rules.of(limits, 1), Scoring(1.0))
+        return [found[0] for found in beam_search(model, memory, beam, Rules.of(limits, 1), Scoring(1.0))]
 
 
 @pytest.mark.parametrize("beam", [0, 1, 4])

@@ -1,0 +1,105 @@
+"""Several models of one vocabulary that translate together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt.data.batching import Batch
+from nmt.model.memory import Memory
+from nmt.model.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class EnsembleMemory:
+    """Each model's memory of one batch."""
+
+    memories: tuple[Memory, ...]
+
+    @property
+    def src_mask(self) -> Tensor:
+        """``[B, S]``, True on real tokens."""
+        return self.memories[0].src_mask
+
+    def select(self, rows: Tensor) -> "EnsembleMemory":
+        """The memories of the sentences `rows`."""
+        return EnsembleMemory(tuple(memory.select(rows) for memory in self.memories))
+
+
+@dataclass(frozen=True)
+class EnsembleState:
+    """Each model's decoder state."""
+
+    states: tuple[Any, ...]
+
+    def select(self, rows: Tensor) -> "EnsembleState":
+        """The states with their rows reordered, repeated or left out."""
+        return EnsembleState(tuple(state.select(rows) for state in self.states))
+
+
+class Ensemble(torch.nn.Module):
+    """Speaks as one model: log-probabilities and attention weights are the means of the models'.
+
+    The mean of log-probabilities is not normalised again, as is usual; their probabilities sum to less than 1. Models
+    without attention have no say in the weights.
+    """
+
+    def __init__(self, models: Sequence[Seq2Seq]):
+        """Take at least one model; all must have the same target pieces."""
+        super().__init__()
+        self.models = torch.nn.ModuleList(models)
+
+    @property
+    def max_src_length(self) -> int | None:
+        """Pieces of the longest source that all models have places for."""
+        return min((model.max_src_length for model in self._models() if model.max_src_length), default=None)
+
+    @property
+    def max_tgt_length(self) -> int | None:
+        """The same for the target, its end mark counted."""
+        return min((model.max_tgt_length for model in self._models() if model.max_tgt_length), default=None)
+
+    @property
+    def read_from(self) -> str:
+        """Which weights the alignment is the mean of, for a person."""
+        return "mean of " + "; ".join(model.read_from for model in self._models())
+
+    def encode(self, src_ids: Tensor, src_mask: Tensor) -> EnsembleMemory:
+        """Encode a batch with every model."""
+        return EnsembleMemory(tuple(model.encode(src_ids, src_mask) for model in self._models()))
+
+    def start(self, memory: EnsembleMemory) -> EnsembleState:
+        """The states before the first token."""
+        return EnsembleState(
+            tuple(model.start(own) for model, own in zip(self._models(), memory.memories, strict=True))
+        )
+
+    def step(
+        self, tokens: Tensor, state: EnsembleState, memory: EnsembleMemory
+    ) -> tuple[Tensor, Tensor, EnsembleState]:
+        """Read one token per row; see `Seq2Seq.step`."""
+        steps = [
+            model.step(tokens, own_state, own_memory)
+            for model, own_state, own_memory in zip(self._models(), state.states, memory.memories, strict=True)
+        ]
+        log_probs, weights = _mean([step[0] for step in steps]), _mean_weights([step[1] for step in steps])
+        return log_probs, weights, EnsembleState(tuple(step[2] for step in steps))
+
+    def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the batch's own targets and the weights; see `Seq2Seq.forced`."""
+        scored = [model.forced(batch) for model in self._models()]
+        return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])
+
+    def _models(self) -> list[Seq2Seq]:
+        return list(self.models)  # type: ignore[arg-type]
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).mean(dim=0)
+
+
+def _mean_weights(parts: Sequence[Tensor]) -> Tensor:
+    shown = [part for part in parts if part.shape[-1] > 0]
+    return _mean(shown) if shown else parts[0]

@@ -1,0 +1,138 @@
+"""What a hypothesis may say, and what it is worth."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules for B sentences.
+
+    Attributes:
+        max_lengths: ``[B]`` the most pieces, EOS counted; the last place can only be EOS.
+        min_lengths: ``[B]`` the least number of pieces before EOS.
+        prefixes: ``[B, P]`` pieces that the hypothesis must begin with, -1 where it is free.
+        forbid_unk: whether the unknown piece may never be said.
+        no_repeat_ngram: no n pieces in a row are said twice; 0: they may be.
+    """
+
+    max_lengths: Tensor
+    min_lengths: Tensor
+    prefixes: Tensor
+    forbid_unk: bool = False
+    no_repeat_ngram: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        max_lengths: Sequence[int],
+        min_lengths: Sequence[int] | int = 0,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        forbid_unk: bool = False,
+        no_repeat_ngram: int = 0,
+        device: torch.device | None = None,
+    ) -> "Rules":
+        """Rules from plain numbers; a prefix longer than its sentence's limit moves the limit."""
+        prefixes = prefixes or [[] for _ in max_lengths]
+        least = [min_lengths] * len(max_lengths) if isinstance(min_lengths, int) else min_lengths
+        width = max(map(len, prefixes), default=0)
+        limits = [max(limit, len(prefix) + 1) for limit, prefix in zip(max_lengths, prefixes, strict=True)]
+        rows = [[*prefix, *[-1] * (width - len(prefix))] for prefix in prefixes]
+        return cls(
+            torch.tensor(limits, device=device),
+            torch.tensor(least, device=device),
+            torch.tensor(rows, dtype=torch.long, device=device).view(len(limits), width),
+            forbid_unk,
+            no_repeat_ngram,
+        )
+
+    def select(self, rows: Tensor) -> "Rules":
+        """The rules of the sentences `rows`."""
+        return replace(
+            self,
+            max_lengths=self.max_lengths[rows],
+            min_lengths=self.min_lengths[rows],
+            prefixes=self.prefixes[rows],
+        )
+
+    def apply(self, log_probs: Tensor, ids: Tensor) -> Tensor:
+        """Log-probabilities with -inf for what may not come next.
+
+        Args:
+            log_probs: ``[N, V]``; the K rows of each of the B sentences lie together.
+            ids: ``[N, t]`` what each row has said.
+        """
+        raw, log_probs = log_probs, log_probs.clone()
+        beams = len(log_probs) // len(self.max_lengths)
+        length = ids.shape[1] + 1  # counting the piece to come
+        log_probs[:, [PAD, BOS, UNK] if self.forbid_unk else [PAD, BOS]] = -torch.inf
+        if self.no_repeat_ngram:
+            _forbid_repeats(log_probs, ids.tolist(), self.no_repeat_ngram)
+        at_limit = (self.max_lengths <= length).repeat_interleave(beams)
+        too_short = (self.min_lengths >= length).repeat_interleave(beams)
+        log_probs[:, EOS].masked_fill_(too_short & ~at_limit, -torch.inf)
+        if at_limit.any():
+            log_probs = torch.where(at_limit[:, None], _only(log_probs, EOS), log_probs)
+        if ids.shape[1] < self.prefixes.shape[1]:
+            wanted = self.prefixes[:, ids.shape[1]].repeat_interleave(beams)
+            forced = torch.full_like(log_probs, -torch.inf)
+            at = wanted.clamp(min=0)[:, None]
+            log_probs = torch.where((wanted >= 0)[:, None], forced.scatter(1, at, raw.gather(1, at)), log_probs)
+        return log_probs
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a finished hypothesis is worth: log-probability over the length penalty, plus the coverage penalty.
+
+    Attributes:
+        alpha: of the length penalty ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS.
+        coverage: beta of the coverage penalty beta * sum over source pieces of log(min(1, their weights)), the same
+            equation; it is never above 0.
+    """
+
+    alpha: float = 0.0
+    coverage: float = 0.0
+
+    def score(self, log_prob: float, weights: Tensor) -> float:
+        """The score of a hypothesis with attention ``[length, S]``."""
+        value = log_prob / length_penalty(weights.shape[0], self.alpha)
+        if self.coverage == 0.0 or weights.shape[1] == 0:
+            return value
+        looked = weights.float().sum(dim=0).clamp(min=1e-6, max=1.0)
+        return value + self.coverage * float(looked.log().sum())
+
+    def bound(self, log_prob: float, limit: int) -> float:
+        """What no continuation, of at most `limit` pieces, of something of log-probability `log_prob` can exceed.
+
+        It can only lose log-probability, its length penalty can at most become that of the limit, and the coverage
+        penalty is not above 0.
+        """
+        return log_prob / length_penalty(limit, self.alpha)
+
+
+def length_penalty(length: int, alpha: float) -> float:
+    """((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS."""
+    return math.pow((5.0 + length) / 6.0, alpha)
+
+
+def _only(log_probs: Tensor, token: int) -> Tensor:
+    """The same with -inf everywhere but at `token`."""
+    kept = torch.full_like(log_probs, -torch.inf)
+    kept[:, token] = log_probs[:, token]
+    return kept
+
+
+def _forbid_repeats(log_probs: Tensor, said: list[list[int]], size: int) -> None:
+    """Forbid, in place, every piece that would complete a run of `size` pieces said before."""
+    for row, ids in enumerate(said):
+        last = ids[len(ids) - size + 1 :]
+        repeats = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == last]
+        if repeats:
+            log_probs[row, repeats] = -torch.inf
