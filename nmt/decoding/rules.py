@@ -77,6 +77,9 @@ class Rules:
         at_limit = (self.max_lengths <= length).repeat_interleave(beams)
         too_short = (self.min_lengths >= length).repeat_interleave(beams)
         log_probs[:, EOS].masked_fill_(too_short & ~at_limit, -torch.inf)
+        if self.no_repeat_ngram:  # nothing new left to say: the end is allowed, however short
+            stuck = (log_probs == -torch.inf).all(dim=-1)
+            log_probs[stuck, EOS] = raw[stuck, EOS]
         if at_limit.any():
             log_probs = torch.where(at_limit[:, None], _only(log_probs, EOS), log_probs)
         if ids.shape[1] < self.prefixes.shape[1]:

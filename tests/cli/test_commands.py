@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from nmt.cli import app
@@ -237,6 +239,51 @@ def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
     process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert len(process.stdout.splitlines()) == 1
     assert "Traceback" not in process.stderr
+
+
+def test_n_best_sampling_and_prefixes(home: Path) -> None:
+    best = runner.invoke(app, ["translate", "--n-best", "2", "a cat", "a dog"]).stdout.splitlines()
+    assert [line.split("\t")[0] for line in best] == ["1", "1", "2", "2"]
+    assert float(best[0].split("\t")[1]) >= float(best[1].split("\t")[1])
+    record = json.loads(runner.invoke(app, ["translate", "--json", "--n-best", "2", "a cat"]).stdout)
+    assert len(record["others"]) == 1
+    assert len(record["token_log_probs"]) == len(record["tgt_pieces"]) + 1
+    assert sum(record["token_log_probs"]) == pytest.approx(record["log_prob"], abs=1e-4)
+    one, two, other = (
+        runner.invoke(app, ["translate", "--sample", "a cat", "--set", f"decoding.sampling.seed={seed}"]).stdout
+        for seed in (1, 1, 2)
+    )
+    assert one == two != other
+    assert runner.invoke(app, ["translate", "--prefix", "le chat", "a cat"]).stdout.startswith("le chat")
+
+
+def test_score_gives_what_search_says(home: Path) -> None:
+    found = json.loads(runner.invoke(app, ["translate", "--json", "the black cat sees me"]).stdout)
+    (home / "s.en").write_text("the black cat sees me\nI love you\n", encoding="utf-8")
+    (home / "s.fr").write_text(found["tgt"] + "\nje t'aime\n", encoding="utf-8")
+    lines = runner.invoke(app, ["score", "--src", "s.en", "--tgt", "s.fr"]).stdout.splitlines()
+    assert len(lines) == 2
+    record = json.loads(
+        runner.invoke(app, ["score", "--json", "--src", "s.en", "--tgt", "s.fr"]).stdout.splitlines()[0]
+    )
+    if record["tgt_pieces"] == found["tgt_pieces"]:  # the text may be cut into other pieces than search found
+        assert record["log_prob"] == pytest.approx(found["log_prob"], abs=1e-5)
+    assert float(lines[0].split("\t")[0]) == pytest.approx(record["log_prob"], abs=1e-5)
+
+
+def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> None:
+    result = runner.invoke(app, ["average", "--last", "2"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "runs/latest/checkpoints/averaged"
+    folder = home / "runs" / "tiny" / "checkpoints"
+    parts = [load_file(folder / name / "model.safetensors") for name in ("step-000006", "step-000012", "averaged")]
+    for name in parts[0]:
+        torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, parts[2][name])
+    assert runner.invoke(app, ["translate", "--checkpoint", "averaged", "a cat"]).exit_code == 0
+    assert "has kept 2 checkpoints, not 9" in runner.invoke(app, ["average", "--last", "9"]).stderr
+    together = runner.invoke(app, ["translate", "-m", "runs/tiny", "-m", "runs/latest", "a cat", "--json"])
+    alone = runner.invoke(app, ["translate", "a cat", "--json"])
+    assert json.loads(together.stdout)["tgt"] == json.loads(alone.stdout)["tgt"]
 
 
 def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:

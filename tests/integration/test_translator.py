@@ -9,6 +9,7 @@ import torch
 
 from nmt.config import DecodingConfig
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translation, Translator
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS
@@ -113,3 +114,54 @@ def test_a_source_over_the_limit_is_cut_with_a_warning_that_names_its_line(
     matrix = translation.alignment()
     assert matrix is not None
     assert len(matrix.src_tokens) <= 4
+
+
+def test_n_best_are_in_order_and_each_has_its_matrix(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
+    translator = translator_of(make_model(), tokenizer)
+    for translation in translator.translate(LINES, n_best=3):
+        if not translation.src.ids:
+            assert translation.others == ()
+            continue
+        every = [translation, *translation.others]
+        assert len(every) == 3
+        assert [one.score for one in every] == sorted((one.score for one in every), reverse=True)
+        assert len({tuple(one.tgt.ids) for one in every}) == 3
+        forced = translator._score([(one.src, one.tgt) for one in every])
+        for one, (log_probs, weights) in zip(every, forced, strict=True):
+            assert sum(log_probs) == pytest.approx(one.log_prob, abs=1e-4)
+            np.testing.assert_allclose(weights, one.weights, atol=1e-5)
+
+
+def test_random_translations_depend_on_seed_and_line_only(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    def drawn(seed: int, batch_size: int = 64) -> list[str]:
+        sampling = {"enabled": True, "seed": seed}
+        translator = translator_of(make_model(), tokenizer, sampling=sampling, batch_size=batch_size)
+        return [one.tgt.text for one in translator.translate(LINES)]
+
+    assert drawn(1) == drawn(1, batch_size=2)
+    assert drawn(1) != drawn(2)
+
+
+def test_an_ensemble_of_one_model_twice_is_that_model_and_of_two_their_mean(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    rnn, transformer = make_model(), make_model(**MODELS["encoder linear, transformer"])
+    one = translator_of(rnn, tokenizer).translate(LINES)
+    twice = Translator(
+        Ensemble([rnn, rnn]), tokenizer, translator_of(rnn, tokenizer).settings, torch.device("cpu")
+    ).translate(LINES)
+    for a, b in zip(one, twice, strict=True):
+        assert_same(a, b)
+    pairs = [("a cat", "un chat"), ("I love you", "je t'aime")]
+    mixed = Translator(
+        Ensemble([rnn, transformer]), tokenizer, translator_of(rnn, tokenizer).settings, torch.device("cpu")
+    )
+    parts = [translator_of(model, tokenizer).force(pairs) for model in (rnn, transformer)]
+    for both, a, b in zip(mixed.force(pairs), *parts, strict=True):
+        assert both.log_prob == pytest.approx((a.log_prob + b.log_prob) / 2, abs=1e-4)
+        np.testing.assert_allclose(both.weights, (a.weights + b.weights) / 2, atol=1e-5)
+    found = [one for one in mixed.translate(LINES) if one.src.ids]
+    for translation, (log_probs, _) in zip(found, mixed._score([(t.src, t.tgt) for t in found]), strict=True):
+        assert sum(log_probs) == pytest.approx(translation.log_prob, abs=1e-4)

@@ -11,7 +11,7 @@ from torch import Tensor
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
 from nmt.decoding.rules import Rules, Scoring, length_penalty
-from nmt.decoding.search import Hypothesis, beam_search, greedy
+from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
 
 VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said
@@ -186,3 +186,114 @@ def test_forced_scores_and_matrices_are_the_searchs_own(make_model: MakeModel, w
         forced = float(log_probs.gather(-1, batch.tgt_out[..., None]).sum())
         assert forced == pytest.approx(found.log_prob, abs=1e-4)
         np.testing.assert_allclose(weights[0].numpy(), found.weights, atol=1e-5)
+
+
+def test_the_first_of_a_beam_is_proven_only_if_it_is_the_best_of_all() -> None:
+    proven = 0
+    for seed in range(1000):
+        model, alpha, beam = ToyModel(seed), [0.0, 0.6, 1.0][seed % 3], 1 + seed % 4
+        found = beam_search(model, toy_memory([0]), beam, Rules.of([3]), Scoring(alpha))[0][0]
+        best, _, ids = model.every_sequence(0, alpha, 3)[0]
+        if found.proven:
+            proven += 1
+            assert found.ids == ids
+        else:
+            assert found.score <= best + 1e-6
+    assert 100 < proven < 1000  # it says neither always nor never
+
+
+def test_a_wide_beam_is_always_proven() -> None:
+    for seed in range(20):
+        assert beam_search(ToyModel(seed), toy_memory([0]), 4**LIMIT, Rules.of([LIMIT]), Scoring(1.0))[0][0].proven
+
+
+def test_token_log_probs_sum_to_the_log_prob() -> None:
+    model = ToyModel(5)
+    for hypotheses in beam_search(model, toy_memory([0, 1]), 4, Rules.of([6, 6]), Scoring(1.0), n_best=4):
+        for hypothesis in hypotheses:
+            assert len(hypothesis.token_log_probs) == len(hypothesis.ids) + 1
+            assert sum(hypothesis.token_log_probs) == pytest.approx(hypothesis.log_prob)
+
+
+@pytest.mark.parametrize("beam", [0, 3])
+def test_a_prefix_is_said_and_its_probability_counted(beam: int) -> None:
+    for seed in range(10):
+        model, rules = ToyModel(seed), Rules.of([6, 6, 2], prefixes=[[5, 4], [], [6, 6, 6]])
+        memory = toy_memory([0, 1, 2])
+        found = (
+            [one[0] for one in beam_search(model, memory, beam, rules, Scoring())]
+            if beam
+            else greedy(model, memory, rules, Scoring())
+        )
+        assert found[0].ids[:2] == [5, 4]
+        assert found[2].ids == [6, 6, 6]  # the limit gives way
+        for name, hypothesis in enumerate(found):
+            prefix, total = [BOS], 0.0
+            for token in [*hypothesis.ids, EOS]:
+                total += float(model.row(name, tuple(prefix))[token])
+                prefix.append(token)
+            assert hypothesis.log_prob == pytest.approx(total, abs=1e-5)
+        free = beam_search(model, memory, 3, Rules.of([6, 6, 2]), Scoring())
+        if beam:
+            assert found[1].ids == free[1][0].ids
+
+
+def test_no_run_of_pieces_is_said_twice() -> None:
+    repeated = 0
+    for seed in range(40):
+        model = ToyModel(seed)
+        for size in (1, 2, 3):
+            rules = Rules.of([9], 7, no_repeat_ngram=size)
+            ids = beam_search(model, toy_memory([0]), 3, rules, Scoring())[0][0].ids
+            runs = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+            assert len(runs) == len(set(runs))
+            assert len(ids) >= 7 or size == 1  # with 4 pieces, size 1 has to give up earlier
+        ids = beam_search(model, toy_memory([0]), 3, Rules.of([9], 7), Scoring())[0][0].ids
+        repeated += len(ids) - 1 > len({tuple(ids[i : i + 2]) for i in range(len(ids) - 1)})
+    assert repeated  # without the rule it happens
+
+
+def test_the_unknown_piece_can_be_forbidden() -> None:
+    said = [
+        1 in greedy(ToyModel(seed), toy_memory([0]), Rules.of([8], 6, forbid_unk=forbid), Scoring())[0].ids
+        for forbid in (False, True)
+        for seed in range(20)
+    ]
+    assert any(said[:20])
+    assert not any(said[20:])
+
+
+def test_the_coverage_penalty_by_hand() -> None:
+    weights = torch.tensor([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]])
+    expected = -3.0 / length_penalty(2, 0.7) + 0.2 * (math.log(1.0) + math.log(0.6) + math.log(0.1))
+    assert Scoring(0.7, 0.2).score(-3.0, weights) == pytest.approx(expected)
+    assert Scoring(0.7, 0.2).bound(-3.0, 9) >= Scoring(0.7, 0.2).score(-3.0, weights)
+
+
+def draw(model: ToyModel, names: list[int], seeds: list[int], **cuts: float) -> list[Hypothesis]:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return sample(model, toy_memory(names), Rules.of([3] * len(names)), Scoring(), generators, **cuts)  # type: ignore[arg-type]
+
+
+def test_samples_come_as_often_as_the_model_says_and_do_not_see_their_batch() -> None:
+    model, count = ToyModel(2), 4000
+    found = draw(model, [0] * count, list(range(count)))
+    for _, log_prob, ids in model.every_sequence(0, 0.0, 3):
+        # The toy model gives probability to PAD and BOS, too, which nobody may say.
+        if math.exp(log_prob) > 0.1:
+            share = sum(hypothesis.ids == ids for hypothesis in found) / count
+            allowed = math.exp(log_prob)
+            for prefix in [[BOS, *ids][: i + 1] for i in range(len(ids) + 1)]:
+                row = model.row(0, tuple(prefix)).exp()
+                allowed /= float(1 - row[0] - row[BOS]) if len(prefix) < 3 else float(row[EOS])
+            assert share == pytest.approx(allowed, abs=0.03)
+    together, alone = draw(model, [0, 1, 2], [7, 8, 9]), draw(model, [1], [8])
+    assert together[1].ids == alone[0].ids
+
+
+def test_cold_or_cut_samples_are_greedy() -> None:
+    for seed in range(10):
+        model = ToyModel(seed)
+        expected = greedy(model, toy_memory([0]), Rules.of([3]), Scoring())[0].ids
+        for cut in ({"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-6}):
+            assert draw(model, [0], [seed], **cut)[0].ids == expected
