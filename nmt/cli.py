@@ -1,5 +1,6 @@
 """The commands: help texts and nothing else. What they do is in `pipeline`, imported when a command runs."""
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
@@ -75,9 +76,7 @@ EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that p
 
 def _version(show: bool) -> None:
     if show:
-        from nmt import __version__
-
-        typer.echo(__version__)
+        typer.echo(importlib.metadata.version("nmt"))
         raise typer.Exit
 
 
@@ -241,6 +240,22 @@ def align(
     gold_base: Annotated[
         int, typer.Option("--gold-base", min=0, max=1, help="Number of the first word in the gold file.")
     ] = 0,
+    extract: Annotated[
+        Literal["argmax", "src-argmax", "threshold"],
+        typer.Option("--extract", help="A target word's largest weight, a source word's, or all of --threshold."),
+    ] = "argmax",
+    threshold: Annotated[float, typer.Option("--threshold", min=0.0, max=1.0, help="For --extract threshold.")] = 0.5,
+    null_below: Annotated[
+        float, typer.Option("--null-below", min=0.0, max=1.0, help="A word whose largest weight is below has no link.")
+    ] = 0.0,
+    backward: Annotated[
+        Path | None,
+        typer.Option("--backward", help="A model of the other direction; links are symmetrised.", show_default=False),
+    ] = None,
+    symmetrise: Annotated[
+        Literal["intersection", "union", "grow-diag", "grow-diag-final-and"],
+        typer.Option("--symmetrise", help="How links of both directions are joined."),
+    ] = "grow-diag-final-and",
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
@@ -249,7 +264,7 @@ def align(
     """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
     from nmt.alignment.aer import format_pharaoh
     from nmt.config import Source
-    from nmt.pipeline.align import run_align
+    from nmt.pipeline.align import Linking, run_align
     from nmt.pipeline.evaluate import source_of_split
     from nmt.pipeline.load import load_model
     from nmt.pipeline.translate import Shown
@@ -261,7 +276,10 @@ def align(
     loaded = load_model(model, checkpoint, overrides or [])
     source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
     shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
-    links, score = run_align(loaded, source, split or "test", shown, (gold, gold_format, gold_base) if gold else None)
+    other = load_model(backward, None, overrides or []) if backward else None
+    linking = Linking(extract, threshold, null_below, other, symmetrise)
+    reference = (gold, gold_format, gold_base) if gold else None
+    links, score = run_align(loaded, source, split or "test", shown, reference, linking)
     for sentence in links:
         typer.echo(format_pharaoh(sentence))
     if score is not None:

@@ -52,6 +52,11 @@ class Translation:
     read_from: str = "attention"
     others: tuple["Translation", ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The target text."""
+        return self.tgt.text
+
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
         """The matrix; None for a model without attention.
 

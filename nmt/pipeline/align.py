@@ -1,12 +1,14 @@
 """`nmt align`: matrices and links of given sentence pairs, and their agreement with gold links."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nmt.alignment.aer import AlignmentScore, GoldLinks, Link, parse_pharaoh, read_gold, score_links
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.symmetrise import Extraction, Symmetrisation, extract_links, symmetrise
 from nmt.config import Source
 from nmt.data.corpus import read_lines, read_pairs
 from nmt.errors import AlignmentError
@@ -15,13 +17,41 @@ from nmt.pipeline.translate import Shown, matrix_of
 from nmt.words import spans_at
 
 
+@dataclass(frozen=True)
+class Linking:
+    """How links are made of matrices.
+
+    Attributes:
+        method: see `extract_links`.
+        threshold: for the method of that name.
+        null_below: a word whose largest weight is below this has no link.
+        backward: a model that translates the other way; its links are joined with the first one's.
+        symmetrisation: how.
+    """
+
+    method: Extraction = "argmax"
+    threshold: float = 0.5
+    null_below: float = 0.0
+    backward: LoadedModel | None = None
+    symmetrisation: Symmetrisation = "grow-diag-final-and"
+
+    def links(self, matrix: AlignmentMatrix) -> list[Link]:
+        """Links of one matrix."""
+        return extract_links(matrix, self.method, self.threshold, self.null_below)
+
+
 def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: Shown) -> list[AlignmentMatrix]:
     """Matrices of given pairs, by forced decoding; in order, one per pair."""
     return [matrix_of(translation, shown) for translation in model.translator.force(pairs, progress=True)]
 
 
 def run_align(
-    model: LoadedModel, source: Source, split: str, shown: Shown, gold: tuple[Path, str, int] | None
+    model: LoadedModel,
+    source: Source,
+    split: str,
+    shown: Shown,
+    gold: tuple[Path, str, int] | None,
+    linking: Linking | None = None,
 ) -> tuple[list[list[Link]], AlignmentScore | None]:
     """Align the pairs of a source.
 
@@ -32,6 +62,7 @@ def run_align(
         shown: the level, and where matrices are written.
         gold: file, kind (`pharaoh` or `naacl`) and base (0 or 1) of gold links on words; None for those that come with
             the corpus, if any.
+        linking: how links are made; None for each target word's largest weight.
 
     Returns:
         Links of each pair, and their agreement with gold; None without gold.
@@ -39,8 +70,11 @@ def run_align(
     Raises:
         AlignmentError: if gold links are asked for on pieces, or do not fit.
     """
+    linking = linking or Linking()
     if shown.alignments is not None:
         check_suffix(shown.alignments)
+    if linking.backward is not None and shown.level == "pieces":
+        raise AlignmentError("two models have different pieces; symmetrise on --level words or tokens")
     rows = list(read_pairs(source, split))
     pairs = [(src, tgt) for src, tgt, _ in rows]
     references: list[GoldLinks] = []
@@ -53,7 +87,11 @@ def run_align(
     elif shown.level == "words" and any(row[2] for row in rows):
         references = [parse_pharaoh(row[2]) for row in rows]
     matrices = align_pairs(model, pairs, shown)
-    links = [matrix.links() for matrix in matrices]
+    links = [linking.links(matrix) for matrix in matrices]
+    if linking.backward is not None:
+        turned = align_pairs(linking.backward, [(tgt, src) for src, tgt in pairs], shown)
+        backward = [[(src, tgt) for tgt, src in linking.links(matrix)] for matrix in turned]
+        links = [symmetrise(one, two, linking.symmetrisation) for one, two in zip(links, backward, strict=True)]
     if shown.alignments is not None:
         write_alignments(shown.alignments, matrices)
     return links, score_links(links, references) if references else None

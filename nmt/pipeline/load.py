@@ -52,7 +52,9 @@ def load_model(
     if len(folders) > 1:
         members = [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
         network = Ensemble([_network(config, tokenizer, folder), *members])
-    return LoadedModel(run, config, folder, Translator(network.to(device), tokenizer, config.decoding, device))
+    # Evaluation mode for good: a call that switched modes would disturb another thread's.
+    network = network.to(device).eval()
+    return LoadedModel(run, config, folder, Translator(network, tokenizer, config.decoding, device))
 
 
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import nmt
+import nmt.api
+import nmt.errors
 from nmt.cli import app
 
 runner = CliRunner()
@@ -284,6 +289,50 @@ def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> N
     together = runner.invoke(app, ["translate", "-m", "runs/tiny", "-m", "runs/latest", "a cat", "--json"])
     alone = runner.invoke(app, ["translate", "a cat", "--json"])
     assert json.loads(together.stdout)["tgt"] == json.loads(alone.stdout)["tgt"]
+
+
+def test_the_example_in_the_module_of_the_python_interface_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = textwrap.dedent((nmt.api.__doc__ or "").split("\n\n", 1)[1])
+    exec(compile(example, "example", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_from_python_as_from_the_command_line(home: Path) -> None:
+    model = nmt.load("runs/tiny")
+    lines = ["the black cat sees me", "", "I love you"]
+    said = runner.invoke(app, ["translate", *lines]).stdout.split("\n")[:-1]
+    assert [one.text for one in model.translate(lines)] == said
+    assert model.translate(lines, beam=1)[0].text == runner.invoke(app, ["translate", "-b", "1", lines[0]]).stdout[:-1]
+    pairs = [("a cat", "un chat"), ("", "rien")]
+    assert [one.tgt.text for one in model.score(pairs)] == ["un chat", "rien"]
+    matrix = model.align(pairs)[0]
+    assert (matrix.src_tokens, matrix.tgt_tokens) == (["a", "cat"], ["un", "chat"])
+    with pytest.raises(TypeError, match="list of lines"):
+        model.translate("I love you")
+    with pytest.raises(nmt.errors.CheckpointError):
+        nmt.load("nowhere")
+
+
+def test_threads_do_not_disturb_one_another(home: Path) -> None:
+    model = nmt.load("runs/tiny")
+    lines = [f"the {word} cat sees me" for word in ("black", "old", "small", "big")] * 3
+    expected = [one.text for one in model.translate(lines)]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: [one.text for one in model.translate(lines)], range(8)):
+            assert found == expected
+
+
+def test_symmetrised_links_need_a_model_of_the_other_direction(home: Path) -> None:
+    (home / "a.en").write_text("a cat\n", encoding="utf-8")
+    (home / "a.fr").write_text("un chat\n", encoding="utf-8")
+    command = ["align", "--src", "a.en", "--tgt", "a.fr"]
+    both = runner.invoke(app, [*command, "--backward", "runs/tiny", "--symmetrise", "union"])
+    assert both.exit_code == 0, both.output
+    one = set(runner.invoke(app, command).stdout.split())
+    (home / "b.en").write_text("un chat\n", encoding="utf-8")
+    (home / "b.fr").write_text("a cat\n", encoding="utf-8")
+    turned = runner.invoke(app, ["align", "--src", "b.en", "--tgt", "b.fr"]).stdout.split()
+    assert set(both.stdout.split()) == one | {"-".join(reversed(link.split("-"))) for link in turned}
 
 
 def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:

@@ -1,0 +1,89 @@
+"""Links from matrices, and one set of links from the two directions' (Och & Ney 2003; Koehn et al. 2003)."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from nmt.alignment.matrix import AlignmentMatrix
+
+Link = tuple[int, int]
+Extraction = Literal["argmax", "src-argmax", "threshold"]
+Symmetrisation = Literal["intersection", "union", "grow-diag", "grow-diag-final-and"]
+_NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+def extract_links(
+    matrix: AlignmentMatrix, method: Extraction = "argmax", threshold: float = 0.5, null_below: float = 0.0
+) -> list[Link]:
+    """Word links (source, target), from 0, in the order of target words; an EOS row has none.
+
+    Args:
+        matrix: on words.
+        method: `argmax`: each target word's largest weight; `src-argmax`: each source word's; `threshold`: every one of
+            at least `threshold`.
+        threshold: for the method of that name, 0 to 1.
+        null_below: a word whose largest weight is below this has no link.
+    """
+    words = len(matrix.tgt_tokens) - (matrix.eos == "row")
+    weights = matrix.weights[:words]
+    if not weights.size:
+        return []
+    if method == "threshold":
+        chosen = weights >= max(threshold, null_below)
+    elif method == "src-argmax":
+        chosen = np.zeros(weights.shape, dtype=bool)
+        chosen[weights.argmax(axis=0), np.arange(weights.shape[1])] = True
+        chosen &= weights >= null_below
+    else:
+        chosen = np.zeros(weights.shape, dtype=bool)
+        chosen[np.arange(words), weights.argmax(axis=1)] = True
+        chosen &= weights >= null_below
+    return [(int(src), int(tgt)) for tgt, src in np.argwhere(chosen)]
+
+
+def symmetrise(forward: Iterable[Link], backward: Iterable[Link], method: Symmetrisation) -> list[Link]:
+    """One set of links from two.
+
+    Args:
+        forward: (source, target) links of the model that translates source to target.
+        backward: (source, target) links of the model that translates target to source, turned round.
+        method: `intersection`; `union`; `grow-diag`: the intersection and, as long as there are any, links of the union
+            beside a link that is in, of which a word has none yet; `grow-diag-final-and`: after that also links of
+            either direction both of whose words have none (Koehn et al. 2003, section 4.5; 2005).
+
+    Returns:
+        The links in order of target, then source.
+    """
+    ahead, back = set(forward), set(backward)
+    if method == "union":
+        return _ordered(ahead | back)
+    links = ahead & back
+    if method != "intersection":
+        _grow(links, ahead | back)
+    if method == "grow-diag-final-and":
+        for direction in (ahead, back):
+            for src, tgt in _ordered(direction - links):
+                if all(src != other for other, _ in links) and all(tgt != other for _, other in links):
+                    links.add((src, tgt))
+    return _ordered(links)
+
+
+def _grow(links: set[Link], union: set[Link]) -> None:
+    """Add, in place, neighbours from the union of which a word has no link yet, until there are none."""
+    queue = _ordered(links)
+    while queue:
+        grown = []
+        for src, tgt in queue:
+            for down, right in _NEIGHBOURS:
+                candidate = (src + down, tgt + right)
+                if candidate not in union or candidate in links:
+                    continue
+                if all(candidate[0] != other for other, _ in links) or all(candidate[1] != other for _, other in links):
+                    links.add(candidate)
+                    grown.append(candidate)
+        queue = grown
+
+
+def _ordered(links: Iterable[Link]) -> list[Link]:
+    return sorted(links, key=lambda link: (link[1], link[0]))
