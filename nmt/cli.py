@@ -203,9 +203,31 @@ def evaluate(
             "--output", "-o", help="Stem of the two files written. [default: in the run's eval/]", show_default=False
         ),
     ] = None,
+    hypotheses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--hypotheses",
+            help="Score files of translations against --ref, without a model; several are compared with the first by "
+            "paired bootstrap.",
+            show_default=False,
+        ),
+    ] = None,
+    tokenize: Annotated[
+        Literal["13a", "none", "intl", "char", "zh"], typer.Option("--tokenize", help="For BLEU, with --hypotheses.")
+    ] = "13a",
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case, with --hypotheses.")] = False,
     overrides: SetOption = None,
 ) -> None:
     """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, perplexity, AER where gold exists."""
+    if hypotheses:
+        from nmt.pipeline.evaluate import run_versus
+
+        if ref is None or src is not None or model:
+            raise typer.BadParameter("--hypotheses goes with --ref alone")
+        if len({str(path) for path in hypotheses}) < len(hypotheses):
+            raise typer.BadParameter("a file of --hypotheses is given twice")
+        typer.echo(run_versus([(str(path), path) for path in hypotheses], ref, tokenize, lowercase))
+        return
     from nmt.pipeline.evaluate import run_eval
     from nmt.pipeline.load import load_model
     from nmt.runtime import set_up_logging

@@ -48,19 +48,10 @@ def corpus_scores(
     Raises:
         DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
     """
-    from sacrebleu.metrics import BLEU, CHRF, TER
-
-    if len(hyps) != len(refs):
-        raise DataError(f"{len(hyps)} translations but {len(refs)} references; they must be one to one")
-    makers: dict[str, Any] = {
-        # effective_order matters for sentences only; force silences the advice about tokenised input, which is intended
-        "bleu": lambda: BLEU(tokenize=tokenize, lowercase=lowercase, force=True),
-        "chrf": lambda: CHRF(lowercase=lowercase),
-        "ter": lambda: TER(case_sensitive=not lowercase),
-    }
+    _refuse_unequal(hyps, refs)
     scores = {}
     for name in metrics:
-        metric = makers[name]()
+        metric = _metric(name, tokenize, lowercase)
         try:
             result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
             margin = float(result._ci) if bootstrap > 1 else None
@@ -68,3 +59,127 @@ def corpus_scores(
             result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
         scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
     return scores
+
+
+@dataclass(frozen=True)
+class LengthScore:
+    """BLEU of the sentences of `shortest` to `longest` source words."""
+
+    shortest: int
+    longest: int
+    bleu: float
+
+
+def scores_by_length(
+    srcs: Sequence[str],
+    hyps: Sequence[str],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    groups: int = 4,
+) -> list[LengthScore]:
+    """BLEU of equally large groups of sentences, from the shortest sources (by white-space words) to the longest."""
+    _refuse_unequal(hyps, refs)
+    lengths = [len(src.split()) for src in srcs]
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    scores = []
+    for group in range(groups):
+        chosen = order[group * len(order) // groups : (group + 1) * len(order) // groups]
+        if chosen:
+            some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
+            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
+            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+    return scores
+
+
+def sentence_scores(
+    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False
+) -> list[dict[str, float]]:
+    """`bleu` (smoothed, effective order) and `chrf` of each sentence by itself."""
+    _refuse_unequal(hyps, refs)
+    from sacrebleu.metrics import BLEU, CHRF
+
+    bleu = BLEU(tokenize=tokenize, lowercase=lowercase, effective_order=True, force=True)
+    chrf = CHRF(lowercase=lowercase)
+    return [
+        {"bleu": float(bleu.sentence_score(hyp, [ref]).score), "chrf": float(chrf.sentence_score(hyp, [ref]).score)}
+        for hyp, ref in zip(hyps, refs, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A system's score beside a baseline's, by paired bootstrap resampling (Koehn 2004).
+
+    Attributes:
+        name: of the system.
+        metric: `bleu`, `chrf` or `ter`.
+        value: its score.
+        margin: half the 95 % interval.
+        p_value: of the difference to the baseline; None for the baseline.
+        signature: sacrebleu's.
+    """
+
+    name: str
+    metric: str
+    value: float
+    margin: float
+    p_value: float | None
+    signature: str
+
+
+def compare_systems(
+    systems: Sequence[tuple[str, Sequence[str]]],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    samples: int = 1000,
+) -> list[Compared]:
+    """Score systems against the first one through sacrebleu's own significance test.
+
+    Args:
+        systems: names, all different, and translations; the first is the baseline.
+        refs: references.
+        tokenize: as in `corpus_scores`.
+        lowercase: as in `corpus_scores`.
+        samples: bootstrap resamplings.
+
+    Raises:
+        DataError: if a system has another number of translations than there are references.
+    """
+    from sacrebleu.significance import PairedTest
+
+    for name, hyps in systems:
+        _refuse_unequal(hyps, refs, f"{name}: ")
+    metrics = {name: _metric(name, tokenize, lowercase) for name in ("bleu", "chrf", "ter")}
+    named = [(name, list(hyps)) for name, hyps in systems]
+    signatures, table = PairedTest(named, metrics, [list(refs)], test_type="bs", n_samples=samples)()
+    return [
+        Compared(
+            name,
+            metric,
+            float(result.score),
+            float(result.ci),
+            None if result.p_value is None else 1.0 if hyps == named[0][1] else float(result.p_value),
+            str(signatures[column]),
+        )
+        # sacrebleu names its columns as it likes, in the order of the metrics
+        for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
+        # and it calls a system that says the very same significantly different
+        for (name, hyps), result in zip(named, table[column], strict=True)
+    ]
+
+
+def _metric(name: str, tokenize: str, lowercase: bool) -> Any:
+    from sacrebleu.metrics import BLEU, CHRF, TER
+
+    if name == "bleu":
+        # force silences the advice about tokenised input, which is intended
+        return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    return CHRF(lowercase=lowercase) if name == "chrf" else TER(case_sensitive=not lowercase)
+
+
+def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:
+    """Sacrebleu would cut to the shorter list."""
+    if len(hyps) != len(refs):
+        raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; they must be one to one")

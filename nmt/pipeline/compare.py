@@ -12,26 +12,15 @@ from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Comparison, Config
 from nmt.config_file import differing_keys, load_config
-from nmt.data.corpus import load_text
-from nmt.evaluation import corpus_scores
+from nmt.evaluation import LengthScore
 from nmt.files import written_whole
-from nmt.pipeline.evaluate import run_eval, source_of_split
+from nmt.pipeline.evaluate import run_eval
 from nmt.pipeline.load import LoadedModel, load_model
 from nmt.pipeline.train import run_train
 from nmt.run_folder import RunFolder
 from nmt.runtime import release_memory
 
 log = logging.getLogger("nmt")
-LENGTH_BINS = 4  # equally many sentences each, by source words
-
-
-@dataclass(frozen=True)
-class LengthScore:
-    """BLEU of the sentences of `shortest` to `longest` source words."""
-
-    shortest: int
-    longest: int
-    bleu: float
 
 
 @dataclass(frozen=True)
@@ -135,33 +124,8 @@ def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResu
         signature=bleu["signature"],
         aer=scored.get("alignment", {}).get("aer"),
         sentences_per_second=scored["sentences"] / max(1e-9, scored["decoding_seconds"]),
-        by_length=_by_length(comparison, model, report.hypotheses),
+        by_length=[LengthScore(**group) for group in scored["by_length"]],
     )
-
-
-def _by_length(comparison: Comparison, model: LoadedModel, hypotheses: Path) -> list[LengthScore]:
-    """BLEU of equally large groups of sentences, from the shortest sources to the longest."""
-    config = model.config
-    text, _ = load_text(
-        source_of_split(model, comparison.split), comparison.split, Path(config.data.cache_dir).expanduser()
-    )
-    hyps, refs = hypotheses.read_text(encoding="utf-8").split("\n")[:-1], list(text["tgt"])
-    lengths = [len(src.split()) for src in text["src"]]
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    scores = []
-    for group in range(LENGTH_BINS):
-        chosen = order[group * len(order) // LENGTH_BINS : (group + 1) * len(order) // LENGTH_BINS]
-        if not chosen:
-            continue
-        bleu = corpus_scores(
-            [hyps[index] for index in chosen],
-            [refs[index] for index in chosen],
-            config.evaluation.bleu_tokenize,
-            config.evaluation.lowercase,
-            ("bleu",),
-        )["bleu"]
-        scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
-    return scores
 
 
 def comparison_table(results: Sequence[VariantResult]) -> str:

@@ -1,16 +1,19 @@
 """`nmt eval`: translate a test set and score it."""
 
 import json
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nmt.config import Source
+from nmt.config import Config, Source
 from nmt.data.batching import PieceCorpus, encode_table
-from nmt.data.corpus import load_text
+from nmt.data.corpus import load_text, read_lines
+from nmt.decoding.translator import Translation
 from nmt.errors import ConfigError
-from nmt.evaluation import corpus_scores, perplexity
+from nmt.evaluation import compare_systems, corpus_scores, perplexity, scores_by_length, sentence_scores
 from nmt.files import written_whole
 from nmt.pipeline.align import run_align
 from nmt.pipeline.corpora import pieces_path
@@ -52,7 +55,8 @@ def run_eval(
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
     started = time.perf_counter()
-    hyps = [one_line(translation.tgt.text) for translation in translator.translate(srcs, progress=True)]
+    translations = translator.translate(srcs, progress=True)
+    hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
     scores = corpus_scores(
         hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
@@ -62,6 +66,7 @@ def run_eval(
     )
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss, 1)
+    by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
     report: dict[str, Any] = {
         "data": name,
         "sentences": len(srcs),
@@ -73,7 +78,11 @@ def run_eval(
         "scores": {key: asdict(score) for key, score in scores.items()},
         "loss": loss,
         "ppl": ppl,
+        "by_length": [asdict(group) for group in by_length],
     }
+    stem = output or model.run.path / "eval" / name
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {loss:6.3f}", f"ppl    {ppl:6.3f}"]
@@ -85,8 +94,61 @@ def run_eval(
             f"AER    {agreement.aer:6.4f}   "
             f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
         )
-    stem = output or model.run.path / "eval" / name
+    groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
+    rows.append(f"BLEU by source length: {', '.join(groups)}")
     return _write(stem, hyps, report, rows)
+
+
+def run_versus(
+    systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool, samples: int = _BOOTSTRAP
+) -> str:
+    """Score files of translations, without a model: each with its interval, and each beside the first one.
+
+    Args:
+        systems: names and files; lines that several runs of one system with different seeds made can be given, too.
+        ref: the reference file.
+        tokenize: for BLEU.
+        lowercase: whether case is ignored.
+        samples: bootstrap resamplings.
+
+    Returns:
+        A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
+
+    Raises:
+        DataError: if a file cannot be read, or has another number of lines than the reference.
+    """
+    refs = list(read_lines(ref))
+    said = [(name, list(read_lines(path))) for name, path in systems]
+    results = compare_systems(said, refs, tokenize, lowercase, samples)
+    names, metrics = [name for name, _ in said], ["bleu", "chrf", "ter"]
+    by_place = {(result.name, result.metric): result for result in results}
+    lines = ["| system | BLEU | chrF2 | TER |", "| --- | ---: | ---: | ---: |"]
+    for name in names:
+        cells = []
+        for metric in metrics:
+            result = by_place[name, metric]
+            p_value = "" if result.p_value is None else f" (p = {result.p_value:.3f})"
+            cells.append(f"{result.value:.2f} ± {result.margin:.2f}{p_value}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    if len(names) > 2:
+        values = {metric: [by_place[name, metric].value for name in names] for metric in metrics}
+        cells = [f"{statistics.mean(of):.2f} ± {statistics.stdev(of):.2f}" for of in values.values()]
+        lines.append(f"| mean ± standard deviation | {' | '.join(cells)} |")
+    signatures = [f"{metric}: {by_place[names[0], metric].signature}" for metric in metrics]
+    return "\n".join([*lines, "", *signatures])
+
+
+def _write_sentences(
+    path: Path, config: Config, translations: Sequence[Translation], hyps: Sequence[str], refs: Sequence[str]
+) -> None:
+    """A table with one row per sentence: scores, lengths in words, log-probability."""
+    scores = sentence_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
+    with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+        out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
+        rows = zip(scores, translations, hyps, refs, strict=True)
+        for number, (score, translation, hyp, ref) in enumerate(rows, start=1):
+            words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, ref))
+            out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
 
 
 def source_of_split(model: LoadedModel, split: Literal["train", "valid", "test"]) -> Source:
@@ -102,7 +164,6 @@ def source_of_split(model: LoadedModel, split: Literal["train", "valid", "test"]
 
 
 def _write(stem: Path, hyps: list[str], report: dict[str, Any], rows: list[str]) -> EvalReport:
-    stem.parent.mkdir(parents=True, exist_ok=True)
     hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
     with written_whole(hyp_path) as beside:
         beside.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")

@@ -335,6 +335,39 @@ def test_symmetrised_links_need_a_model_of_the_other_direction(home: Path) -> No
     assert set(both.stdout.split()) == one | {"-".join(reversed(link.split("-"))) for link in turned}
 
 
+def test_hypothesis_files_are_scored_and_compared_without_a_model(home: Path) -> None:
+    refs = [f"le chat numéro {n} dort dans la maison" for n in range(30)]
+    worse = [line.replace("dort", "mange") if n % 2 else line for n, line in enumerate(refs)]
+    for name, lines in (("r", refs), ("a", worse), ("b", refs), ("c", worse)):
+        (home / f"{name}.hyp").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    result = runner.invoke(
+        app, ["eval", "--ref", "r.hyp", *(f"--hypotheses={name}.hyp" for name in "abc")], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    rows = {line.split("|")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("| ")}
+    assert "p =" not in rows["a.hyp"]
+    assert "100.00 ± 0.00 (p = 0.001)" in rows["b.hyp"]
+    assert "p = 1.000" in rows["c.hyp"]
+    bleu = [float(rows[f"{name}.hyp"].split("|")[2].split("±")[0]) for name in "abc"]
+    mean, deviation = (float(part) for part in rows["mean ± standard deviation"].split("|")[2].split("±"))
+    assert mean == pytest.approx(np.mean(bleu), abs=0.01)
+    assert deviation == pytest.approx(np.std(bleu, ddof=1), abs=0.01)
+    (home / "short.hyp").write_text("un chat\n", encoding="utf-8")
+    refused = runner.invoke(app, ["eval", "--ref", "r.hyp", "--hypotheses", "short.hyp"])
+    assert refused.exit_code == 1
+    assert "short.hyp: 1 translations but 30 references" in refused.stderr
+
+
+def test_eval_writes_a_row_for_every_sentence(home: Path) -> None:
+    result = runner.invoke(app, ["eval", "--split", "valid", "-o", "scored"])
+    assert "BLEU by source length: " in result.stdout
+    rows = (home / "scored.tsv").read_text(encoding="utf-8").splitlines()
+    report = json.loads((home / "scored.json").read_text(encoding="utf-8"))
+    assert len(rows) == report["sentences"] + 1
+    assert rows[0].split("\t")[0] == "line"
+    assert len(report["by_length"]) == 4
+
+
 def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:
     (home / "comparison.yaml").write_text(
         """
