@@ -66,7 +66,11 @@ BeamOption = Annotated[
 ]
 AlignmentsOption = Annotated[
     Path | None,
-    typer.Option("--alignments", help="Write the matrices: .json, .npz, .pharaoh or .png.", show_default=False),
+    typer.Option(
+        "--alignments",
+        help="Write the matrices: .json, .npz, .pharaoh or .png; nmt translate also writes a page to look at, .html.",
+        show_default=False,
+    ),
 ]
 LevelOption = Annotated[
     Level, typer.Option("--level", help="Matrices on words, on white-space separated tokens, or on pieces.")
@@ -340,6 +344,24 @@ def score(
     source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
     for line in run_score(loaded, source, split or "test", as_json):
         typer.echo(line)
+
+
+@app.command()
+def calibrate(
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to fit on.")] = "valid",
+    overrides: SetOption = None,
+) -> None:
+    """Fit the temperature of word confidences: of the words with confidence 0.8, 80 % should then be right."""
+    from nmt.pipeline.calibrate import run_calibrate
+    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    loaded = load_model(model, checkpoint, overrides or [])
+    typer.echo(run_calibrate(loaded, source_of_split(loaded, split), split))
 
 
 @app.command()

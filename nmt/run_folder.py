@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def calibration(self) -> Path:
+        """The temperature of word confidences, if one was fitted."""
+        return self.path / "calibration.json"
+
+    @property
     def log(self) -> Path:
         """What was said during training."""
         return self.path / "train.log"

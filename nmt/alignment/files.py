@@ -15,14 +15,19 @@ from nmt.files import written_whole
 MAX_PICTURES = 50
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: Path, more: Sequence[str] = ()) -> None:
     """Refuse a path that `write_alignments` could not write, before any work is done.
+
+    Args:
+        path: the file.
+        more: suffixes beside those that `write_alignments` knows.
 
     Raises:
         AlignmentError: for an unknown suffix, naming the known ones, or a missing folder.
     """
-    if path.suffix not in _WRITERS:
-        raise AlignmentError(f"{path}: alignments are written as {', '.join(_WRITERS)}; choose one of these suffixes")
+    known = [*_WRITERS, *more]
+    if path.suffix not in known:
+        raise AlignmentError(f"{path}: alignments are written as {', '.join(known)}; choose one of these suffixes")
     if not path.parent.is_dir():
         raise AlignmentError(f"{path}: there is no folder {path.parent} to write it in")
 

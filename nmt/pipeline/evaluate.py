@@ -11,11 +11,13 @@ from typing import Any, Literal
 from nmt.config import Config, Source
 from nmt.data.batching import PieceCorpus, encode_table
 from nmt.data.corpus import load_text, read_lines
+from nmt.decoding.confidence import calibration_error, confidences
 from nmt.decoding.translator import Translation
 from nmt.errors import ConfigError
 from nmt.evaluation import compare_systems, corpus_scores, perplexity, scores_by_length, sentence_scores
 from nmt.files import written_whole
 from nmt.pipeline.align import run_align
+from nmt.pipeline.calibrate import judged_words
 from nmt.pipeline.corpora import pieces_path
 from nmt.pipeline.load import LoadedModel
 from nmt.pipeline.translate import Shown, one_line
@@ -66,6 +68,10 @@ def run_eval(
     )
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss, 1)
+    log_probs, correct = judged_words(translations, refs)
+    raw, calibrated = (
+        calibration_error(confidences(log_probs, temperature), correct) for temperature in (1.0, model.temperature)
+    )
     by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
     report: dict[str, Any] = {
         "data": name,
@@ -79,6 +85,7 @@ def run_eval(
         "loss": loss,
         "ppl": ppl,
         "by_length": [asdict(group) for group in by_length],
+        "calibration_error": {"temperature": model.temperature, "raw": raw, "calibrated": calibrated},
     }
     stem = output or model.run.path / "eval" / name
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +101,10 @@ def run_eval(
             f"AER    {agreement.aer:6.4f}   "
             f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
         )
+    rows.append(
+        f"calibration error of word confidence: {raw:.3f}"
+        + (f", {calibrated:.3f} at temperature {model.temperature:.3f}" if model.temperature != 1.0 else "")
+    )
     groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
     rows.append(f"BLEU by source length: {', '.join(groups)}")
     return _write(stem, hyps, report, rows)

@@ -1,5 +1,6 @@
 """A model folder, ready to translate."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,16 @@ class LoadedModel:
     config: Config
     checkpoint: Path
     translator: Translator
+
+    @property
+    def temperature(self) -> float:
+        """Of word confidences, as `nmt calibrate` fitted it; 1 if it never did."""
+        if not self.run.calibration.exists():
+            return 1.0
+        try:
+            return float(json.loads(self.run.calibration.read_text(encoding="utf-8"))["temperature"])
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
 
 
 def load_model(

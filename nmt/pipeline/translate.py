@@ -14,6 +14,7 @@ from tqdm import tqdm
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix, Level
+from nmt.alignment.report import ReportOption, write_report
 from nmt.decoding.translator import Translation
 from nmt.errors import AlignmentError, DataError
 from nmt.pipeline.load import LoadedModel
@@ -65,9 +66,9 @@ def run_translate(
         AlignmentError: if matrices are asked of a model without attention, or of an unknown file type.
     """
     if shown.alignments is not None:
-        check_suffix(shown.alignments)
-    kept: list[AlignmentMatrix] = []
-    number = 0
+        check_suffix(shown.alignments, (".html",))
+    kept: list[list[ReportOption]] = []
+    number, temperature = 0, model.temperature
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
@@ -78,19 +79,29 @@ def run_translate(
             number += 1
             out.write(_shown(translation, number, shown) + "\n")
             if shown.heatmap or shown.alignments is not None:
-                matrix = matrix_of(translation, shown)
+                options = [_report_option(one, shown, temperature) for one in (translation, *translation.others)]
                 if shown.heatmap:
                     out.flush()
-                    print(terminal_heatmap(matrix), file=sys.stderr)
+                    print(terminal_heatmap(options[0].matrix), file=sys.stderr)
                 if shown.alignments is not None:
-                    kept.append(matrix)
+                    kept.append(options)
         out.flush()
         bar.update(len(chunk))
         if number >= 10 * CHUNK and bar.disable and not out.isatty():
             log.info("%d lines translated", number)
     bar.close()
-    if shown.alignments is not None:
-        write_alignments(shown.alignments, kept)
+    if shown.alignments is None:
+        return
+    if shown.alignments.suffix == ".html":
+        write_report(shown.alignments, kept)
+    else:
+        write_alignments(shown.alignments, [options[0].matrix for options in kept])
+
+
+def _report_option(translation: Translation, shown: Shown, temperature: float) -> ReportOption:
+    matrix = matrix_of(translation, shown)
+    eos = [1.0] if shown.keep_eos else []
+    return ReportOption(matrix, [*translation.confidence(shown.level, temperature), *eos], translation.score)
 
 
 def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:

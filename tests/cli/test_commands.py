@@ -368,6 +368,20 @@ def test_eval_writes_a_row_for_every_sentence(home: Path) -> None:
     assert len(report["by_length"]) == 4
 
 
+def test_the_page_and_the_calibration(home: Path) -> None:
+    assert runner.invoke(app, ["translate", "--n-best", "2", "--alignments", "page.html", "a cat"]).exit_code == 0
+    assert '"options":[{"tgt":' in (home / "page.html").read_text(encoding="utf-8")
+    before = runner.invoke(app, ["eval", "--split", "valid"]).stdout
+    assert "calibration error of word confidence: " in before
+    assert "at temperature" not in before
+    result = runner.invoke(app, ["calibrate"])
+    assert result.exit_code == 0, result.output
+    temperature = json.loads((home / "runs" / "tiny" / "calibration.json").read_text())["temperature"]
+    assert result.stdout.startswith(f"temperature {temperature:.3f}")
+    assert f"at temperature {temperature:.3f}" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
+    (home / "runs" / "tiny" / "calibration.json").unlink()
+
+
 def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:
     (home / "comparison.yaml").write_text(
         """

@@ -33,6 +33,8 @@ FLOORS = [
     [
         "nmt.data.batching",
         "nmt.alignment.files",
+        "nmt.alignment.report",
+        "nmt.decoding.confidence",
         "nmt.model.coverage",
         "nmt.model.stack",
         "nmt.training.optimizer",
@@ -45,7 +47,7 @@ FLOORS = [
     ["nmt.decoding.translator"],
     ["nmt.training.reporter", "nmt.pipeline.corpora", "nmt.pipeline.load"],
     ["nmt.pipeline.train", "nmt.pipeline.translate", "nmt.pipeline.average"],
-    ["nmt.pipeline.align", "nmt.pipeline.dry_run", "nmt.pipeline.score"],
+    ["nmt.pipeline.align", "nmt.pipeline.dry_run", "nmt.pipeline.score", "nmt.pipeline.calibrate"],
     ["nmt.pipeline.evaluate"],
     ["nmt.pipeline.compare"],
     ["nmt.cli", "nmt.api"],

@@ -1,0 +1,46 @@
+import math
+
+import numpy as np
+import pytest
+
+from nmt.data.tokenizer import Encoded
+from nmt.decoding.confidence import (
+    calibration_error,
+    confidences,
+    correct_words,
+    fit_temperature,
+    word_log_probs,
+)
+
+TARGET = Encoded("je t'aime", [5, 6, 7, 8], ["▁je", "▁t'", "ai", "me"], [(0, 2), (2, 5), (5, 7), (7, 9)])
+
+
+def test_a_words_log_prob_is_the_sum_of_its_pieces() -> None:
+    values = [-0.1, -0.2, -0.3, -0.4, -9.0]
+    assert word_log_probs(TARGET, values) == pytest.approx([-0.1, -0.2, -0.7])
+    assert word_log_probs(TARGET, values, "tokens") == pytest.approx([-0.1, -0.9])
+    assert word_log_probs(TARGET, values, "pieces") == values[:4]
+    assert word_log_probs(Encoded("", [], [], []), [-9.0]) == []
+    assert confidences([math.log(0.25)], 0.5) == pytest.approx([1 / 16])
+
+
+def test_correct_words_by_hand() -> None:
+    assert correct_words(["le", "chat", "noir", "dort"], ["le", "petit", "chat", "dort"]) == [True, True, False, True]
+    assert correct_words([], ["a"]) == []
+
+
+def test_calibration_error_by_hand() -> None:
+    # bin 0.9-1: three of confidence 0.95, two correct; bin 0.1-0.2: one of 0.15, not correct
+    expected = (abs(2 / 3 - 0.95) * 3 + 0.15) / 4
+    assert calibration_error([0.95, 0.95, 0.95, 0.15], [True, True, False, False]) == pytest.approx(expected)
+    assert calibration_error([], []) == 0.0
+
+
+@pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
+def test_the_temperature_is_found_again(truth: float) -> None:
+    generator = np.random.default_rng(1)
+    log_probs = np.log(generator.uniform(0.05, 0.999, 40000))
+    correct = generator.uniform(size=40000) < np.exp(log_probs / truth)
+    found = fit_temperature(log_probs.tolist(), correct.tolist())
+    assert found == pytest.approx(truth, rel=0.05)
+    assert calibration_error(confidences(log_probs.tolist(), found), correct.tolist()) < 0.02
