@@ -353,7 +353,7 @@ def calibrate(
     split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to fit on.")] = "valid",
     overrides: SetOption = None,
 ) -> None:
-    """Fit the temperature of word confidences: of the words with confidence 0.8, 80 % should then be right."""
+    """Calibrate word confidences: of the words with confidence 0.8, 80 % should then be right."""
     from nmt.pipeline.calibrate import run_calibrate
     from nmt.pipeline.evaluate import source_of_split
     from nmt.pipeline.load import load_model

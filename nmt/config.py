@@ -505,6 +505,20 @@ class EarlyStoppingConfig(Section):
     patience: NonNegative = 10
 
 
+class GuidedConfig(Section):
+    """Attention taught by word links (Chen et al. 2016); the loss is added per target piece, `weight` times.
+
+    `links` is a file with one line of Pharaoh links (i-j, from 0, on words) for each training pair; null takes those
+    that come with the corpus. Each epoch the weight is multiplied by `decay`.
+    """
+
+    enabled: bool = False
+    links: str | None = None
+    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
+    weight: Annotated[float, Field(gt=0.0)] = 0.5
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+
 class TrainingConfig(Section):
     """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
 
@@ -525,6 +539,7 @@ class TrainingConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0
     label_smoothing: Fraction = 0.1
+    guided_alignment: GuidedConfig = GuidedConfig()
     coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
@@ -611,6 +626,8 @@ class Config(Section):
                 f"training.average_last is {self.training.average_last}, but only training.keep_last = "
                 f"{self.training.keep_last} checkpoints are kept"
             )
+        if self.training.guided_alignment.enabled and not self.model.has_alignment:
+            raise problem("training.guided_alignment needs attention, and model.attention.score is none")
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             raise problem("training.coverage_loss needs attention, and model.attention.score is none")
         if self.name == "latest":

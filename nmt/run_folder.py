@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def calibration(self) -> Path:
-        """The temperature of word confidences, if one was fitted."""
+        """The calibration of word confidences, if one was fitted."""
         return self.path / "calibration.json"
 
     @property

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.data.corpus import cached_table
+from nmt.data.guide import Guide
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Batch:
         tgt_mask: ``[B, T]`` bool, of both.
         src_tokens: number of real source tokens.
         tgt_tokens: number of real target tokens, EOS counted.
+        guide: ``[B, T, S]`` what the attention ought to be, rows sum to 1 or are 0; None where nobody says.
     """
 
     src_ids: Tensor
@@ -41,6 +43,7 @@ class Batch:
     tgt_mask: Tensor
     src_tokens: int
     tgt_tokens: int
+    guide: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -63,16 +66,24 @@ class Drops:
 class PieceCorpus:
     """Sentence pairs as piece ids in a memory-mapped table, and the rows of it that are used."""
 
-    def __init__(self, table: "datasets.Dataset", max_length: int | None = None, rows: Ints | None = None):
+    def __init__(
+        self,
+        table: "datasets.Dataset",
+        max_length: int | None = None,
+        rows: Ints | None = None,
+        guide: Guide | None = None,
+    ):
         """Measure the pairs and choose the rows.
 
         Args:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
             rows: use just these rows, and drop nothing.
+            guide: what the attention ought to be; None where nobody says.
         """
         import pyarrow.compute
 
+        self.guide = guide
         self._src, self._tgt = (table.data.column(name) for name in ("src_ids", "tgt_ids"))
         src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
         empty = (src_len == 0) | (tgt_len == 0)
@@ -89,7 +100,13 @@ class PieceCorpus:
     def batch(self, chosen: Sequence[int] | Ints) -> Batch:
         """The pairs `chosen` (positions among the used rows) as one padded batch."""
         rows = self.rows[np.asarray(chosen)]
-        return collate(_ragged(self._src, rows), _ragged(self._tgt, rows))
+        src, tgt = _ragged(self._src, rows), _ragged(self._tgt, rows)
+        batch = collate(src, tgt)
+        if self.guide is None:
+            return batch
+        srcs, tgts = (np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in (src, tgt))
+        guide = self.guide.batch(rows, srcs, tgts, (batch.tgt_in.shape[1], batch.src_ids.shape[1]))
+        return replace(batch, guide=torch.from_numpy(guide))
 
     def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
         """All pairs by length, nothing random, in batches of at most `batch_size` padded tokens on the longer side."""

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,50 @@ def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Lev
     return [float(value) for value in np.array(pieces) @ piece_shares(target.offsets, spans)] if spans else []
 
 
-def confidences(log_probs: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Probabilities from log-probabilities over a temperature; 1 is the model's own view, less than 1 is humbler."""
-    return [math.exp(min(0.0, value) / temperature) for value in log_probs]
+@dataclass(frozen=True)
+class Calibration:
+    """From the model's probability p of a word to the share of such words that are right.
+
+    sigmoid(logit(p) / temperature + offset): temperature scaling (Guo et al. 2017, section 4.2) with the offset of
+    Platt (1999), without which a model that is right less often than it believes, at every p, cannot be mended.
+    """
+
+    temperature: float = 1.0
+    offset: float = 0.0
+
+    def confidences(self, log_probs: Sequence[float]) -> list[float]:
+        """Confidences, 0 to 1, of words with these log-probabilities."""
+        if self == Calibration():
+            return [math.exp(min(0.0, value)) for value in log_probs]
+        return [float(value) for value in _sigmoid(_logits(log_probs) / self.temperature + self.offset)]
+
+
+def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Calibration:
+    """The calibration under which the words' being correct is likeliest: a logistic regression, by Newton's method.
+
+    Args:
+        log_probs: of words.
+        correct: whether each is right.
+    """
+    if len(set(correct)) < 2:
+        return Calibration()  # nothing to tell apart
+    inputs = np.stack([_logits(log_probs), np.ones(len(log_probs))], axis=1)
+    hits, line = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
+    for _ in range(50):
+        found = _sigmoid(inputs @ line)
+        slope = inputs.T @ (found - hits)
+        bend = (inputs * (found * (1 - found))[:, None]).T @ inputs + 1e-9 * np.eye(2)
+        line = line - np.linalg.solve(bend, slope)
+    return Calibration(1.0 / max(float(line[0]), 1e-3), float(line[1]))
+
+
+def _logits(log_probs: Sequence[float]) -> Floats:
+    values = np.clip(np.array(log_probs, dtype=np.float64), -30.0, -1e-6)
+    return values - np.log(-np.expm1(values))
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return 1.0 / (1.0 + np.exp(-values))
 
 
 def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:
@@ -41,24 +83,6 @@ def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:
     for block in matcher.get_matching_blocks():
         correct[block.a : block.a + block.size] = [True] * block.size
     return correct
-
-
-def fit_temperature(log_probs: Sequence[float], correct: Sequence[bool]) -> float:
-    """The temperature under which the words' being correct is likeliest (Platt; Guo et al. 2017, section 4.2).
-
-    Found by golden-section search over the logarithm of the temperature, in which there is one minimum.
-    """
-    values, hits = np.array(log_probs, dtype=np.float64), np.array(correct, dtype=bool)
-
-    def cost(log_temperature: float) -> float:
-        scaled = np.minimum(values, -1e-9) / math.exp(log_temperature)
-        return float(-(scaled[hits].sum() + np.log(-np.expm1(scaled[~hits])).sum()))
-
-    low, high, ratio = math.log(0.02), math.log(50.0), (math.sqrt(5) - 1) / 2
-    for _ in range(80):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if cost(left) < cost(right) else (left, high)
-    return math.exp((low + high) / 2)
 
 
 def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins: int = 10) -> float:

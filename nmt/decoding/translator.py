@@ -16,7 +16,7 @@ from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matr
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
-from nmt.decoding.confidence import confidences, word_log_probs
+from nmt.decoding.confidence import Calibration, word_log_probs
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
@@ -58,9 +58,9 @@ class Translation:
         """The target text."""
         return self.tgt.text
 
-    def confidence(self, level: Level = "words", temperature: float = 1.0) -> list[float]:
-        """The model's probability of each target word, 0 to 1; see `nmt.decoding.confidence`."""
-        return confidences(word_log_probs(self.tgt, self.token_log_probs, level), temperature)
+    def confidence(self, level: Level = "words", calibration: Calibration | None = None) -> list[float]:
+        """How sure the model is of each target word, 0 to 1: its own probability, or calibrated."""
+        return (calibration or Calibration()).confidences(word_log_probs(self.tgt, self.token_log_probs, level))
 
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
         """The matrix; None for a model without attention.

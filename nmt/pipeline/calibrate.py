@@ -1,11 +1,12 @@
-"""`nmt calibrate`: the temperature under which word confidences are shares of words that are right."""
+"""`nmt calibrate`: what makes word confidences the shares of words that are right."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from nmt.config import Source
 from nmt.data.corpus import load_text
-from nmt.decoding.confidence import calibration_error, confidences, correct_words, fit_temperature, word_log_probs
+from nmt.decoding.confidence import Calibration, calibration_error, correct_words, fit_calibration, word_log_probs
 from nmt.decoding.translator import Translation
 from nmt.files import written_whole
 from nmt.pipeline.load import LoadedModel
@@ -13,7 +14,7 @@ from nmt.words import spans_at
 
 
 def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
-    """Fit the temperature on a corpus, for which the validation split is made, and keep it in the run folder.
+    """Fit the calibration on a corpus, for which the validation split is made, and keep it in the run folder.
 
     Args:
         model: a loaded model.
@@ -21,17 +22,18 @@ def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
         split: which split it is.
 
     Returns:
-        The temperature and the calibration error before and after, as text.
+        What was fitted and the calibration error before and after, as text.
     """
     text, _ = load_text(source, split, Path(model.config.data.cache_dir).expanduser())
     translations = model.translator.translate(list(text["src"]), progress=True)
     log_probs, correct = judged_words(translations, list(text["tgt"]))
-    temperature = fit_temperature(log_probs, correct)
-    before, after = (calibration_error(confidences(log_probs, by), correct) for by in (1.0, temperature))
+    fitted = fit_calibration(log_probs, correct)
+    before, after = (calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), fitted))
     with written_whole(model.run.calibration) as beside:
-        beside.write_text(json.dumps({"temperature": temperature, "words": len(correct)}) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
     return (
-        f"temperature {temperature:.3f}, calibration error {before:.3f} before, {after:.3f} after, {len(correct)} words"
+        f"temperature {fitted.temperature:.3f}, offset {fitted.offset:.3f}; calibration error {before:.3f} before, "
+        f"{after:.3f} after, {len(correct)} words"
     )
 
 

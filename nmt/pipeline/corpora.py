@@ -10,9 +10,10 @@ import numpy as np
 
 from nmt.config import Config
 from nmt.data.batching import PieceCorpus, encode_table, text_pairs
-from nmt.data.corpus import digest, load_text
+from nmt.data.corpus import cached_table, digest, load_text, read_lines
+from nmt.data.guide import Guide, check_links
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
-from nmt.errors import DataError
+from nmt.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import datasets
@@ -62,7 +63,8 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
     train_path = pieces_path(cache, train_id, tokenizer)
-    train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length)
+    guide = _load_guide(config, train_text, tokenizer, cache)
+    train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length, guide=guide)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     if len(train) == 0:
         raise DataError(
@@ -70,6 +72,27 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
             f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
     return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
+
+
+def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, cache: Path) -> Guide | None:
+    """The links that guide the attention, if the configuration wants them; checked against the words of the pairs."""
+    settings = config.training.guided_alignment
+    if not settings.enabled:
+        return None
+    if settings.links is None:
+        if not any(text["links"]):
+            raise ConfigError(
+                "training.guided_alignment: the training corpus comes without links; name a file with "
+                "training.guided_alignment.links"
+            )
+        return Guide(text, tokenizer)
+    path = Path(config.data.root or "").expanduser() / Path(settings.links).expanduser()
+    check_links(str(path), read_lines(path), text_pairs(text))
+    stamp = path.stat()
+    name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)}.arrow"
+    return Guide(
+        cached_table(cache / name, {"links": "string"}, ({"links": line} for line in read_lines(path))), tokenizer
+    )
 
 
 def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
@@ -122,4 +145,4 @@ class SampledEpochs:
         path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
         drawn = (sampling.alpha, sampling.nbest, seed)
         table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, drawn, self.config.data.max_length)
-        return PieceCorpus(table, rows=self.corpora.train.rows)
+        return PieceCorpus(table, rows=self.corpora.train.rows, guide=self.corpora.train.guide)

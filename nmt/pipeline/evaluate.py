@@ -11,7 +11,7 @@ from typing import Any, Literal
 from nmt.config import Config, Source
 from nmt.data.batching import PieceCorpus, encode_table
 from nmt.data.corpus import load_text, read_lines
-from nmt.decoding.confidence import calibration_error, confidences
+from nmt.decoding.confidence import Calibration, calibration_error
 from nmt.decoding.translator import Translation
 from nmt.errors import ConfigError
 from nmt.evaluation import compare_systems, corpus_scores, perplexity, scores_by_length, sentence_scores
@@ -70,7 +70,7 @@ def run_eval(
     ppl = perplexity(loss, 1)
     log_probs, correct = judged_words(translations, refs)
     raw, calibrated = (
-        calibration_error(confidences(log_probs, temperature), correct) for temperature in (1.0, model.temperature)
+        calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), model.calibration)
     )
     by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
     report: dict[str, Any] = {
@@ -85,7 +85,7 @@ def run_eval(
         "loss": loss,
         "ppl": ppl,
         "by_length": [asdict(group) for group in by_length],
-        "calibration_error": {"temperature": model.temperature, "raw": raw, "calibrated": calibrated},
+        "calibration_error": {"raw": raw, "calibrated": calibrated},
     }
     stem = output or model.run.path / "eval" / name
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def run_eval(
         )
     rows.append(
         f"calibration error of word confidence: {raw:.3f}"
-        + (f", {calibrated:.3f} at temperature {model.temperature:.3f}" if model.temperature != 1.0 else "")
+        + (f", {calibrated:.3f} calibrated" if model.run.calibration.exists() else "")
     )
     groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
     rows.append(f"BLEU by source length: {', '.join(groups)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from nmt.config import Config
 from nmt.config_file import load_config
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.confidence import Calibration
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translator
 from nmt.errors import CheckpointError
@@ -28,12 +29,13 @@ class LoadedModel:
     translator: Translator
 
     @property
-    def temperature(self) -> float:
-        """Of word confidences, as `nmt calibrate` fitted it; 1 if it never did."""
+    def calibration(self) -> Calibration:
+        """Of word confidences, as `nmt calibrate` fitted it; without it the model's own view."""
         if not self.run.calibration.exists():
-            return 1.0
+            return Calibration()
         try:
-            return float(json.loads(self.run.calibration.read_text(encoding="utf-8"))["temperature"])
+            kept = json.loads(self.run.calibration.read_text(encoding="utf-8"))
+            return Calibration(float(kept["temperature"]), float(kept["offset"]))
         except (ValueError, KeyError, TypeError):
             raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
 

@@ -15,6 +15,7 @@ from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.alignment.report import ReportOption, write_report
+from nmt.decoding.confidence import Calibration
 from nmt.decoding.translator import Translation
 from nmt.errors import AlignmentError, DataError
 from nmt.pipeline.load import LoadedModel
@@ -68,7 +69,7 @@ def run_translate(
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     kept: list[list[ReportOption]] = []
-    number, temperature = 0, model.temperature
+    number, calibration = 0, model.calibration
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
@@ -79,7 +80,7 @@ def run_translate(
             number += 1
             out.write(_shown(translation, number, shown) + "\n")
             if shown.heatmap or shown.alignments is not None:
-                options = [_report_option(one, shown, temperature) for one in (translation, *translation.others)]
+                options = [_report_option(one, shown, calibration) for one in (translation, *translation.others)]
                 if shown.heatmap:
                     out.flush()
                     print(terminal_heatmap(options[0].matrix), file=sys.stderr)
@@ -98,10 +99,10 @@ def run_translate(
         write_alignments(shown.alignments, [options[0].matrix for options in kept])
 
 
-def _report_option(translation: Translation, shown: Shown, temperature: float) -> ReportOption:
+def _report_option(translation: Translation, shown: Shown, calibration: Calibration) -> ReportOption:
     matrix = matrix_of(translation, shown)
     eos = [1.0] if shown.keep_eos else []
-    return ReportOption(matrix, [*translation.confidence(shown.level, temperature), *eos], translation.score)
+    return ReportOption(matrix, [*translation.confidence(shown.level, calibration), *eos], translation.score)
 
 
 def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:

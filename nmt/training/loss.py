@@ -1,10 +1,25 @@
 """Label-smoothed cross-entropy over real tokens."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
+    """How far attention weights are from links, summed over the batch (Chen et al. 2016, equations 8 and 9).
+
+    Args:
+        weights: ``[B, T, S]``.
+        guide: ``[B, T, S]``, rows sum to 1; rows of 0 have no loss.
+        kind: `cross_entropy`: -sum of guide x log weight; `squared`: half the squared distance.
+    """
+    told = guide.sum(dim=-1, keepdim=True) > 0
+    if kind == "squared":
+        return ((weights - guide) ** 2 * told).sum() / 2
+    return -(guide * weights.clamp(min=1e-6).log()).sum()
 
 
 def sequence_loss(

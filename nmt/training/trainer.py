@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, PieceCorpus, plan_batches
@@ -14,7 +14,7 @@ from nmt.errors import TrainingError
 from nmt.model.coverage import coverage_loss
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime import autocast
-from nmt.training.loss import sequence_loss
+from nmt.training.loss import guided_loss, sequence_loss
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
 
 
@@ -113,13 +113,11 @@ class Trainer:
         loss_sum = nll_sum = 0.0
         for batch in batches:
             with autocast(self.device, self.precision):
-                features, weights = self.model(batch, ratio, need_weights=self.config.coverage_loss > 0)
+                features, weights = self.model(batch, ratio, need_weights=self._reads_weights)
                 loss, nll = sequence_loss(
                     features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
                 )
-            minimised = loss
-            if self.config.coverage_loss > 0:
-                minimised = loss + self.config.coverage_loss * coverage_loss(weights, batch.tgt_mask)
+            minimised = loss + self._weights_loss(weights, batch) if self._reads_weights else loss
             (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
@@ -148,6 +146,22 @@ class Trainer:
             grad_norm=grad_norm,
             teacher_forcing=ratio,
         )
+
+    @property
+    def _reads_weights(self) -> bool:
+        """Whether the attention weights have a loss of their own."""
+        return self.config.coverage_loss > 0 or self.config.guided_alignment.enabled
+
+    def _weights_loss(self, weights: Tensor, batch: Batch) -> Tensor:
+        """The losses of the attention weights, summed over the batch."""
+        guided = self.config.guided_alignment
+        total = weights.new_zeros(())
+        if self.config.coverage_loss > 0:
+            total = total + self.config.coverage_loss * coverage_loss(weights, batch.tgt_mask)
+        if batch.guide is not None:
+            weight = guided.weight * guided.decay**self.epoch
+            total = total + weight * guided_loss(weights, batch.guide, guided.loss)
+        return total
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights: optimiser, schedule, place in the data, random generators."""

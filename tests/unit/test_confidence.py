@@ -5,10 +5,10 @@ import pytest
 
 from nmt.data.tokenizer import Encoded
 from nmt.decoding.confidence import (
+    Calibration,
     calibration_error,
-    confidences,
     correct_words,
-    fit_temperature,
+    fit_calibration,
     word_log_probs,
 )
 
@@ -21,7 +21,9 @@ def test_a_words_log_prob_is_the_sum_of_its_pieces() -> None:
     assert word_log_probs(TARGET, values, "tokens") == pytest.approx([-0.1, -0.9])
     assert word_log_probs(TARGET, values, "pieces") == values[:4]
     assert word_log_probs(Encoded("", [], [], []), [-9.0]) == []
-    assert confidences([math.log(0.25)], 0.5) == pytest.approx([1 / 16])
+    assert Calibration().confidences([math.log(0.25)]) == pytest.approx([0.25])
+    # logit(0.2) is -log 4; halved and moved by log 2 it is 0
+    assert Calibration(2.0, math.log(2)).confidences([math.log(0.2)]) == pytest.approx([0.5])
 
 
 def test_correct_words_by_hand() -> None:
@@ -36,11 +38,17 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error([], []) == 0.0
 
 
-@pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
-def test_the_temperature_is_found_again(truth: float) -> None:
+@pytest.mark.parametrize("truth", [Calibration(0.5, 0.0), Calibration(2.0, -1.0), Calibration(1.0, 0.7)])
+def test_the_calibration_is_found_again(truth: Calibration) -> None:
     generator = np.random.default_rng(1)
-    log_probs = np.log(generator.uniform(0.05, 0.999, 40000))
-    correct = generator.uniform(size=40000) < np.exp(log_probs / truth)
-    found = fit_temperature(log_probs.tolist(), correct.tolist())
-    assert found == pytest.approx(truth, rel=0.05)
-    assert calibration_error(confidences(log_probs.tolist(), found), correct.tolist()) < 0.02
+    log_probs = np.log(generator.uniform(0.05, 0.999, 40000)).tolist()
+    correct = (generator.uniform(size=40000) < np.array(truth.confidences(log_probs))).tolist()
+    found = fit_calibration(log_probs, correct)
+    assert found.temperature == pytest.approx(truth.temperature, rel=0.05)
+    assert found.offset == pytest.approx(truth.offset, abs=0.05)
+    assert calibration_error(found.confidences(log_probs), correct) < 0.02
+    assert calibration_error(Calibration().confidences(log_probs), correct) > 0.05
+
+
+def test_without_anything_to_tell_apart_nothing_is_fitted() -> None:
+    assert fit_calibration([-0.1, -0.2], [True, True]) == Calibration()

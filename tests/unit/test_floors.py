@@ -30,6 +30,7 @@ FLOORS = [
         "nmt.model.multi_head",
         "nmt.training.loss",
     ],
+    ["nmt.data.guide"],
     [
         "nmt.data.batching",
         "nmt.alignment.files",

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.config import Config
+from nmt.data.guide import Guide, check_links, project_links, word_of_pieces
+from nmt.data.tokenizer import Encoded, Tokenizer
+from nmt.errors import AlignmentError, ConfigError
+from nmt.model.build import build_model
+from nmt.pipeline.corpora import SampledEpochs, load_corpora
+from nmt.training.loss import guided_loss
+from nmt.training.trainer import Trainer
+
+
+def test_links_on_words_become_weights_on_pieces() -> None:
+    # source words: two pieces, one piece; target words: one piece, two pieces
+    weights = project_links({(0, 1), (1, 1), (1, 0)}, np.array([0, 0, 1]), np.array([0, 1, 1]))
+    third = 1 / 3
+    np.testing.assert_allclose(weights, [[0, 0, 1], [third, third, third], [third, third, third]], atol=1e-6)
+    assert not project_links(set(), np.array([0, 1]), np.array([0])).any()
+
+
+def test_pieces_know_their_words() -> None:
+    encoded = Encoded("je t'aime !", [5, 6, 7, 8, 9], list("abcde"), [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11)])
+    assert word_of_pieces(encoded).tolist() == [0, 1, 2, 2, 3]
+
+
+def test_the_loss_by_hand() -> None:
+    weights = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]])
+    guide = torch.tensor([[[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]])
+    expected = -0.5 * (np.log(0.5) + np.log(0.25))
+    assert float(guided_loss(weights, guide, "cross_entropy")) == pytest.approx(expected)
+    assert float(guided_loss(weights, guide, "squared")) == pytest.approx((0.25**2 + 0.25**2) / 2)
+
+
+def test_bad_links_are_named_with_their_lines() -> None:
+    pairs = [("a cat", "un chat"), ("I", "je"), ("we", "nous")]
+    check_links("f", ["0-0 1-1", "0-0", ""], pairs)
+    with pytest.raises(AlignmentError, match=r"f, line 2: link 1-0, but the pair has 1 source and 1 target words"):
+        check_links("f", ["0-0", "1-0", "0-0"], pairs)
+    with pytest.raises(AlignmentError, match=r"f, line 3: 'x' is no link"):
+        check_links("f", ["", "", "x"], pairs)
+    for lines in ([""], [""] * 5):
+        with pytest.raises(AlignmentError, match=rf"f has {len(lines)} lines, but there are 3 training pairs"):
+            check_links("f", lines, pairs)
+
+
+SAMPLED = {"vocab_size": 120, "sampling": {"enabled": True, "alpha": 0.4}}
+
+
+def guided_config(make_config: Callable[..., Config], tmp_path: Path, **sections: Any) -> Config:
+    (tmp_path / "links").write_text("0-0 1-1\n\n0-0 1-1 1-2\n0-0\n\n\n0-0 1-1\n1-1\n", encoding="utf-8")
+    guided = {"enabled": True, "links": "links"}
+    return make_config(training={"guided_alignment": guided}, **sections)
+
+
+@pytest.mark.parametrize("tokenizer_section", [{"vocab_size": 120}, SAMPLED])
+def test_every_epochs_pieces_are_guided_to_the_linked_words(
+    make_config: Callable[..., Config], tmp_path: Path, tokenizer_section: dict[str, Any]
+) -> None:
+    config = guided_config(make_config, tmp_path, tokenizer=tokenizer_section)
+    corpora = load_corpora(config)
+    epochs = (
+        [SampledEpochs(config, corpora, tmp_path)(epoch) for epoch in (0, 1)]
+        if "sampling" in tokenizer_section
+        else [corpora.train]
+    )
+    for corpus in epochs:
+        batch = corpus.batch(range(len(corpus)))
+        assert batch.guide is not None
+        sums = batch.guide.sum(-1)
+        assert ((sums - 1).abs() < 1e-6).logical_or(sums == 0).all()
+        row = 0  # "a cat sleeps" / "un chat dort": un looks at a, chat at cat, dort has no link
+        pieces = corpora.tokenizer.tgt.decode(batch.tgt_out[row].tolist(), return_type="offset_mapping")
+        words = word_of_pieces(Encoded(pieces["text"], [], [], pieces["offsets"]))
+        src = corpora.tokenizer.src.decode(batch.src_ids[row].tolist(), return_type="offset_mapping")
+        src_words = word_of_pieces(Encoded(src["text"], [], [], src["offsets"]))
+        for t in range(int(batch.tgt_mask[row].sum()) - 1):
+            on_word = [float(batch.guide[row, t, : len(src_words)][src_words == word].sum()) for word in range(3)]
+            expected = [[1, 0, 0], [0, 1, 0], [0, 0, 0]][int(words[t])]
+            assert on_word == pytest.approx(expected)
+        assert not batch.guide[1].any()
+
+
+def test_a_corpus_without_links_says_where_to_name_them(make_config: Callable[..., Config]) -> None:
+    config = make_config(training={"guided_alignment": {"enabled": True}})
+    with pytest.raises(ConfigError, match=r"comes without links; name a file with training\.guided_alignment\.links"):
+        load_corpora(config)
+
+
+def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    from nmt.data.corpus import cached_table
+
+    table = cached_table(tmp_path / "l.arrow", {"links": "string"}, [{"links": ""}, {"links": "0-0"}])
+    src, tgt = (np.array(encoded.ids) for encoded in (tokenizer.encode_src("a cat"), tokenizer.encode_tgt("un chat")))
+    guide = Guide(table, tokenizer).batch([1, 0], [src, src], [tgt, tgt], (len(tgt) + 1, len(src)))
+    assert guide[0, 0].sum() == pytest.approx(1.0)
+    assert not guide[0, -1].any()  # EOS
+    assert not guide[1].any()
+
+
+def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    def distance(weight: float) -> float:
+        (tmp_path / "links").write_text("0-0 1-1\n\n0-0 1-1 1-2\n0-0\n\n\n0-0 1-1\n1-1\n", encoding="utf-8")
+        guided = {"enabled": True, "links": "links", "weight": weight}
+        config = make_config(training={"epochs": 40, "optimizer": {"lr": 0.01}, "guided_alignment": guided})
+        corpora = load_corpora(config)
+        torch.manual_seed(1)
+        model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size)
+        trainer = Trainer(config.training, 1, model, torch.device("cpu"), torch.float32, lambda epoch: corpora.train)
+        list(trainer.updates())
+        batch = corpora.train.batch(range(len(corpora.train)))
+        _, weights = model.eval()(batch)
+        assert batch.guide is not None
+        return float(guided_loss(weights.detach(), batch.guide, "cross_entropy") / batch.guide.sum())
+
+    assert distance(1.0) < 0.1 < distance(1e-6)
