@@ -73,7 +73,7 @@ def _logits(log_probs: Sequence[float]) -> Floats:
 
 
 def _sigmoid(values: Floats) -> Floats:
-    return 1.0 / (1.0 + np.exp(-values))
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0)))
 
 
 def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:

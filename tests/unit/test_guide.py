@@ -116,6 +116,6 @@ def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config
         batch = corpora.train.batch(range(len(corpora.train)))
         _, weights = model.eval()(batch)
         assert batch.guide is not None
-        return float(guided_loss(weights.detach(), batch.guide, "cross_entropy") / batch.guide.sum())
+        return float(guided_loss(weights.detach(), batch.guide, "squared") / batch.guide.sum())
 
-    assert distance(1.0) < 0.1 < distance(1e-6)
+    assert distance(1.0) < 0.3 * distance(1e-6)
