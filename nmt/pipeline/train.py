@@ -6,6 +6,7 @@ import logging
 import math
 import platform
 import signal
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from nmt.alignment.diagnostics import diagnose
 from nmt.config import LOWER_IS_BETTER, Config
 from nmt.config_file import differing_keys, load_config, save_config
 from nmt.data.tokenizer import Tokenizer
@@ -264,7 +266,12 @@ class _Session:
         scores = corpus_scores(
             hyps, list(chosen["tgt"]), evaluation.bleu_tokenize, evaluation.lowercase, ("bleu", "chrf")
         )
-        return {name: score.value for name, score in scores.items()}
+        metrics = {name: score.value for name, score in scores.items()}
+        seen = [diagnose(matrix) for matrix in (one.alignment() for one in translations) if matrix is not None]
+        if seen:
+            metrics["attention_entropy"] = statistics.mean(one.entropy for one in seen)
+            metrics["source_coverage"] = statistics.mean(one.coverage for one in seen)
+        return metrics
 
     def _note_best(self, metrics: dict[str, float]) -> bool:
         metric = self.config.training.early_stopping.metric

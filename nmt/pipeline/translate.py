@@ -4,13 +4,14 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
 
+from nmt.alignment.diagnostics import diagnose
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix, Level
@@ -127,6 +128,12 @@ def json_line(translation: Translation, number: int) -> str:
         "src_pieces": translation.src.pieces,
         **_json_fields(translation),
     }
+    matrix = translation.alignment()
+    if matrix is not None:
+        fields["diagnostics"] = {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(diagnose(matrix)).items()
+        }
     if translation.others:
         fields["others"] = [_json_fields(other) for other in translation.others]
     return json.dumps(fields, ensure_ascii=False)

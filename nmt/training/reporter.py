@@ -81,7 +81,7 @@ class Reporter:
         """The validation split was scored."""
         self._write({"update": update, "epoch": epoch, "valid": metrics})
         numbers = ", ".join(
-            f"{name} {value:.3f}" if name in ("loss", "ppl") else f"{name} {value:.1f}"
+            f"{name} {value:.1f}" if name in ("bleu", "chrf") else f"{name} {value:.3f}"
             for name, value in metrics.items()
         )
         log.info(

@@ -21,6 +21,7 @@ FLOORS = [
     [
         "nmt.data.corpus",
         "nmt.data.tokenizer",
+        "nmt.alignment.diagnostics",
         "nmt.alignment.heatmap",
         "nmt.alignment.symmetrise",
         "nmt.evaluation",

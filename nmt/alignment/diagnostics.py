@@ -1,0 +1,74 @@
+"""What a matrix tells about its translation: how sharp, how much of the source was read, what was said twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmt.alignment.matrix import AlignmentMatrix
+
+UNREAD = 0.1  # a source token whose weights sum to less was hardly looked at
+OMITTED_RUN = 3  # so many unread tokens in a row are a likely omission
+LONGEST_REPEAT = 4  # tokens
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Numbers of one translation, from its matrix on words.
+
+    Attributes:
+        entropy: mean over target tokens of -sum w log w, in nats; 0 is one source token for each.
+        coverage: share of source tokens whose weights sum to at least 0.1.
+        repeats: how often a run of 1 to 4 target tokens is followed by itself.
+        jumps: mean over neighbouring target tokens of how far the largest weight moves, beyond one place on.
+        likely_omission: three or more source tokens in a row are unread.
+        likely_repetition: two or more tokens are followed by themselves, or one is said three times in a row.
+    """
+
+    entropy: float
+    coverage: float
+    repeats: int
+    jumps: float
+    likely_omission: bool
+    likely_repetition: bool
+
+
+def diagnose(matrix: AlignmentMatrix) -> Diagnostics:
+    """Look at one matrix; an EOS row is left aside. A matrix without rows or columns is blameless."""
+    words = len(matrix.tgt_tokens) - (matrix.eos == "row")
+    weights, tokens = matrix.weights[:words].astype(np.float64), matrix.tgt_tokens[:words]
+    runs = _repeats(tokens)
+    repeated = any(size >= 2 or times >= 2 for size, times in runs)
+    count = sum(times for _, times in runs)
+    if not weights.size:
+        return Diagnostics(0.0, 1.0, count, 0.0, False, repeated)
+    entropy = float(-(weights * np.log(np.maximum(weights, 1e-12))).sum(axis=1).mean())
+    read = weights.sum(axis=0) >= UNREAD
+    places = weights.argmax(axis=1)
+    jumps = float(np.abs(np.diff(places) - 1).mean()) if words > 1 else 0.0
+    return Diagnostics(entropy, float(read.mean()), count, jumps, _longest_run(~read) >= OMITTED_RUN, repeated)
+
+
+def _repeats(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """(size, times said again) of every run of tokens that is followed by itself, shortest runs first."""
+    found = []
+    start = 0
+    while start < len(tokens):
+        for size in range(1, LONGEST_REPEAT + 1):
+            run, times = list(tokens[start : start + size]), 0
+            while list(tokens[start + (times + 1) * size : start + (times + 2) * size]) == run:
+                times += 1
+            if times:
+                found.append((size, times))
+                start += times * size
+                break
+        start += 1
+    return found
+
+
+def _longest_run(flags: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> int:
+    longest = current = 0
+    for flag in flags:
+        current = current + 1 if flag else 0
+        longest = max(longest, current)
+    return longest
