@@ -50,7 +50,9 @@ class Model:
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})
-            translator = Translator(translator.model, translator.tokenizer, settings, translator.device)
+            translator = Translator(
+                translator.model, translator.tokenizer, settings, translator.device, translator.shifted
+            )
         return translator.translate(lines, n_best=n_best, prefixes=prefixes)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Translation]:

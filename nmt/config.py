@@ -569,7 +569,9 @@ class DecodingConfig(Section):
 
     `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016). A source longer than `max_src_length`
     pieces is cut, with a warning. `coverage_penalty` is beta of the same equation: finished hypotheses that left source
-    pieces unread are ranked lower. With `no_repeat_ngram` n, no n pieces in a row are said twice.
+    pieces unread are ranked lower. `alignment_at` says which step's weights are a target word's: the step that
+    `predicts` it, or the next one, where it is the `input` (null: predicts for a recurrent decoder, input for a
+    transformer; see docs/alignment.md). With `no_repeat_ngram` n, no n pieces in a row are said twice.
     """
 
     beam_size: Positive = 5
@@ -580,6 +582,7 @@ class DecodingConfig(Section):
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
+    alignment_at: Literal["predicts", "input"] | None = None
     forbid_unk: bool = False
     no_repeat_ngram: NonNegative = 0
     sampling: DrawingConfig = DrawingConfig()
@@ -641,6 +644,12 @@ class Config(Section):
                     f"training.validation.sentences above 0, or the metric to loss or ppl"
                 )
         return self
+
+    @property
+    def alignment_at(self) -> Literal["predicts", "input"]:
+        """The step whose weights are a target word's: what is set, or what was measured to be better."""
+        transformer = isinstance(self.model.decoder, TransformerDecoderConfig)
+        return self.decoding.alignment_at or ("input" if transformer else "predicts")
 
     @property
     def run_dir(self) -> Path:

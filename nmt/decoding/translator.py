@@ -40,6 +40,7 @@ class Translation:
         weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
             without attention.
         read_from: which of the model's weights these are, for a person.
+        shifted: whether a target piece's row is that of the step after, where it was the input.
         others: the next best translations of the same line, best first, if they were asked for.
     """
 
@@ -51,6 +52,7 @@ class Translation:
     proven: bool
     weights: NDArray[np.float32]
     read_from: str = "attention"
+    shifted: bool = False
     others: tuple["Translation", ...] = ()
 
     @property
@@ -71,12 +73,13 @@ class Translation:
         """
         if self.src.ids and self.weights.shape[1] == 0:
             return None
+        weights = self.weights
+        if self.shifted:  # the last row, of EOS, stays: there is no step after it
+            weights = np.concatenate([weights[1:], weights[-1:]])
         matrix = (
-            piece_matrix(self.weights, self.src.pieces, self.tgt.pieces, keep_eos)
+            piece_matrix(weights, self.src.pieces, self.tgt.pieces, keep_eos)
             if level == "pieces"
-            else word_matrix(
-                self.weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level
-            )
+            else word_matrix(weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level)
         )
         return replace(matrix, read_from=self.read_from)
 
@@ -84,7 +87,14 @@ class Translation:
 class Translator:
     """A trained model with its tokenizer, ready for raw text."""
 
-    def __init__(self, model: Seq2Seq | Ensemble, tokenizer: Tokenizer, settings: DecodingConfig, device: torch.device):
+    def __init__(
+        self,
+        model: Seq2Seq | Ensemble,
+        tokenizer: Tokenizer,
+        settings: DecodingConfig,
+        device: torch.device,
+        shifted: bool = False,
+    ):
         """Take the parts; the model is put in evaluation mode at each call and left as it was.
 
         Args:
@@ -92,8 +102,10 @@ class Translator:
             tokenizer: that the model was trained with.
             settings: of the search.
             device: where to compute; always in float32, so that batches do not matter.
+            shifted: whether alignments are read one step later; see `Translation`.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
+        self.shifted = shifted
 
     def translate(
         self,
@@ -138,6 +150,7 @@ class Translator:
             found.proven,
             found.weights,
             self.model.read_from,
+            self.shifted,
         )
 
     def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1, progress: bool = False) -> list[Translation]:
@@ -170,6 +183,7 @@ class Translator:
                         False,
                         weights,
                         self.model.read_from,
+                        self.shifted,
                     )
                 bar.update(len(chosen))
         return [

@@ -67,7 +67,9 @@ def load_model(
         network = Ensemble([_network(config, tokenizer, folder), *members])
     # Evaluation mode for good: a call that switched modes would disturb another thread's.
     network = network.to(device).eval()
-    return LoadedModel(run, config, folder, Translator(network, tokenizer, config.decoding, device))
+    shifted = config.alignment_at == "input"
+    translator = Translator(network, tokenizer, config.decoding, device, shifted)
+    return LoadedModel(run, config, folder, translator)
 
 
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:

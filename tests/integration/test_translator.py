@@ -165,3 +165,17 @@ def test_an_ensemble_of_one_model_twice_is_that_model_and_of_two_their_mean(
     found = [one for one in mixed.translate(LINES) if one.src.ids]
     for translation, (log_probs, _) in zip(found, mixed._score([(t.src, t.tgt) for t in found]), strict=True):
         assert sum(log_probs) == pytest.approx(translation.log_prob, abs=1e-4)
+
+
+def test_alignments_read_one_step_later_have_the_rows_of_the_step_after(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    plain = translator_of(make_model(), tokenizer)
+    later = Translator(plain.model, tokenizer, plain.settings, plain.device, shifted=True)
+    for one, two in zip(plain.translate(LINES), later.translate(LINES), strict=True):
+        assert one.tgt == two.tgt
+        np.testing.assert_array_equal(one.weights, two.weights)  # what the model did is told as it was
+        a, b = one.alignment("pieces", keep_eos=True), two.alignment("pieces", keep_eos=True)
+        assert a is not None
+        assert b is not None
+        np.testing.assert_array_equal(b.weights[:-1], a.weights[1:])
