@@ -300,7 +300,7 @@ class AttentionConfig(Section):
 
     @model_validator(mode="after")
     def _options_belong(self) -> Self:
-        """An option that the chosen score would not read is a mistake, not a wish."""
+        """What makes another mechanism of one score and would be passed over by another is a mistake, not a wish."""
         for option, scores in (
             ("heads", ("qkv",)),
             ("normed", ("additive", "concat")),
@@ -322,7 +322,7 @@ class DropoutConfig(Section):
     """Dropout probabilities; `word` replaces whole input words by the unknown piece.
 
     `layers` is between the layers of an RNN, and on what each block of an attention stack adds; `attention` is on the
-    weights of such a stack.
+    weights of such a stack (linear attention has none).
     """
 
     embedding: Fraction = 0.3
@@ -629,7 +629,13 @@ class Config(Section):
                 f"training.average_last is {self.training.average_last}, but only training.keep_last = "
                 f"{self.training.keep_last} checkpoints are kept"
             )
-        if self.training.guided_alignment.enabled and not self.model.has_alignment:
+        guided = self.training.guided_alignment
+        if guided.enabled and guided.loss == "cross_entropy" and self.model.attention.normaliser != "softmax":
+            raise problem(
+                f"training.guided_alignment: a weight of exactly 0, as {self.model.attention.normaliser} gives, has no "
+                f"cross-entropy to learn from; set its loss to squared"
+            )
+        if guided.enabled and not self.model.has_alignment:
             raise problem("training.guided_alignment needs attention, and model.attention.score is none")
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             raise problem("training.coverage_loss needs attention, and model.attention.score is none")

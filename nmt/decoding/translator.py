@@ -20,6 +20,7 @@ from nmt.decoding.confidence import Calibration, word_log_probs
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
+from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq
 
 log = logging.getLogger("nmt")
@@ -126,6 +127,13 @@ class Translator:
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
         begun = [self.tokenizer.encode_tgt(prefix).ids for prefix in prefixes or [""] * len(lines)]
+        places = self.model.max_tgt_length
+        for at, prefix in enumerate(begun):
+            if places is not None and len(prefix) >= places:
+                raise DataError(
+                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, but the model has places for "
+                    f"{places}, the end mark counted; shorten it"
+                )
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:

@@ -83,7 +83,14 @@ def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverE
     ]
     if isinstance(settings, PerceiverEncoderConfig):
         return PerceiverEncoder(
-            positions, layers, size, settings.norm, latents=settings.latents, heads=settings.heads, dropout=dropout
+            positions,
+            layers,
+            size,
+            settings.norm,
+            latents=settings.latents,
+            heads=settings.heads,
+            dropout=dropout,
+            dropout_attention=model.dropout.attention,
         )
     return StackEncoder(positions, layers, size, settings.norm)
 
@@ -91,12 +98,12 @@ def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverE
 def _build_mixer(model: ModelConfig, settings: StackConfig) -> nn.Module:
     size, heads = model.embedding_size, settings.heads
     if isinstance(settings, SelfAttentionEncoderConfig) and settings.projections == "none":
-        return DotProductMixer()
+        return DotProductMixer(model.dropout.attention)
     if isinstance(settings, (SelfAttentionEncoderConfig, PerceiverEncoderConfig)):
         return SelfAttentionMixer(size, heads, model.dropout.attention)
     if isinstance(settings, PositionalEncoderConfig):
         rank = settings.rank if settings.form == "factorised" else None
-        return PositionalMixer(size, heads, settings.max_positions, rank)
+        return PositionalMixer(size, heads, settings.max_positions, rank, model.dropout.attention)
     return LinearMixer(size, heads)
 
 

@@ -24,7 +24,9 @@ class Coverage(nn.Module):
 
     def start(self, memory: Memory) -> Tensor:
         """Nothing is covered: zeros ``[B, L, C]``."""
-        return memory.values.new_zeros(*memory.mask.shape, self.size)
+        # Sums of many small weights are too much for bfloat16.
+        wide = torch.promote_types(memory.values.dtype, torch.float32)
+        return memory.values.new_zeros(*memory.mask.shape, self.size, dtype=wide)
 
     def advance(self, coverage: Tensor, weights: Tensor, query: Tensor, memory: Memory) -> Tensor:
         """The coverage ``[B, Q, L, C]`` after looking with `weights` ``[B, Q, L]`` for `query` ``[B, Q, H]``."""

@@ -116,6 +116,7 @@ class PerceiverEncoder(nn.Module):
         latents: int,
         heads: int,
         dropout: float,
+        dropout_attention: float,
     ):
         """Put the encoder together.
 
@@ -127,11 +128,12 @@ class PerceiverEncoder(nn.Module):
             latents: how many.
             heads: of the cross-attention.
             dropout: on what it adds.
+            dropout_attention: on its weights.
         """
         super().__init__()
         self.positions, self.layers = positions, nn.ModuleList(layers)
         self.latent_embedding = nn.Parameter(torch.empty(latents, size))
-        self.reader = MultiHead(size, size, size, size, heads, dropout=0.0)
+        self.reader = MultiHead(size, size, size, size, heads, dropout_attention)
         self.src_norm = nn.LayerNorm(size)
         self.reader_sublayer = Sublayer(size, norm, dropout)
         self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()

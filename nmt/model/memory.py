@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -44,8 +45,14 @@ class Memory:
         return replace(self, values=values, keys=keys)
 
     def on_source(self, weights: Tensor) -> Tensor:
-        """Weights over the L places ``[B, Q, L]`` as weights over source tokens ``[B, Q, S]``; rows still sum to 1."""
-        return weights if self.origin is None else weights.to(self.origin.dtype) @ self.origin
+        """Weights over the L places ``[B, Q, L]`` as weights over source tokens ``[B, Q, S]``; rows still sum to 1.
+
+        The weights of width 0 of a decoder without attention stay as they are.
+        """
+        if self.origin is None or weights.shape[-1] == 0:
+            return weights
+        with torch.autocast(weights.device.type, enabled=False):
+            return weights.to(self.origin.dtype) @ self.origin
 
 
 def mean_state(values: Tensor, mask: Tensor) -> Tensor:

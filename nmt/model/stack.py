@@ -52,10 +52,16 @@ def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor
 class DotProductMixer(nn.Module):
     """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter."""
 
+    def __init__(self, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = dropout
+
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
-        joined = x[:, None]
-        return functional.scaled_dot_product_attention(joined, joined, joined, mask[:, None, None, :])[:, 0]
+        joined, dropout = x[:, None], self.dropout if self.training else 0.0
+        return functional.scaled_dot_product_attention(
+            joined, joined, joined, mask[:, None, None, :], dropout_p=dropout
+        )[:, 0]
 
 
 class SelfAttentionMixer(nn.Module):
@@ -77,7 +83,7 @@ class PositionalMixer(nn.Module):
     Their random Synthesizer and its factorised form, with projected values in several heads.
     """
 
-    def __init__(self, size: int, heads: int, max_positions: int, rank: int | None):
+    def __init__(self, size: int, heads: int, max_positions: int, rank: int | None, dropout: float = 0.0):
         """Make the parameters.
 
         Args:
@@ -85,9 +91,10 @@ class PositionalMixer(nn.Module):
             heads: h.
             max_positions: places that have weights.
             rank: width of the two factors of R; None for a whole R.
+            dropout: on the weights, in training.
         """
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         shape = (heads, max_positions, rank or max_positions)
         self.position_rows = nn.Parameter(torch.empty(shape))
         self.position_columns = nn.Parameter(torch.empty(shape)) if rank else None
@@ -102,12 +109,14 @@ class PositionalMixer(nn.Module):
             if self.position_columns is None
             else rows @ self.position_columns[:, :length].transpose(1, 2)
         )
-        return energies.float().masked_fill(~mask[:, None, None, :], -math.inf).softmax(dim=-1)
+        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
+        return energies.masked_fill(~mask[:, None, None, :], -math.inf).softmax(dim=-1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
         values = self.value_layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
-        mixed = self.weights(mask).to(values.dtype) @ values
+        weights = functional.dropout(self.weights(mask), self.dropout, self.training)
+        mixed = weights.to(values.dtype) @ values
         return self.output_layer(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -191,18 +200,20 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
         mask: ``[..., S]`` bool, True on real keys.
     """
     wide = torch.promote_types(queries.dtype, torch.float32)
-    shown = feature_map(keys.to(wide)) * mask[..., None]
-    asked = feature_map(queries.to(wide))
-    fast_weights = shown.transpose(-1, -2) @ values.to(wide)
-    total = shown.sum(dim=-2)
-    return (asked @ fast_weights / (asked @ total[..., None])).to(values.dtype)
+    with torch.autocast(queries.device.type, enabled=False):
+        shown = feature_map(keys.to(wide)) * mask[..., None]
+        asked = feature_map(queries.to(wide))
+        fast_weights = shown.transpose(-1, -2) @ values.to(wide)
+        total = shown.sum(dim=-2)
+        return (asked @ fast_weights / (asked @ total[..., None])).to(values.dtype)
 
 
 def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
     wide = torch.promote_types(queries.dtype, torch.float32)
-    weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
-    return (weights / weights.sum(dim=-1, keepdim=True)).to(values.dtype) @ values
+    with torch.autocast(queries.device.type, enabled=False):
+        weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
+        return (weights / weights.sum(dim=-1, keepdim=True) @ values.to(wide)).to(values.dtype)
 
 
 def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,11 +229,12 @@ def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) 
         The result ``[..., d]`` and the state after this key.
     """
     wide = torch.promote_types(query.dtype, torch.float32)
-    one = torch.ones_like(value[..., :1])
-    written = feature_map(key.to(wide))[..., :, None] * torch.cat([value, one], dim=-1).to(wide)[..., None, :]
-    state = state + written
-    read = (feature_map(query.to(wide))[..., None, :] @ state)[..., 0, :]
-    return (read[..., :-1] / read[..., -1:]).to(value.dtype), state
+    with torch.autocast(query.device.type, enabled=False):
+        one = torch.ones_like(value[..., :1])
+        written = feature_map(key.to(wide))[..., :, None] * torch.cat([value, one], dim=-1).to(wide)[..., None, :]
+        state = state.to(wide) + written
+        read = (feature_map(query.to(wide))[..., None, :] @ state)[..., 0, :]
+        return (read[..., :-1] / read[..., -1:]).to(value.dtype), state
 
 
 def feature_map(x: Tensor) -> Tensor:

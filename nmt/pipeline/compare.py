@@ -11,7 +11,6 @@ from typing import Any
 from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Comparison, Config
-from nmt.config_file import differing_keys, load_config
 from nmt.evaluation import LengthScore
 from nmt.files import written_whole
 from nmt.pipeline.evaluate import run_eval
@@ -32,7 +31,7 @@ class VariantResult:
         parameters: trained numbers; shared ones count once.
         updates: done in all.
         tokens_per_second: target tokens, median over the training log.
-        minutes: of training and validation.
+        minutes: of updates, by the clock; validation is not counted.
         ppl: of the references.
         bleu: of the corpus.
         bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
@@ -92,18 +91,29 @@ def _variant(comparison: Comparison, name: str, config: Config) -> tuple[Variant
     run = RunFolder(config.run_dir)
     stored = run.path / "comparison.json"
     result = None
-    if stored.exists() and not differing_keys(load_config(run.config), config):
-        kept = json.loads(stored.read_text(encoding="utf-8"))
-        result = VariantResult(**kept | {"by_length": [LengthScore(**score) for score in kept["by_length"]]})
+    made_with = _settings(comparison, config)
+    kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    if kept.get("made_with") == made_with:
+        row = kept["result"]
+        result = VariantResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
     else:
         run_train(config)
     model = load_model(run.path)
     if result is None:
         result = _score(comparison, name, model)
         with written_whole(stored) as beside:
-            beside.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+            held = {"result": asdict(result), "made_with": made_with}
+            beside.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
     translations = model.translator.translate(comparison.sentences)
     return result, [translation.alignment() for translation in translations]
+
+
+def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
+    """All that a result depends on: settings aside that say only where things lie and how they are shown."""
+    held = config.model_dump(mode="json", exclude={"runs_dir": True, "data": {"root", "cache_dir"}})
+    for key in ("device", "threads", "log_every", "tensorboard", "keep_last"):
+        del held["training"][key]
+    return held | {"split": comparison.split}
 
 
 def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResult:

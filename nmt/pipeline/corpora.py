@@ -66,6 +66,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     guide = _load_guide(config, train_text, tokenizer, cache)
     train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length, guide=guide)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
+    refuse_longer_than_the_model(valid, config, "validation")
     if len(train) == 0:
         raise DataError(
             f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than "
@@ -93,6 +94,24 @@ def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, 
     return Guide(
         cached_table(cache / name, {"links": "string"}, ({"links": line} for line in read_lines(path))), tokenizer
     )
+
+
+def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:
+    """Refuse pairs that a model with a fixed number of places could not score; no pair is dropped from evaluation.
+
+    Raises:
+        DataError: naming the first such line.
+    """
+    for side, lengths, limit in (
+        ("source", corpus.src_len, config.model.max_src_length),
+        ("target", corpus.tgt_len + 1, config.model.max_tgt_length),
+    ):
+        if limit is not None and (lengths > limit).any():
+            line = int((lengths > limit).argmax())
+            raise DataError(
+                f"line {line + 1} of the {name} data has {lengths[line]} {side} pieces (EOS counted on the target), "
+                f"but the model has places for {limit}; raise its max_src_length or max_positions, or split the line"
+            )
 
 
 def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:

@@ -18,7 +18,7 @@ from nmt.evaluation import compare_systems, corpus_scores, perplexity, scores_by
 from nmt.files import written_whole
 from nmt.pipeline.align import run_align
 from nmt.pipeline.calibrate import judged_words
-from nmt.pipeline.corpora import pieces_path
+from nmt.pipeline.corpora import pieces_path, refuse_longer_than_the_model
 from nmt.pipeline.load import LoadedModel
 from nmt.pipeline.translate import Shown, one_line
 from nmt.training.trainer import corpus_nll
@@ -56,15 +56,16 @@ def run_eval(
     cache = Path(config.data.cache_dir).expanduser()
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
+    pieces = PieceCorpus(
+        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
+    )
+    refuse_longer_than_the_model(pieces, config, name)
     started = time.perf_counter()
     translations = translator.translate(srcs, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
     scores = corpus_scores(
         hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
-    )
-    pieces = PieceCorpus(
-        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
     )
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss, 1)

@@ -412,3 +412,7 @@ variants:
     second = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
     assert second.stdout == first.stdout
     assert (folder / "general" / "train.log").read_text(encoding="utf-8") == log  # nothing was trained again
+    longer = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
+    assert longer.exit_code == 0, longer.output
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["updates"] for row in rows] == [3, 3, 3]  # another budget: trained on and scored again

@@ -11,8 +11,9 @@ from nmt.config import DecodingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translation, Translator
+from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq
-from tests.variants import MODELS
+from tests.variants import MODELS, TRANSFORMER_DECODER
 
 LINES = [
     "the black cat sees me",
@@ -179,3 +180,12 @@ def test_alignments_read_one_step_later_have_the_rows_of_the_step_after(
         assert a is not None
         assert b is not None
         np.testing.assert_array_equal(b.weights[:-1], a.weights[1:])
+
+
+def test_a_prefix_longer_than_the_model_has_places_is_refused(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    decoder = {**TRANSFORMER_DECODER, "positions": "learned", "max_positions": 101}
+    translator = translator_of(make_model(decoder=decoder), tokenizer)
+    with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has places for 101"):
+        translator.translate(["a cat"], prefixes=["chat " * 120])

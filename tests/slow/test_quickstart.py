@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config_file import load_config
+from nmt.config_file import load_comparison, load_config
 from nmt.pipeline.evaluate import run_eval
 from nmt.pipeline.load import load_model
 from nmt.pipeline.train import run_train
@@ -21,6 +21,26 @@ def test_the_quickstart_translates_and_aligns(tmp_path: Path) -> None:
     assert report["scores"]["bleu"]["value"] >= 95
     assert report["alignment"]["aer"] <= 0.10
     (love,) = model.translator.translate(["I love you"])
+    assert love.tgt.text == "je t'aime"
+    matrix = love.alignment()
+    assert matrix is not None
+    assert [(matrix.src_tokens[src], matrix.tgt_tokens[tgt]) for src, tgt in matrix.links()] == [
+        ("I", "je"),
+        ("you", "t'"),
+        ("love", "aime"),
+    ]
+
+
+# Additive, dot and scaled dot learn to translate it, but their weights on t' stray to love (docs/attention.md).
+KNOWING = ["concat", "general", "qkv", "kernel-gaussian"]
+
+
+@pytest.mark.parametrize("variant", KNOWING)
+def test_these_scores_know_which_word_is_which(tmp_path: Path, variant: str) -> None:
+    cache = f"data.cache_dir={tmp_path / 'cache'}"
+    _, configs = load_comparison(CONFIG.with_name("compare-attention.yaml"), [cache])
+    run = run_train(configs[variant].model_copy(update={"runs_dir": str(tmp_path)}))
+    (love,) = load_model(run.path).translator.translate(["I love you"])
     assert love.tgt.text == "je t'aime"
     matrix = love.alignment()
     assert matrix is not None

@@ -79,6 +79,22 @@ def test_beams_share_one_memory(make_model: MakeModel, name: str) -> None:
         torch.testing.assert_close(weights[k::2], expected_weights, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if not {"hard", "boxcar"} & set(name.split())])
+def test_bfloat16_is_float32_to_its_rounding(make_model: MakeModel, name: str) -> None:
+    model = make_model(**MODELS[name])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)  # milder energies: rounding moves the sharpest rows too far to compare
+        features, weights = model(BATCH)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough, rough_weights = model(BATCH)
+    assert rough_weights.dtype == torch.float32
+    torch.testing.assert_close(rough_weights.sum(-1), torch.ones_like(rough_weights[..., 0]), atol=1e-3, rtol=0)
+    spread = float(features.std())
+    assert float((rough - features).abs().mean()) < 0.1 * spread
+    assert float((rough_weights - weights).abs().mean()) < 0.03
+
+
 def test_wirings_feedings_and_scores_differ(make_model: MakeModel) -> None:
     results = []
     for score, wiring, feeding in WIRINGS:

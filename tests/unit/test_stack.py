@@ -1,10 +1,12 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.config import Config
 from nmt.data.batching import batch_of
 from nmt.errors import DataError
 from nmt.model.multi_head import MultiHead
@@ -21,6 +23,7 @@ from nmt.model.stack import (
     linear_attention,
     sinusoids,
 )
+from nmt.pipeline.corpora import load_corpora
 from tests.variants import ENCODERS, TRANSFORMER_DECODER
 
 B, S, E = 2, 5, 8
@@ -152,7 +155,7 @@ def test_a_place_sees_nothing_after_it(kind: type[CausalSelfAttention | CausalLi
 def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tensor) -> None:
     mixer = seeded(PositionalMixer(E, 2, 7, rank))
     weights = mixer.weights(MASK)  # type: ignore[operator]
-    torch.testing.assert_close(weights.sum(-1), torch.ones(B, 2, S))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, 2, S, dtype=torch.float64))
     assert not weights.masked_select(~MASK[:, None, None, :].expand_as(weights)).any()
     rows = mixer.position_rows.detach()  # type: ignore[union-attr, operator]
     columns = None if rank is None else mixer.position_columns.detach()  # type: ignore[union-attr, operator]
@@ -162,12 +165,12 @@ def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tenso
                 float(rows[head, i, j]) if columns is None else float(rows[head, i] @ columns[head, j])
                 for j in range(3)  # the second sentence has three places
             ]
-            expected = torch.tensor(softmax(energies))
-            torch.testing.assert_close(weights[1, head, i, :3], expected, atol=1e-5, rtol=1e-5)
+            expected = torch.tensor(softmax(energies), dtype=torch.float64)
+            torch.testing.assert_close(weights[1, head, i, :3], expected, atol=1e-12, rtol=1e-9)
     values = mixer.value_layer(x)  # type: ignore[operator]
-    joined = torch.cat([weights[:, h].double() @ values[..., h * 4 : h * 4 + 4] for h in range(2)], -1)
+    joined = torch.cat([weights[:, h] @ values[..., h * 4 : h * 4 + 4] for h in range(2)], -1)
     expected_output = mixer.output_layer(joined)  # type: ignore[operator]
-    torch.testing.assert_close(mixer(x, MASK), expected_output, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixer(x, MASK), expected_output, atol=1e-12, rtol=1e-9)
 
 
 def test_sinusoids_by_hand() -> None:
@@ -192,6 +195,27 @@ def test_a_perceiver_tells_where_its_latents_looked(make_model: Callable[..., Se
             for latent in range(4):
                 by_hand[b, i] += weights[b, i, latent] * memory.origin[b, latent].detach()
     torch.testing.assert_close(memory.on_source(weights), by_hand)
+
+
+def test_a_decoder_without_attention_reads_a_perceivers_mean(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model(encoder=ENCODERS["perceiver"], attention={"score": "none"})
+    batch = batch_of([([5, 6, 7], [10, 11])])
+    features, weights = model(batch)
+    memory = model.encode(batch.src_ids, batch.src_mask)
+    log_probs, step_weights, _ = model.step(batch.tgt_in[:, 0], model.start(memory), memory)
+    assert (weights.shape, step_weights.shape) == ((1, 3, 0), (1, 0))
+    torch.testing.assert_close(model.project(features[:, 0]).log_softmax(-1), log_probs)
+
+
+def test_linear_attention_is_float32_under_autocast() -> None:
+    ones = torch.ones(1, 300, 8)
+    values = torch.full((1, 300, 8), 1.00390625)  # bfloat16 would round it to 1
+    with torch.autocast("cpu", torch.bfloat16):
+        found = linear_attention(ones, ones, values, torch.ones(1, 300, dtype=torch.bool))
+        causal = causal_linear_attention(ones, ones, values)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, values)
+    torch.testing.assert_close(causal, values)
 
 
 @pytest.mark.parametrize(
@@ -239,3 +263,14 @@ def test_the_alignment_is_that_of_the_layer_and_heads_asked_for(make_model: Call
     torch.testing.assert_close((one + two) / 2, both)
     torch.testing.assert_close(weights(), both)  # the second last of three layers, all heads
     assert not torch.allclose(weights(alignment_layer=3), both, atol=1e-3)
+
+
+def test_a_validation_line_that_no_place_is_left_for_is_named_before_training(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    attention = {"score": "fc", "size": 10, "max_src_length": 30}
+    config = make_config(model={"attention": attention}, data={"max_length": 30})
+    load_corpora(config)
+    (tmp_path / "valid.en").write_text("a cat\n" * 7 + "a cat sleeps " * 40 + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 8 of the validation data has \d+ source pieces.* places for 30"):
+        load_corpora(config)

@@ -140,18 +140,3 @@ def test_a_coverage_loss_is_minimised_too(make_config: Callable[..., Config], co
         return float(coverage_loss(weights.detach(), batch.tgt_mask))
 
     assert repeats(3.0) < 0.9 * repeats(0.0)
-
-
-@pytest.mark.parametrize("ratio", [1.0, 0.5])
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_trains_in_bfloat16(
-    make_config: Callable[..., Config], corpus: PieceCorpus, name: str, ratio: float
-) -> None:
-    losses = []
-    for precision in (torch.float32, torch.bfloat16):
-        torch.manual_seed(1)
-        model = {**MODELS[name], **NO_DROPOUT}
-        config = make_config(model=model, training={"epochs": 1, "teacher_forcing": {"start": ratio}})
-        trainer = Trainer(config.training, 1, build_model(config, 20, 20), CPU, precision, lambda epoch: corpus)
-        losses.append(next(trainer.updates()).loss)
-    assert losses[1] == pytest.approx(losses[0], rel=0.02)
