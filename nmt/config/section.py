@@ -1,0 +1,24 @@
+"""What all sections of the configuration share: strict types, ranges, refusals that say why."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Metric = Literal["loss", "ppl", "bleu", "chrf"]
+LOWER_IS_BETTER: tuple[Metric, ...] = ("loss", "ppl")
+
+
+def problem(message: str) -> PydanticCustomError:
+    """A validation error that says just `message`; braces in it stay as they are."""
+    return PydanticCustomError("value_error", "{message}", {"message": message})
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, unknown keys refused, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -1,0 +1,117 @@
+"""The loop: optimiser, schedule, losses, validation, stopping."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from nmt.config.section import Fraction, Metric, NonNegative, Positive, Probability, Section, problem
+
+
+class OptimizerConfig(Section):
+    """The optimiser of the parameters; `betas` and `eps` are Adam's, `momentum` is SGD's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: [0.9, 0.98])
+    eps: Annotated[float, Field(gt=0.0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    momentum: Fraction = 0.0
+
+
+class ScheduleConfig(Section):
+    """The learning rate over updates: `lr` times a factor.
+
+    `warmup` updates of linear increase come first, in every schedule. `inverse_sqrt` then falls with the square root of
+    the update (Vaswani et al. 2017), `cosine` to `min_factor` at update `total`; `plateau` multiplies by `factor` each
+    time `metric` has not improved for more than `patience` validations, never below `min_factor`.
+    """
+
+    type: Literal["constant", "inverse_sqrt", "cosine", "plateau"] = "constant"
+    warmup: NonNegative = 0
+    total: Positive | None = None
+    metric: Metric = "ppl"
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    patience: NonNegative = 2
+    min_factor: Probability = 0.01
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.type == "cosine" and (self.total is None or self.total <= self.warmup):
+            raise problem("schedule cosine needs total, the update at which it ends, larger than warmup")
+        if self.type == "inverse_sqrt" and self.warmup == 0:
+            raise problem("schedule inverse_sqrt needs warmup of at least 1 update")
+        return self
+
+
+class TeacherForcingConfig(Section):
+    """The probability, per token, that the gold word and not the model's own argmax is fed (Bengio et al. 2015).
+
+    `linear` goes from `start` to `end` over `updates`; `inverse_sigmoid` is k / (k + exp(update / k)) between `start`
+    and `end` with k = `updates`.
+    """
+
+    schedule: Literal["constant", "linear", "inverse_sigmoid"] = "constant"
+    start: Probability = 1.0
+    end: Probability = 0.0
+    updates: Positive = 1000
+
+
+class ValidationConfig(Section):
+    """Every `every` updates (0: after each epoch) the validation split is scored and `sentences` of it decoded."""
+
+    every: NonNegative = 0
+    sentences: NonNegative = 500
+    beam_size: Positive = 1
+    samples: NonNegative = 3
+
+
+class EarlyStoppingConfig(Section):
+    """Stop when `metric` has not improved for `patience` validations in a row (0: never); the best is kept anyway."""
+
+    metric: Metric = "bleu"
+    patience: NonNegative = 10
+
+
+class GuidedConfig(Section):
+    """Attention taught by word links (Chen et al. 2016); the loss is added per target piece, `weight` times.
+
+    `links` is a file with one line of Pharaoh links (i-j, from 0, on words) for each training pair; null takes those
+    that come with the corpus. Each epoch the weight is multiplied by `decay`.
+    """
+
+    enabled: bool = False
+    links: str | None = None
+    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
+    weight: Annotated[float, Field(gt=0.0)] = 0.5
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+
+class TrainingConfig(Section):
+    """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
+
+    `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12).
+    `average_last` checkpoints are averaged at the end (0: none); the mean is the best model if it validates better.
+    """
+
+    epochs: Positive = 20
+    max_updates: Positive | None = None
+    max_minutes: Annotated[float, Field(gt=0.0)] | None = None
+    batch_unit: Literal["tokens", "sentences"] = "tokens"
+    batch_size: Positive = 2048
+    accumulate: Positive = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    threads: NonNegative = 0
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip_norm: Annotated[float, Field(ge=0.0)] = 1.0
+    label_smoothing: Fraction = 0.1
+    guided_alignment: GuidedConfig = GuidedConfig()
+    coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
+    teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
+    validation: ValidationConfig = ValidationConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    keep_last: Positive = 2
+    average_last: NonNegative = 0
+    log_every: Positive = 50
+    tensorboard: bool = True
