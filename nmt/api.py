@@ -44,9 +44,15 @@ class Model:
 
         Raises:
             TypeError: for a single string.
+            ValueError: for a beam or number of translations below 1, or another number of prefixes than lines.
         """
-        if isinstance(lines, str):
-            raise TypeError('give a list of lines, such as ["I love you"], not one string')
+        for value in (lines, prefixes):
+            if isinstance(value, str):
+                raise TypeError('give a list of lines, such as ["I love you"], not one string')
+        if n_best < 1 or (beam is not None and beam < 1):
+            raise ValueError(f"beam and n_best are at least 1, not {beam} and {n_best}")
+        if prefixes is not None and len(prefixes) != len(lines):
+            raise ValueError(f"{len(prefixes)} prefixes for {len(lines)} lines; give one for each")
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})

@@ -58,7 +58,10 @@ ModelsOption = Annotated[
     ),
 ]
 CheckpointOption = Annotated[
-    str | None, typer.Option("--checkpoint", help="best, last or step-<update>. [default: best]", show_default=False)
+    str | None,
+    typer.Option(
+        "--checkpoint", help="best, last, step-<update>, or the name of an average. [default: best]", show_default=False
+    ),
 ]
 BeamOption = Annotated[
     int | None,

@@ -19,7 +19,7 @@ class Diagnostics:
     Attributes:
         entropy: mean over target tokens of -sum w log w, in nats; 0 is one source token for each.
         coverage: share of source tokens whose weights sum to at least 0.1.
-        repeats: how often a run of 1 to 4 target tokens is followed by itself.
+        repeats: how often a run of 1 to 4 target words is followed by itself; punctuation is left aside.
         jumps: mean over neighbouring target tokens of how far the largest weight moves, beyond one place on.
         likely_omission: three or more source tokens in a row are unread.
         likely_repetition: two or more tokens are followed by themselves, or one is said three times in a row.
@@ -37,7 +37,7 @@ def diagnose(matrix: AlignmentMatrix) -> Diagnostics:
     """Look at one matrix; an EOS row is left aside. A matrix without rows or columns is blameless."""
     words = len(matrix.tgt_tokens) - (matrix.eos == "row")
     weights, tokens = matrix.weights[:words].astype(np.float64), matrix.tgt_tokens[:words]
-    runs = _repeats(tokens)
+    runs = _repeats([token for token in tokens if any(char.isalnum() for char in token)])
     repeated = any(size >= 2 or times >= 2 for size, times in runs)
     count = sum(times for _, times in runs)
     if not weights.size:
@@ -50,17 +50,19 @@ def diagnose(matrix: AlignmentMatrix) -> Diagnostics:
 
 
 def _repeats(tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """(size, times said again) of every run of tokens that is followed by itself, shortest runs first."""
+    """(size, times said again) of runs of tokens that are followed by themselves, the longest from each place on."""
     found = []
     start = 0
     while start < len(tokens):
-        for size in range(1, LONGEST_REPEAT + 1):
+        for size in range(min(LONGEST_REPEAT, len(tokens) - start), 0, -1):
             run, times = list(tokens[start : start + size]), 0
             while list(tokens[start + (times + 1) * size : start + (times + 2) * size]) == run:
                 times += 1
             if times:
+                if len(set(run)) == 1:  # a a a a is a said again three times, not a a said again once
+                    size, times = 1, size * (times + 1) - 1
                 found.append((size, times))
-                start += times * size
+                start += size * times
                 break
         start += 1
     return found

@@ -32,8 +32,15 @@ def check_suffix(path: Path, more: Sequence[str] = ()) -> None:
         raise AlignmentError(f"{path}: there is no folder {path.parent} to write it in")
 
 
-def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
+def write_alignments(
+    path: Path, matrices: Sequence[AlignmentMatrix], links: Sequence[Sequence[tuple[int, int]]] | None = None
+) -> None:
     """Write one matrix per line of input.
+
+    Args:
+        path: the file.
+        matrices: one for each line.
+        links: what a ``.pharaoh`` file holds instead of each target token's largest weight.
 
     - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists.
     - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` from 0, and `level`, `eos` and `read_from`; no pickle.
@@ -45,6 +52,9 @@ def write_alignments(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
     """
     check_suffix(path)
     with written_whole(path) as beside:
+        if links is not None and path.suffix == ".pharaoh":
+            beside.write_text("".join(format_pharaoh(sentence) + "\n" for sentence in links), encoding="utf-8")
+            return
         _WRITERS[path.suffix](beside, matrices)
 
 

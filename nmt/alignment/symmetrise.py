@@ -30,7 +30,7 @@ def extract_links(
     if not weights.size:
         return []
     if method == "threshold":
-        chosen = weights >= max(threshold, null_below)
+        chosen = (weights >= threshold) & (weights.max(axis=1, keepdims=True) >= null_below)
     elif method == "src-argmax":
         chosen = np.zeros(weights.shape, dtype=bool)
         chosen[weights.argmax(axis=0), np.arange(weights.shape[1])] = True

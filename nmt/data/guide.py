@@ -22,14 +22,16 @@ _SHOWN = 5  # bad lines named in a message
 class Guide:
     """The links of every pair, on words, projected to whatever pieces an epoch has."""
 
-    def __init__(self, links: "datasets.Dataset", tokenizer: Tokenizer):
-        """Keep the table; nothing is read yet.
+    def __init__(self, links: "datasets.Dataset", text: "datasets.Dataset", tokenizer: Tokenizer):
+        """Keep the tables; nothing is read yet.
 
         Args:
             links: its column `links` has one string in Pharaoh notation for each row of the corpus.
+            text: the corpus, columns `src` and `tgt`.
             tokenizer: turns piece ids back into words.
         """
         self._links, self._tokenizer = links.data.column("links"), tokenizer
+        self._text = [text.data.column(side) for side in ("src", "tgt")]
 
     def batch(self, rows: Iterable[int], srcs: Sequence[Ints], tgts: Sequence[Ints], shape: tuple[int, int]) -> Floats:
         """What the weights of a batch ought to be.
@@ -47,12 +49,13 @@ class Guide:
         target = np.zeros((len(srcs), *shape), dtype=np.float32)
         for place, (row, src, tgt) in enumerate(zip(rows, srcs, tgts, strict=True)):
             links = parse_pharaoh(self._links[int(row)].as_py()).sure
-            if links and len(src) and len(tgt):
-                weights = project_links(
-                    links,
-                    word_of_pieces(_decoded(self._tokenizer.src, src)),
-                    word_of_pieces(_decoded(self._tokenizer.tgt, tgt)),
-                )
+            if not (links and len(src) and len(tgt)):
+                continue
+            pieces = [_decoded(self._tokenizer.src, src), _decoded(self._tokenizer.tgt, tgt)]
+            raw = [column[int(row)].as_py() for column in self._text]
+            # Where unknown or normalised characters change the words, links would lie beside them: nobody says then.
+            if all(len(word_spans(one.text)) == len(word_spans(text)) for one, text in zip(pieces, raw, strict=True)):
+                weights = project_links(links, word_of_pieces(pieces[0]), word_of_pieces(pieces[1]))
                 target[place, : len(tgt), : len(src)] = weights
         return target
 

@@ -51,20 +51,32 @@ class Calibration:
 def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Calibration:
     """The calibration under which the words' being correct is likeliest: a logistic regression, by Newton's method.
 
+    A weak prior (a normal distribution around the model's own view) keeps it finite on few or separable words.
+
     Args:
         log_probs: of words.
         correct: whether each is right.
     """
-    if len(set(correct)) < 2:
-        return Calibration()  # nothing to tell apart
     inputs = np.stack([_logits(log_probs), np.ones(len(log_probs))], axis=1)
-    hits, line = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
-    for _ in range(50):
+    hits, own_view = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
+
+    def cost(line: Floats) -> float:
+        values = inputs @ line
+        return float((np.logaddexp(0.0, values) - hits * values).sum() + ((line - own_view) ** 2).sum() / 2)
+
+    line = own_view
+    for _ in range(100):
         found = _sigmoid(inputs @ line)
-        slope = inputs.T @ (found - hits)
-        bend = (inputs * (found * (1 - found))[:, None]).T @ inputs + 1e-9 * np.eye(2)
-        line = line - np.linalg.solve(bend, slope)
-    return Calibration(1.0 / max(float(line[0]), 1e-3), float(line[1]))
+        slope = inputs.T @ (found - hits) + (line - own_view)
+        bend = (inputs * (found * (1 - found))[:, None]).T @ inputs + np.eye(2)
+        move = np.linalg.solve(bend, slope)
+        while cost(line - move) > cost(line) and np.abs(move).max() > 1e-9:
+            move = move / 2
+        line = line - move
+        if np.abs(move).max() <= 1e-9:
+            break
+    # Words of higher probability that are right less often: there is nothing to believe, and nothing to mend.
+    return Calibration(1.0 / float(line[0]), float(line[1])) if line[0] > 1e-3 else Calibration()
 
 
 def _logits(log_probs: Sequence[float]) -> Floats:

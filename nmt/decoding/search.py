@@ -169,9 +169,9 @@ def beam_search(
     """Beam search in which a finished hypothesis keeps its place in the beam, so the beam narrows as hypotheses end.
 
     A sentence is done when its beam is full of finished hypotheses, or when no unfinished one can beat the `n_best`-th
-    best finished one any more (`Scoring.bound`). So the best one found is always the best of all continuations of what
-    the beam kept. Whether it is the best of all that the rules allow is known if it also beats the bound of everything
-    that the beam left out: then it is `proven`.
+    best finished one any more (`Scoring.bound`). So when it ends, no continuation of what the beam still holds
+    could have been better. Whether the best one found is the best of all that the rules allow is known if it also beats
+    the bound of everything that the beam left out on the way: then it is `proven`.
 
     Args:
         model: what is searched.

@@ -122,7 +122,7 @@ class Translator:
             lines: source texts.
             first_line: the number of the first one, for warnings and for what is drawn at random.
             progress: whether a bar is drawn, if standard error is a terminal.
-            n_best: translations per line; all but the best are its `others`. Search finds at most as many as its beam.
+            n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
             prefixes: what each translation must begin with, "" for nothing.
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
@@ -146,7 +146,10 @@ class Translator:
                     first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
                     results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
-        return [result or _empty(source) for result, source in zip(results, sources, strict=True)]
+        return [
+            result or self._empty(source, self.tokenizer.encode_tgt(""))
+            for result, source in zip(results, sources, strict=True)
+        ]
 
     def _translation(self, source: Encoded, found: Hypothesis) -> Translation:
         return Translation(
@@ -195,7 +198,8 @@ class Translator:
                     )
                 bar.update(len(chosen))
         return [
-            result or _empty(source, target) for result, source, target in zip(results, sources, targets, strict=True)
+            result or self._empty(source, target)
+            for result, source, target in zip(results, sources, targets, strict=True)
         ]
 
     @property
@@ -214,7 +218,7 @@ class Translator:
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
-            if settings.beam_size == 1:
+            if settings.beam_size == 1 and n_best == 1:
                 return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             beam = max(settings.beam_size, n_best)
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
@@ -258,6 +262,13 @@ class Translator:
         rows = [row[:length] for row, length in zip(log_probs.tolist(), lengths, strict=True)]
         return list(zip(rows, matrices, strict=True))
 
+    def _empty(self, source: Encoded, target: Encoded) -> Translation:
+        """The translation of a line without pieces; something said of nothing is impossible."""
+        nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
+        log_prob = -math.inf if target.ids else 0.0
+        per_token = [log_prob] * len(nothing)
+        return Translation(source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from)
+
     def _limited(self, source: Encoded, line: int) -> Encoded:
         """A source that is too long is cut, with a warning that names the line."""
         limit, why = self.settings.max_src_length, "decoding.max_src_length"
@@ -298,10 +309,3 @@ def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> li
     return [
         array[i, :rows, :columns].copy() for i, (rows, columns) in enumerate(zip(tgt_lengths, src_lengths, strict=True))
     ]
-
-
-def _empty(source: Encoded, target: Encoded | None = None) -> Translation:
-    """The translation of a line without pieces."""
-    target = target or Encoded("", [], [], [])
-    nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
-    return Translation(source, target, 0.0, 0.0, [0.0] * len(nothing), False, nothing)

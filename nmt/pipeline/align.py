@@ -93,7 +93,7 @@ def run_align(
         backward = [[(src, tgt) for tgt, src in linking.links(matrix)] for matrix in turned]
         links = [symmetrise(one, two, linking.symmetrisation) for one, two in zip(links, backward, strict=True)]
     if shown.alignments is not None:
-        write_alignments(shown.alignments, matrices)
+        write_alignments(shown.alignments, matrices, links)
     return links, score_links(links, references) if references else None
 
 

@@ -1,6 +1,7 @@
 """`nmt average`: one model from the mean of a run's checkpoints."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,21 @@ def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path
     Raises:
         CheckpointError: if the run has not kept so many.
     """
-    kept = kept_checkpoints(run.checkpoints)
-    if len(kept) < count:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
         raise CheckpointError(
-            f"{run.path} has kept {len(kept)} checkpoints, not {count}; train with training.keep_last={count} or more"
+            f"'{name}' cannot be a checkpoint's name: letters, digits, '.', '_' and '-', and not best, last or step-..."
         )
-    chosen = _best_first(run, kept)[:count] if best else kept[-count:]
     target = run.checkpoints / name
+    if (run.checkpoints / "best").resolve() == target.resolve():
+        raise CheckpointError(f"{target} is the run's best model; choose another --name")
+    kept = kept_checkpoints(run.checkpoints)
+    order = _best_first(run, kept) if best else kept[::-1]
+    if len(order) < count:
+        what = "validated checkpoints" if best else "checkpoints"
+        raise CheckpointError(
+            f"{run.path} has kept {len(order)} {what}, not {count}; train with training.keep_last={count} or more"
+        )
+    chosen = order[:count]
     average_checkpoints(chosen, target)
     return target, [path.name for path in chosen]
 

@@ -86,14 +86,13 @@ def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, 
                 "training.guided_alignment: the training corpus comes without links; name a file with "
                 "training.guided_alignment.links"
             )
-        return Guide(text, tokenizer)
+        return Guide(text, text, tokenizer)
     path = Path(config.data.root or "").expanduser() / Path(settings.links).expanduser()
     check_links(str(path), read_lines(path), text_pairs(text))
     stamp = path.stat()
     name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)}.arrow"
-    return Guide(
-        cached_table(cache / name, {"links": "string"}, ({"links": line} for line in read_lines(path))), tokenizer
-    )
+    links = cached_table(cache / name, {"links": "string"}, ({"links": line} for line in read_lines(path)))
+    return Guide(links, text, tokenizer)
 
 
 def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:

@@ -1,6 +1,7 @@
 """A model folder, ready to translate."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.run_folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
 from nmt.training.checkpoint import load_weights
+
+log = logging.getLogger("nmt")
 
 
 @dataclass(frozen=True)
@@ -86,4 +89,11 @@ def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tok
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
             f"one tokenizer configuration on one corpus"
         )
-    return _network(load_config(run.config), tokenizer, run.checkpoint(checkpoint))
+    config = load_config(run.config)
+    if config.alignment_at != load_config(first.config).alignment_at:
+        log.warning(
+            "%s and %s are read at different steps for alignments; decoding.alignment_at holds for both",
+            first.path,
+            run.path,
+        )
+    return _network(config, tokenizer, run.checkpoint(checkpoint))

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import platform
+import shutil
 import signal
 import statistics
 import time
@@ -116,6 +117,7 @@ class _Progress:
     best: dict[str, float] = field(default_factory=dict)  # {"value": ..., "update": ...} of the early stopping metric
     bad_validations: int = 0
     validated: int = 0  # the update of the last validation
+    averaged: bool = False  # whether the best so far is a mean of checkpoints
 
 
 class _Session:
@@ -237,14 +239,23 @@ class _Session:
         """The mean of the last checkpoints, which becomes the best model if it validates better."""
         folder = self.run_folder.checkpoints
         chosen = kept_checkpoints(folder)[-self.config.training.average_last :]
-        average_checkpoints(chosen, folder / "averaged")
-        load_weights(folder / "averaged", self.trainer.model)
+        target = folder / f"mean-{self.trainer.update:06d}"
+        average_checkpoints(chosen, target)
+        load_weights(target, self.trainer.model)
         metrics = self._metrics(reporter)
+        load_weights(chosen[-1], self.trainer.model)
         better = self._note_best(metrics)
         numbers = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
         log.info("mean of the last %d checkpoints: %s%s", len(chosen), numbers, "  * best so far" if better else "")
         if better:
-            point(folder / "best", "averaged")
+            self.progress.averaged = True
+            point(folder / "best", target.name)
+            self._save(reporter)  # so that a continued run knows what it has to beat
+            for other in folder.glob("mean-*"):
+                if other != target:
+                    shutil.rmtree(other)
+        else:
+            shutil.rmtree(target)
 
     def _metrics(self, reporter: Reporter) -> dict[str, float]:
         """The validation split's loss and perplexity, and BLEU and chrF if sentences are decoded."""
@@ -283,6 +294,7 @@ class _Session:
         better = value < before if metric in LOWER_IS_BETTER else value > before
         if better:
             progress.best = {"value": value, "update": self.trainer.update}
+            progress.averaged = False
         progress.bad_validations = 0 if better else progress.bad_validations + 1
         return better
 
@@ -296,7 +308,8 @@ class _Session:
         }
         folder = self.run_folder.checkpoints
         saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
-        if self.progress.best.get("update") == self.trainer.update:
+        best_is_mean = (folder / "best").resolve().name.startswith("mean-")
+        if self.progress.best.get("update") == self.trainer.update and not (best_is_mean and self.progress.averaged):
             point(folder / "best", saved.name)
         prune(folder, self.config.training.keep_last)
         remember_latest(self.run_folder)

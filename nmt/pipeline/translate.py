@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -142,12 +143,17 @@ def json_line(translation: Translation, number: int) -> str:
 def _json_fields(translation: Translation) -> dict[str, Any]:
     return {
         "tgt": translation.tgt.text,
-        "log_prob": round(translation.log_prob, 6),
-        "score": round(translation.score, 6),
+        "log_prob": _number(translation.log_prob),
+        "score": _number(translation.score),
         "proven": translation.proven,
         "tgt_pieces": translation.tgt.pieces,
-        "token_log_probs": [round(value, 6) for value in translation.token_log_probs],
+        "token_log_probs": [_number(value) for value in translation.token_log_probs],
     }
+
+
+def _number(value: float) -> float | None:
+    """Rounded for JSON, which has no infinity: null for the impossible."""
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _shown(translation: Translation, number: int, shown: Shown) -> str:

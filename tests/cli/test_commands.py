@@ -66,7 +66,8 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
     assert list((run / "tensorboard").iterdir())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["update"] for record in records if "valid" in record] == [6, 12]
-    assert set(records[-1]["valid"]) == {"loss", "ppl", "bleu", "chrf"}
+    shown = {"loss", "ppl", "bleu", "chrf", "attention_entropy", "source_coverage"}
+    assert set(records[-1]["valid"]) == shown
 
 
 def test_a_dry_run_prints_sizes_and_trains_nothing(home: Path) -> None:

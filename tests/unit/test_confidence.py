@@ -50,5 +50,13 @@ def test_the_calibration_is_found_again(truth: Calibration) -> None:
     assert calibration_error(Calibration().confidences(log_probs), correct) > 0.05
 
 
-def test_without_anything_to_tell_apart_nothing_is_fitted() -> None:
-    assert fit_calibration([-0.1, -0.2], [True, True]) == Calibration()
+def test_few_or_separable_words_do_not_lead_astray() -> None:
+    few = fit_calibration([-0.1, -0.2], [True, True])
+    assert 0.5 < few.temperature < 2
+    log_probs, correct = [-1e-4] * 500 + [-2.0] * 3, [True] * 499 + [False] * 4
+    found = fit_calibration(log_probs, correct)
+    assert 0.1 < found.temperature < 10
+    assert abs(found.offset) < 10
+    error = calibration_error(found.confidences(log_probs), correct)
+    assert error <= calibration_error(Calibration().confidences(log_probs), correct) + 1e-6
+    assert fit_calibration([-0.01] * 200 + [-3.0] * 200, [False] * 200 + [True] * 200) == Calibration()

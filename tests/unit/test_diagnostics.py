@@ -34,7 +34,16 @@ def test_three_unread_words_in_a_row_are_a_likely_omission() -> None:
 
 @pytest.mark.parametrize(
     ("said", "repeats", "likely"),
-    [("a b c", 0, False), ("a a b", 1, False), ("a a a", 2, True), ("a b a b c", 1, True), ("a b c a", 0, False)],
+    [
+        ("a b c", 0, False),
+        ("a a b", 1, False),
+        ("a a a", 2, True),
+        ("a b a b c", 1, True),
+        ("a b c a", 0, False),
+        ("very very good very very good", 1, True),
+        ("Attends . . .", 0, False),
+        ("a a a a", 3, True),
+    ],
 )
 def test_what_is_said_twice(said: str, repeats: int, likely: bool) -> None:
     tokens = said.split()

@@ -95,12 +95,17 @@ def test_a_corpus_without_links_says_where_to_name_them(make_config: Callable[..
 def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Path) -> None:
     from nmt.data.corpus import cached_table
 
-    table = cached_table(tmp_path / "l.arrow", {"links": "string"}, [{"links": ""}, {"links": "0-0"}])
+    rows = [
+        {"links": links, "src": src, "tgt": "un chat"}
+        for links, src in (("", "a cat"), ("0-0", "a cat"), ("0-0", "a\u2603cat !"))
+    ]
+    table = cached_table(tmp_path / "l.arrow", {"links": "string", "src": "string", "tgt": "string"}, rows)
     src, tgt = (np.array(encoded.ids) for encoded in (tokenizer.encode_src("a cat"), tokenizer.encode_tgt("un chat")))
-    guide = Guide(table, tokenizer).batch([1, 0], [src, src], [tgt, tgt], (len(tgt) + 1, len(src)))
+    guide = Guide(table, table, tokenizer).batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
     assert guide[0, 0].sum() == pytest.approx(1.0)
     assert not guide[0, -1].any()  # EOS
     assert not guide[1].any()
+    assert not guide[2].any()  # its pieces say other words than its text, so nobody says where they are
 
 
 def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_extraction_by_hand() -> None:
     assert extract_links(MATRIX, null_below=0.5) == [(0, 0), (2, 2)]
     assert extract_links(MATRIX, "src-argmax") == [(0, 0), (1, 1), (2, 2)]
     assert extract_links(MATRIX, "threshold", 0.35) == [(0, 0), (0, 1), (1, 1), (2, 2)]
+    assert extract_links(MATRIX, "threshold", 0.2, null_below=0.5) == [(0, 0), (1, 0), (2, 2)]
     empty = AlignmentMatrix(np.zeros((0, 0), dtype=np.float32), [], [], "words", "dropped")
     assert extract_links(empty, "src-argmax") == []
 
