@@ -15,7 +15,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("rate", [0.0001, 0.5])
+@pytest.mark.parametrize("rate", [0.0001, 8.0])
 def test_the_mean_is_kept_if_it_validates_better(make_config: Callable[..., Config], rate: float) -> None:
     training = {
         "epochs": 4,
@@ -31,7 +31,7 @@ def test_the_mean_is_kept_if_it_validates_better(make_config: Callable[..., Conf
         path for path in run.checkpoints.iterdir() if path.name.startswith("step-") and not path.is_symlink()
     )
     best = (run.checkpoints / "best").resolve()
-    if rate == 0.5:  # wild steps are better in the mean; slow ones downhill are best at their end
+    if rate == 8.0:  # wild steps are better in the mean; slow ones downhill are best at their end
         assert best.name.startswith("mean-")
         parts = [weights(path) for path in steps[-3:]]
         for name, mean in weights(best).items():
