@@ -89,7 +89,8 @@ class GuidedConfig(Section):
 class TrainingConfig(Section):
     """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
 
-    `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12).
+    `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12),
+    from update `coverage_loss_after` on.
     `average_last` checkpoints are averaged at the end (0: none); the mean is the best model if it validates better.
     """
 
@@ -108,6 +109,7 @@ class TrainingConfig(Section):
     label_smoothing: Fraction = 0.1
     guided_alignment: GuidedConfig = GuidedConfig()
     coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
+    coverage_loss_after: NonNegative = 0
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

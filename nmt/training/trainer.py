@@ -156,7 +156,7 @@ class Trainer:
         """The losses of the attention weights, summed over the batch."""
         guided = self.config.guided_alignment
         total = weights.new_zeros(())
-        if self.config.coverage_loss > 0:
+        if self.config.coverage_loss > 0 and self.update > self.config.coverage_loss_after:
             total = total + self.config.coverage_loss * coverage_loss(weights, batch.tgt_mask)
         if batch.guide is not None:
             weight = guided.weight * guided.decay**self.epoch

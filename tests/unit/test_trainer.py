@@ -131,8 +131,8 @@ def test_every_model_trains_at_every_teacher_forcing_ratio(
 
 
 def test_a_coverage_loss_is_minimised_too(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:
-    def repeats(weight: float) -> float:
-        training = {"epochs": 30, "batch_size": 8, "optimizer": {"lr": 0.01}, "coverage_loss": weight}
+    def repeats(weight: float, **more: int) -> float:
+        training = {"epochs": 30, "batch_size": 8, "optimizer": {"lr": 0.01}, "coverage_loss": weight, **more}
         trainer = trainer_of(make_config(model=NO_DROPOUT, training=training), corpus)
         list(trainer.updates())
         batch = corpus.batch(range(len(corpus)))
@@ -140,3 +140,4 @@ def test_a_coverage_loss_is_minimised_too(make_config: Callable[..., Config], co
         return float(coverage_loss(weights.detach(), batch.tgt_mask))
 
     assert repeats(3.0) < 0.9 * repeats(0.0)
+    assert repeats(3.0, coverage_loss_after=90) == repeats(0.0)  # there are 90 updates
