@@ -147,12 +147,6 @@ class Config(Section):
         return self
 
     @property
-    def alignment_at(self) -> Literal["predicts", "input"]:
-        """The step whose weights are a target word's: what is set, or what was measured to be better."""
-        transformer = isinstance(self.model.decoder, TransformerDecoderConfig)
-        return self.decoding.alignment_at or ("input" if transformer else "predicts")
-
-    @property
     def run_dir(self) -> Path:
         """The run folder."""
         return Path(self.runs_dir).expanduser() / self.name

@@ -27,8 +27,8 @@ class DecodingConfig(Section):
     `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016). A source longer than `max_src_length`
     pieces is cut, with a warning. `coverage_penalty` is beta of the same equation: finished hypotheses that left source
     pieces unread are ranked lower. `alignment_at` says which step's weights are a target word's: the step that
-    `predicts` it, or the next one, where it is the `input` (null: predicts for a recurrent decoder, input for a
-    transformer; see docs/alignment.md). With `no_repeat_ngram` n, no n pieces in a row are said twice.
+    `predicts` it, or the next one, where it is the `input`
+    (docs/alignment.md has measurements). With `no_repeat_ngram` n, no n pieces in a row are said twice.
     """
 
     beam_size: Positive = 5
@@ -39,7 +39,7 @@ class DecodingConfig(Section):
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
-    alignment_at: Literal["predicts", "input"] | None = None
+    alignment_at: Literal["predicts", "input"] = "predicts"
     forbid_unk: bool = False
     no_repeat_ngram: NonNegative = 0
     sampling: DrawingConfig = DrawingConfig()

@@ -1,7 +1,6 @@
 """A model folder, ready to translate."""
 
 import json
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,6 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.run_folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
 from nmt.training.checkpoint import load_weights
-
-log = logging.getLogger("nmt")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def load_model(
         network = Ensemble([_network(config, tokenizer, folder), *members])
     # Evaluation mode for good: a call that switched modes would disturb another thread's.
     network = network.to(device).eval()
-    shifted = config.alignment_at == "input"
+    shifted = config.decoding.alignment_at == "input"
     translator = Translator(network, tokenizer, config.decoding, device, shifted)
     return LoadedModel(run, config, folder, translator)
 
@@ -89,11 +86,4 @@ def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tok
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
             f"one tokenizer configuration on one corpus"
         )
-    config = load_config(run.config)
-    if config.alignment_at != load_config(first.config).alignment_at:
-        log.warning(
-            "%s and %s are read at different steps for alignments; decoding.alignment_at holds for both",
-            first.path,
-            run.path,
-        )
-    return _network(config, tokenizer, run.checkpoint(checkpoint))
+    return _network(load_config(run.config), tokenizer, run.checkpoint(checkpoint))

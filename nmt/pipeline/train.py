@@ -129,7 +129,7 @@ class _Session:
         self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
         settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
         self.translator = Translator(
-            trainer.model, corpora.tokenizer, settings, trainer.device, config.alignment_at == "input"
+            trainer.model, corpora.tokenizer, settings, trainer.device, config.decoding.alignment_at == "input"
         )
         self.started = time.monotonic()
 
