@@ -32,7 +32,7 @@ def test_the_quickstart_translates_and_aligns(tmp_path: Path) -> None:
 
 
 # Additive, dot and scaled dot learn to translate it, but their weights on t' stray to love (docs/attention.md).
-KNOWING = ["concat", "general", "qkv", "kernel-gaussian"]
+KNOWING = ["concat", "additive-normed", "general", "qkv", "kernel-gaussian"]
 
 
 @pytest.mark.parametrize("variant", KNOWING)
