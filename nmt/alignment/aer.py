@@ -76,6 +76,11 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
     return GoldLinks(frozenset(sure), frozenset(possible))
 
 
+def transposed(line: str) -> str:
+    """The links of a line in Pharaoh notation with source and target exchanged; what is no link stays as it is."""
+    return _PHARAOH.sub(r"\3\2\1", line)
+
+
 def read_gold(
     path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0
 ) -> list[GoldLinks]:

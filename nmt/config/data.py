@@ -8,12 +8,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from nmt.config.section import Positive, Section, problem
 
 BUILTIN_CORPORA = ("phrasebook",)
+BUILTIN_COLUMNS = ("en", "fr")
 
 
 class Source(Section):
     """Where one split's sentence pairs come from; exactly one of four forms.
 
-    - ``builtin:phrasebook``, a corpus that comes with the package;
+    - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
     - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain or .gz;
     - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl or .parquet file (text formats also as .gz);
     - ``{hub: NAME, config: ..., split: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face hub, or a local
@@ -33,13 +34,19 @@ class Source(Section):
         named = [key for key in ("builtin", "path", "hub") if getattr(self, key) is not None]
         if len(named) > 1:
             raise problem(f"give one of builtin, path and hub, not {' and '.join(named)}")
-        if self.builtin is None and (self.src is None or self.tgt is None):
+        if self.builtin is not None:
+            if {self.src, self.tgt} not in ({None}, set(BUILTIN_COLUMNS)):
+                raise problem(f"src and tgt of a builtin corpus are {' and '.join(BUILTIN_COLUMNS)}, or none")
+        elif self.src is None or self.tgt is None:
             raise problem("needs both src and tgt (two files, or two columns of path or hub)")
-        if self.builtin is not None and (self.src or self.tgt):
-            raise problem("a builtin corpus has no src and tgt to choose")
         if self.hub is None and (self.config is not None or self.split is not None):
             raise problem("config and split belong to a hub dataset; name it with hub")
         return self
+
+    def reversed(self) -> "Source":
+        """The same source with its sides exchanged."""
+        src, tgt = (self.src, self.tgt) if self.builtin is None or self.src else BUILTIN_COLUMNS
+        return self.model_copy(update={"src": tgt, "tgt": src})
 
     def under(self, root: str | None) -> "Source":
         """The same source with its relative files (or local hub folder) looked up under `root`."""
@@ -70,7 +77,10 @@ SourceField = Annotated[Source, BeforeValidator(_source_shorthand)]
 
 
 class DataConfig(Section):
-    """The corpus: `root` is put before every relative path; `max_length` counts pieces and filters training only."""
+    """The corpus: `root` is put before every relative path; `max_length` counts pieces and filters training only.
+
+    `reverse` exchanges source and target of every split (and of its links): the backward model of the same data.
+    """
 
     root: str | None = None
     train: SourceField
@@ -78,13 +88,17 @@ class DataConfig(Section):
     test: SourceField | None = None
     src_lang: str = "src"
     tgt_lang: str = "tgt"
+    reverse: bool = False
     max_length: Positive = 100
     cache_dir: str = "~/.cache/nmt"
 
     def source(self, split: Literal["train", "valid", "test"]) -> Source | None:
-        """The source of one split, with `root` applied; None if the configuration names none."""
+        """The source of one split, with `root` and `reverse` applied; None if the configuration names none."""
         source: Source | None = getattr(self, split)
-        return source.under(self.root) if source is not None else None
+        if source is None:
+            return None
+        placed = source.under(self.root)
+        return placed.reversed() if self.reverse else placed
 
 
 class SamplingConfig(Section):

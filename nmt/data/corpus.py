@@ -17,6 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nmt.alignment.aer import transposed
 from nmt.config import Source
 from nmt.errors import DataError
 
@@ -60,7 +61,8 @@ def read_pairs(source: Source, split: str) -> Iterator[Pair]:
     if source.builtin is not None:
         from nmt.data.phrasebook import phrasebook
 
-        yield from phrasebook(split)
+        pairs = phrasebook(split)
+        yield from pairs if source.src != "fr" else ((tgt, src, transposed(links)) for src, tgt, links in pairs)
     elif source.hub is not None:
         yield from _read_hub(source, split)
     elif source.path is not None:

@@ -1,5 +1,6 @@
 """Guided attention: word links of the training pairs as a target for the attention weights (Chen et al. 2016)."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -99,14 +100,12 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
         AlignmentError: naming the first bad lines, or both counts if there are not as many lines as pairs.
     """
     bad: list[str] = []
-    lines, texts = iter(links), iter(pairs)
-    number = 0
-    missing: Any = object()
-    while True:
-        line, pair = next(lines, missing), next(texts, missing)
-        if line is missing or pair is missing:
-            break
-        number += 1
+    counts = [0, 0]
+    for number, (line, pair) in enumerate(itertools.zip_longest(links, pairs), start=1):
+        counts[0] += line is not None
+        counts[1] += pair is not None
+        if line is None or pair is None:
+            continue  # read on, for both counts
         try:
             gold = parse_pharaoh(line, where=f"{name}, line {number}")
         except AlignmentError as error:
@@ -119,12 +118,8 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
                 f"{name}, line {number}: link {outside[0][0]}-{outside[0][1]}, but the pair has {sizes[0]} source and "
                 f"{sizes[1]} target words, counted from 0"
             )
-    if (line is missing) != (pair is missing):
-        lines_left, pairs_left = (
-            number + (line is not missing) + sum(1 for _ in lines),
-            number + (pair is not missing) + sum(1 for _ in texts),
-        )
-        raise AlignmentError(f"{name} has {lines_left} lines, but there are {pairs_left} training pairs")
+    if counts[0] != counts[1]:
+        raise AlignmentError(f"{name} has {counts[0]} lines, but there are {counts[1]} training pairs")
     if bad:
         more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise AlignmentError("links that do not fit the training pairs:\n  " + "\n  ".join(bad[:_SHOWN]) + more)

@@ -2,12 +2,14 @@
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nmt.alignment.aer import transposed
 from nmt.config import Config
 from nmt.data.batching import PieceCorpus, encode_table, text_pairs
 from nmt.data.corpus import cached_table, digest, load_text, read_lines
@@ -88,10 +90,14 @@ def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, 
             )
         return Guide(text, text, tokenizer)
     path = Path(config.data.root or "").expanduser() / Path(settings.links).expanduser()
-    check_links(str(path), read_lines(path), text_pairs(text))
+
+    def lines() -> Iterator[str]:
+        return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
+
+    check_links(str(path), lines(), text_pairs(text))
     stamp = path.stat()
-    name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)}.arrow"
-    links = cached_table(cache / name, {"links": "string"}, ({"links": line} for line in read_lines(path)))
+    name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)}.arrow"
+    links = cached_table(cache / name, {"links": "string"}, ({"links": line} for line in lines()))
     return Guide(links, text, tokenizer)
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt.alignment.aer import parse_pharaoh
 from nmt.config import Source
+from nmt.config.data import DataConfig
 from nmt.data.corpus import cached_table, export_text, load_text, read_lines, read_pairs
 from nmt.errors import DataError
 
@@ -151,3 +153,17 @@ def test_export_writes_text_and_gold_links(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["test.en", "test.fr", "test.links"]
     assert {len(column) for column in lines} == {1000}
     assert [column[0] for column in lines] == ["I love you", "je t'aime", "0-0 2-1 1-2"]
+
+
+def test_a_reversed_corpus_exchanges_the_sides_and_the_links(tmp_path: Path) -> None:
+    data = DataConfig(train="builtin:phrasebook", valid="builtin:phrasebook", test=None)
+    backward = data.model_copy(update={"reverse": True})
+    for forward_pair, backward_pair in zip(
+        read_pairs(data.source("valid"), "valid"), read_pairs(backward.source("valid"), "valid"), strict=True
+    ):
+        assert backward_pair[:2] == forward_pair[1::-1]
+        forward_links, backward_links = parse_pharaoh(forward_pair[2]), parse_pharaoh(backward_pair[2])
+        assert backward_links.sure == {(tgt, src) for src, tgt in forward_links.sure}
+        assert backward_links.possible == {(tgt, src) for src, tgt in forward_links.possible}
+    files = DataConfig(train={"src": "a.en", "tgt": "a.de"}, valid="builtin:phrasebook", root="corpus", reverse=True)
+    assert files.source("train") == Source(src="corpus/a.de", tgt="corpus/a.en")
