@@ -1,12 +1,14 @@
 """`nmt` from Python: load a trained model once, then translate, score and align.
 
-import nmt
+Example::
 
-model = nmt.load("runs/latest")
-best = model.translate(["I love you"], beam=5, n_best=3)[0]
-print(best.text, best.score, best.alignment().links())
-for other in best.others:
-    print(other.text)
+    import nmt
+
+    model = nmt.load("runs/latest")
+    best = model.translate(["I love you"], beam=5, n_best=3)[0]
+    print(best.text, best.score, best.alignment().links())
+    for other in best.others:
+        print(other.text)
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,9 +58,7 @@ class Model:
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})
-            translator = Translator(
-                translator.model, translator.tokenizer, settings, translator.device, translator.shifted
-            )
+            translator = Translator(translator.model, translator.tokenizer, settings, translator.device)
         return translator.translate(lines, n_best=n_best, prefixes=prefixes)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Translation]:

@@ -21,7 +21,7 @@ from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.errors import DataError
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, evaluating
 
 log = logging.getLogger("nmt")
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
@@ -94,7 +94,6 @@ class Translator:
         tokenizer: Tokenizer,
         settings: DecodingConfig,
         device: torch.device,
-        shifted: bool = False,
     ):
         """Take the parts; the model is put in evaluation mode at each call and left as it was.
 
@@ -103,10 +102,9 @@ class Translator:
             tokenizer: that the model was trained with.
             settings: of the search.
             device: where to compute; always in float32, so that batches do not matter.
-            shifted: whether alignments are read one step later; see `Translation`.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
-        self.shifted = shifted
+        self.shifted = settings.alignment_at == "input"
 
     def translate(
         self,
@@ -126,7 +124,7 @@ class Translator:
             prefixes: what each translation must begin with, "" for nothing.
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
-        begun = [self.tokenizer.encode_tgt(prefix).ids for prefix in prefixes or [""] * len(lines)]
+        begun = [self.tokenizer.encode_tgt(prefix).ids for prefix in prefixes] if prefixes else [[] for _ in lines]
         places = self.model.max_tgt_length
         for at, prefix in enumerate(begun):
             if places is not None and len(prefix) >= places:
@@ -213,7 +211,7 @@ class Translator:
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
         rules = self._rules([len(source.ids) for source in sources], prefixes)
-        with _evaluating(self.model):
+        with evaluating(self.model):
             memory = self.model.encode(batch.src_ids, batch.src_mask)
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
@@ -255,7 +253,7 @@ class Translator:
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], NDArray[np.float32]]]:
         """Log-probabilities of each target piece and EOS, and the weights."""
         batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(self.device)
-        with _evaluating(self.model):
+        with evaluating(self.model):
             log_probs, weights = self.model.forced(batch)
         lengths = [len(target.ids) + 1 for _, target in pairs]
         matrices = _trim(weights, [len(source.ids) for source, _ in pairs], lengths)
@@ -280,22 +278,6 @@ class Translator:
         log.warning("line %d has %d pieces; only the first %d are translated (%s)", line, len(source.ids), limit, why)
         text = source.text[: source.offsets[limit - 1][1]]
         return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])
-
-
-class _evaluating:
-    """Evaluation mode without gradients; the mode the model was in is restored."""
-
-    def __init__(self, model: torch.nn.Module):
-        self.model, self.no_grad = model, torch.inference_mode()
-
-    def __enter__(self) -> None:
-        self.was_training = self.model.training
-        self.model.eval()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.no_grad.__exit__(*error)
-        self.model.train(self.was_training)
 
 
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":

@@ -49,6 +49,10 @@ class MultiHead(nn.Module):
         """Contexts of the heads ``[B, h, Q, d]`` to the result ``[B, Q, output_size]``."""
         return self.output_layer(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
+    def projections(self, query: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of each head, ``[B, h, L, size / h]``."""
+        return self.split(self.query_layer(query)), self.split(keys[..., : self.size]), self.values(keys)
+
     def forward(
         self, query: Tensor, keys: Tensor, allowed: Tensor | None, causal: bool = False, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
@@ -66,9 +70,8 @@ class MultiHead(nn.Module):
         """
         dropout = self.dropout if self.training else 0.0
         if not need_weights:
-            queries, fused = self.split(self.query_layer(query)), self.split(keys[..., : self.size])
             context = functional.scaled_dot_product_attention(
-                queries, fused, self.values(keys), attn_mask=allowed, dropout_p=dropout, is_causal=causal
+                *self.projections(query, keys), attn_mask=allowed, dropout_p=dropout, is_causal=causal
             )
             return self.join(context), None
         energies = self.energies(query, keys)

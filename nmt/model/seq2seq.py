@@ -1,5 +1,7 @@
 """The whole model: encode once, then unroll (training) or step (search)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -142,6 +144,18 @@ class Seq2Seq(nn.Module):
             return ids
         dropped = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & (ids > UNK) & (ids != BOS)
         return ids.masked_fill(dropped, UNK)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode the model was in is restored."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def _refuse_longer(side: str, length: int, limit: int | None) -> None:

@@ -130,10 +130,7 @@ class LinearMixer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
         heads = self.multi_head
-        keys = heads.keys(x)
-        queries = heads.split(heads.query_layer(x))
-        mixed = linear_attention(queries, heads.split(keys[..., : heads.size]), heads.values(keys), mask[:, None])
-        return heads.join(mixed)
+        return heads.join(linear_attention(*heads.projections(x, heads.keys(x)), mask[:, None]))
 
 
 class CausalSelfAttention(nn.Module):
@@ -182,9 +179,7 @@ class CausalLinearAttention(nn.Module):
         return self.multi_head.join(mixed[:, :, None]), cache
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        heads = self.multi_head
-        keys = heads.keys(x)
-        return heads.split(heads.query_layer(x)), heads.split(keys[..., : heads.size]), heads.values(keys)
+        return self.multi_head.projections(x, self.multi_head.keys(x))
 
 
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class TransformerDecoder(nn.Module):
             dropout: on what each block adds.
             dropout_attention: on attention weights.
             alignment_layer: whose weights `step` and `unroll` return, from 0.
-            alignment_heads: of which heads the mean is taken, from 0; empty: all.
+            alignment_heads: of which heads the mean is taken, from 0.
         """
         super().__init__()
         self.embedding, self.positions, self.feature_size = embedding, positions, size
@@ -152,7 +152,7 @@ class TransformerDecoder(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
-        self.alignment_layer, self.alignment_heads = alignment_layer, alignment_heads or list(range(heads))
+        self.alignment_layer, self.alignment_heads = alignment_layer, alignment_heads
 
     def keys(self, values: Tensor) -> Tensor:
         """Every layer's keys and values of the memory, side by side ``[B, L, layers x 2E]``."""

@@ -67,8 +67,7 @@ def load_model(
         network = Ensemble([_network(config, tokenizer, folder), *members])
     # Evaluation mode for good: a call that switched modes would disturb another thread's.
     network = network.to(device).eval()
-    shifted = config.decoding.alignment_at == "input"
-    translator = Translator(network, tokenizer, config.decoding, device, shifted)
+    translator = Translator(network, tokenizer, config.decoding, device)
     return LoadedModel(run, config, folder, translator)
 
 

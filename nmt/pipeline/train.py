@@ -128,9 +128,7 @@ class _Session:
         self.progress = _Progress()
         self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
         settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
-        self.translator = Translator(
-            trainer.model, corpora.tokenizer, settings, trainer.device, config.decoding.alignment_at == "input"
-        )
+        self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
         self.started = time.monotonic()
 
     @classmethod
@@ -308,8 +306,7 @@ class _Session:
         }
         folder = self.run_folder.checkpoints
         saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
-        best_is_mean = (folder / "best").resolve().name.startswith("mean-")
-        if self.progress.best.get("update") == self.trainer.update and not (best_is_mean and self.progress.averaged):
+        if self.progress.best.get("update") == self.trainer.update and not self.progress.averaged:
             point(folder / "best", saved.name)
         prune(folder, self.config.training.keep_last)
         remember_latest(self.run_folder)

@@ -121,8 +121,8 @@ def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:
     return matrix
 
 
-def json_line(translation: Translation, number: int) -> str:
-    """A translation as one JSON object; log-probabilities in nats."""
+def json_fields(translation: Translation, number: int) -> dict[str, Any]:
+    """A translation as the fields of a JSON object; log-probabilities in nats."""
     fields: dict[str, Any] = {
         "line": number,
         "src": translation.src.text,
@@ -137,7 +137,7 @@ def json_line(translation: Translation, number: int) -> str:
         }
     if translation.others:
         fields["others"] = [_json_fields(other) for other in translation.others]
-    return json.dumps(fields, ensure_ascii=False)
+    return fields
 
 
 def _json_fields(translation: Translation) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _number(value: float) -> float | None:
 def _shown(translation: Translation, number: int, shown: Shown) -> str:
     """What is written for one line of input."""
     if shown.as_json:
-        return json_line(translation, number)
+        return json.dumps(json_fields(translation, number), ensure_ascii=False)
     if shown.n_best == 1:
         return one_line(translation.tgt.text)
     every = [translation, *translation.others]

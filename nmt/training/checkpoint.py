@@ -50,7 +50,7 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
 
 def prune(folder: Path, keep_last: int) -> None:
     """Remove all checkpoints but the `keep_last` newest and the best."""
-    steps = _steps(folder)
+    steps = kept_checkpoints(folder)
     best = (folder / "best").resolve()
     for path in steps[:-keep_last]:
         if path.resolve() != best:
@@ -124,18 +124,13 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
     _sync(target.parent)
 
 
-def kept_checkpoints(folder: Path) -> list[Path]:
-    """The run's own checkpoints, in the order of their updates."""
-    return _steps(folder)
-
-
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most updates that training can go on from, or None if there is none."""
-    return next((path for path in reversed(_steps(folder)) if (path / "state.pt").exists()), None)
+    return next((path for path in reversed(kept_checkpoints(folder)) if (path / "state.pt").exists()), None)
 
 
-def _steps(folder: Path) -> list[Path]:
-    """The checkpoints in the order of their updates."""
+def kept_checkpoints(folder: Path) -> list[Path]:
+    """The run's own checkpoints, in the order of their updates."""
     found = [
         (int(match[1]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())

@@ -12,7 +12,7 @@ from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, PieceCorpus, plan_batches
 from nmt.errors import TrainingError
 from nmt.model.coverage import coverage_loss
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.runtime import autocast
 from nmt.training.loss import guided_loss, sequence_loss
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
@@ -202,14 +202,11 @@ def corpus_nll(model: nn.Module, batches: Iterable[Batch], device: torch.device)
         batches: the pairs.
         device: where to compute.
     """
-    was_training = model.training
-    model.eval()
     total, tokens = 0.0, 0
-    with torch.inference_mode():
+    with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
             log_probs, _ = model.forced(batch)  # type: ignore[operator]
             total, tokens = total - float(log_probs.double().sum()), tokens + batch.tgt_tokens
-    model.train(was_training)
     return total / max(1, tokens)
 
 
@@ -222,13 +219,10 @@ def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, 
         device: where to compute.
         smoothing: of the loss.
     """
-    was_training = model.training
-    model.eval()
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
-    with torch.inference_mode():
+    with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
             features, _ = model(batch, need_weights=False)
             loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.project, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
-    model.train(was_training)
     return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)

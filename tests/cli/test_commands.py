@@ -293,7 +293,7 @@ def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> N
 
 
 def test_the_example_in_the_module_of_the_python_interface_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = textwrap.dedent((nmt.api.__doc__ or "").split("\n\n", 1)[1])
+    example = textwrap.dedent((nmt.api.__doc__ or "").split("Example::\n", 1)[1])
     exec(compile(example, "example", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3
 

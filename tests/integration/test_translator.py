@@ -172,7 +172,8 @@ def test_alignments_read_one_step_later_have_the_rows_of_the_step_after(
     make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
 ) -> None:
     plain = translator_of(make_model(), tokenizer)
-    later = Translator(plain.model, tokenizer, plain.settings, plain.device, shifted=True)
+    settings = plain.settings.model_copy(update={"alignment_at": "input"})
+    later = Translator(plain.model, tokenizer, settings, plain.device)
     for one, two in zip(plain.translate(LINES), later.translate(LINES), strict=True):
         assert one.tgt == two.tgt
         np.testing.assert_array_equal(one.weights, two.weights)  # what the model did is told as it was
