@@ -80,6 +80,13 @@ LevelOption = Annotated[
 ]
 EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that predicted the end of the sentence.")]
 
+PairSrcOption = Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)]
+PairTgtOption = Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)]
+PairSplitOption = Annotated[
+    Literal["train", "valid", "test"] | None,
+    typer.Option("--split", help="A split of the run's data instead of files.", show_default=False),
+]
+
 
 def _version(show: bool) -> None:
     if show:
@@ -204,10 +211,21 @@ def evaluate(
     ] = None,
     ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
     beam: BeamOption = None,
+    versus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--versus",
+            help="Another model, scored on the same data and compared by paired bootstrap; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Stem of the two files written. [default: in the run's eval/]", show_default=False
+            "--output",
+            "-o",
+            help="Stem of the files written, or with --versus their folder. [default: in the run's eval/]",
+            show_default=False,
         ),
     ] = None,
     hypotheses: Annotated[
@@ -229,13 +247,13 @@ def evaluate(
     if hypotheses:
         from nmt.pipeline.evaluate import run_versus
 
-        if ref is None or src is not None or model:
+        if ref is None or src is not None or model or versus:
             raise typer.BadParameter("--hypotheses goes with --ref alone")
         if len({str(path) for path in hypotheses}) < len(hypotheses):
             raise typer.BadParameter("a file of --hypotheses is given twice")
         typer.echo(run_versus([(str(path), path) for path in hypotheses], ref, tokenize, lowercase))
         return
-    from nmt.pipeline.evaluate import run_eval
+    from nmt.pipeline.evaluate import run_eval, run_eval_versus
     from nmt.pipeline.load import load_model
     from nmt.runtime import set_up_logging
 
@@ -243,19 +261,21 @@ def evaluate(
     if (src is None) != (ref is None):
         raise typer.BadParameter("--src and --ref go together")
     loaded = load_model(model, checkpoint, _with_beam(overrides, beam))
-    report = run_eval(loaded, split, (src, ref) if src and ref else None, output)
+    files = (src, ref) if src and ref else None
+    if versus:
+        others = [load_model(path, None, _with_beam(overrides, beam)) for path in versus]
+        typer.echo(run_eval_versus([loaded, *others], split, files, output))
+        return
+    report = run_eval(loaded, split, files, output)
     typer.echo(report.table)
-    typer.echo(f"wrote {report.hypotheses} and {report.json}", err=True)
+    typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)
 
 
 @app.command()
 def align(
-    src: Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)] = None,
-    tgt: Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)] = None,
-    split: Annotated[
-        Literal["train", "valid", "test"] | None,
-        typer.Option("--split", help="Align a split of the run's data instead.", show_default=False),
-    ] = None,
+    src: PairSrcOption = None,
+    tgt: PairTgtOption = None,
+    split: PairSplitOption = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     gold: Annotated[
@@ -300,8 +320,7 @@ def align(
     from nmt.runtime import set_up_logging
 
     set_up_logging()
-    if (src is None) != (tgt is None) or (src is None) == (split is None):
-        raise typer.BadParameter("give --src and --tgt, or --split")
+    _one_of_files_and_split(src, tgt, split)
     loaded = load_model(model, checkpoint, overrides or [])
     source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
     shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
@@ -320,12 +339,9 @@ def align(
 
 @app.command()
 def score(
-    src: Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)] = None,
-    tgt: Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)] = None,
-    split: Annotated[
-        Literal["train", "valid", "test"] | None,
-        typer.Option("--split", help="Score a split of the run's data instead.", show_default=False),
-    ] = None,
+    src: PairSrcOption = None,
+    tgt: PairTgtOption = None,
+    split: PairSplitOption = None,
     model: ModelsOption = None,
     checkpoint: CheckpointOption = None,
     as_json: Annotated[
@@ -341,8 +357,7 @@ def score(
     from nmt.runtime import set_up_logging
 
     set_up_logging()
-    if (src is None) != (tgt is None) or (src is None) == (split is None):
-        raise typer.BadParameter("give --src and --tgt, or --split")
+    _one_of_files_and_split(src, tgt, split)
     loaded = load_model(model, checkpoint, overrides or [])
     source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
     for line in run_score(loaded, source, split or "test", as_json):
@@ -396,6 +411,11 @@ def export(
 
     for path in export_text(Source(builtin="phrasebook"), split, folder, "en", "fr"):
         typer.echo(str(path))
+
+
+def _one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None) -> None:
+    if (src is None) != (tgt is None) or (src is None) == (split is None):
+        raise typer.BadParameter("give --src and --tgt, or --split")
 
 
 def _with_beam(overrides: list[str] | None, beam: int | None) -> list[str]:

@@ -1,8 +1,9 @@
 """BLEU, chrF and TER through sacrebleu, each with its signature; perplexity from log-likelihoods."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nmt.errors import DataError
@@ -90,6 +91,35 @@ def scores_by_length(
             bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
             scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
     return scores
+
+
+def draw_lengths(curves: Mapping[str, Sequence[LengthScore]], path: Path) -> None:
+    """BLEU over source length as a picture, a line for each system (Bahdanau et al. 2015, figure 2).
+
+    Args:
+        curves: `scores_by_length` of each system on the same sources.
+        path: of the picture.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, max(4.0, 0.22 * len(curves))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for index, (name, groups) in enumerate(curves.items()):
+        axis.plot(
+            range(len(groups)),
+            [group.bleu for group in groups],
+            marker="osv^Dx"[index // 20 % 6],
+            color=colormaps["tab20"](index % 20),
+            label=name,
+        )
+    first = next(iter(curves.values()))
+    axis.set_xticks(range(len(first)), [f"{group.shortest}-{group.longest}" for group in first])
+    axis.set(xlabel="source words (equally many sentences each)", ylabel="BLEU")
+    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=110)
 
 
 def sentence_scores(

@@ -1,14 +1,15 @@
 """Alignment matrices as files: json, npz, pharaoh or png, chosen by the file's suffix."""
 
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from nmt.alignment.aer import format_pharaoh
-from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.errors import AlignmentError
 from nmt.files import written_whole
 
@@ -58,6 +59,61 @@ def write_alignments(
         _WRITERS[path.suffix](beside, matrices)
 
 
+def matrix_fields(matrix: AlignmentMatrix) -> dict[str, Any]:
+    """A matrix as the fields of a JSON object: both token lists, and the weights rounded to six digits."""
+    weights = [[round(float(w), 6) for w in row] for row in matrix.weights]
+    return {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": weights}
+
+
+def read_alignments(path: Path) -> list[AlignmentMatrix]:
+    """Read what `write_alignments` wrote as ``.json`` or ``.npz``; nothing is unpickled.
+
+    Raises:
+        AlignmentError: if the file cannot be read, or is something else.
+    """
+    if path.suffix not in _READERS:
+        raise AlignmentError(
+            f"{path}: matrices are read from {' or '.join(_READERS)}; links from .pharaoh, see read_gold"
+        )
+    try:
+        return _READERS[path.suffix](path)
+    except OSError as error:
+        raise AlignmentError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise AlignmentError(f"{path}: no alignment matrices as nmt writes them: {error}") from None
+
+
+def _read_json(path: Path) -> list[AlignmentMatrix]:
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        AlignmentMatrix(
+            np.array(one["weights"], dtype=np.float32).reshape(len(one["tgt"]), len(one["src"])),
+            list(one["src"]),
+            list(one["tgt"]),
+            kept["level"],
+            kept["eos"],
+            kept["read_from"],
+        )
+        for one in kept["sentences"]
+    ]
+
+
+def _read_npz(path: Path) -> list[AlignmentMatrix]:
+    with np.load(path, allow_pickle=False) as arrays:
+        level, eos, read_from = (str(arrays[name]) for name in ("level", "eos", "read_from"))
+        return [
+            AlignmentMatrix(
+                arrays[f"weights_{index}"],
+                arrays[f"src_{index}"].tolist(),
+                arrays[f"tgt_{index}"].tolist(),
+                cast("Level", level),
+                cast("Literal['row', 'dropped']", eos),
+                read_from,
+            )
+            for index in range((len(arrays.files) - 3) // 3)
+        ]
+
+
 def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
     if not matrices:
         return {"level": "words", "eos": "dropped", "read_from": "attention"}
@@ -65,14 +121,7 @@ def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
 
 
 def _write_json(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
-    sentences = [
-        {
-            "src": matrix.src_tokens,
-            "tgt": matrix.tgt_tokens,
-            "weights": [[round(float(w), 6) for w in row] for row in matrix.weights],
-        }
-        for matrix in matrices
-    ]
+    sentences = [matrix_fields(matrix) for matrix in matrices]
     path.write_text(
         json.dumps(_policy(matrices) | {"sentences": sentences}, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -107,3 +156,4 @@ _WRITERS: dict[str, Callable[[Path, Sequence[AlignmentMatrix]], None]] = {
     ".pharaoh": _write_pharaoh,
     ".png": _write_picture,
 }
+_READERS: dict[str, Callable[[Path], list[AlignmentMatrix]]] = {".json": _read_json, ".npz": _read_npz}

@@ -119,9 +119,10 @@ class Config(Section):
                     f"data.max_length lets pairs of {self.data.max_length} pieces through, but the model has places "
                     f"for {limit} on the {side} side, the end mark counted; lower the one or raise the other"
                 )
-        if self.training.average_last > self.training.keep_last:
+        averaging = self.training.averaging
+        if averaging.which == "last" and averaging.checkpoints > self.training.keep_last:
             raise problem(
-                f"training.average_last is {self.training.average_last}, but only training.keep_last = "
+                f"training.averaging.checkpoints is {averaging.checkpoints}, but only training.keep_last = "
                 f"{self.training.keep_last} checkpoints are kept"
             )
         guided = self.training.guided_alignment
@@ -188,7 +189,8 @@ RESUMABLE_KEYS = (
     "training.threads",
     "training.early_stopping.patience",
     "training.keep_last",
-    "training.average_last",
+    "training.averaging.checkpoints",
+    "training.averaging.which",
     "training.log_every",
     "training.tensorboard",
     "decoding.beam_size",

@@ -29,6 +29,7 @@ class DecodingConfig(Section):
     pieces unread are ranked lower. `alignment_at` says which step's weights are a target word's: the step that
     `predicts` it, or the next one, where it is the `input`
     (docs/alignment.md has measurements). With `no_repeat_ngram` n, no n pieces in a row are said twice.
+    `unk`: unknown pieces are kept, never said, or replaced by what they look at in the source.
     """
 
     beam_size: Positive = 5
@@ -40,7 +41,7 @@ class DecodingConfig(Section):
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
     alignment_at: Literal["predicts", "input"] = "predicts"
-    forbid_unk: bool = False
+    unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
     sampling: DrawingConfig = DrawingConfig()
     batch_size: Positive = 64

@@ -86,12 +86,20 @@ class GuidedConfig(Section):
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 
+class AveragingConfig(Section):
+    """How many checkpoints are averaged at the end of a training, and which."""
+
+    checkpoints: NonNegative = 0
+    which: Literal["last", "best"] = "last"
+
+
 class TrainingConfig(Section):
     """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
 
     `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12),
     from update `coverage_loss_after` on.
-    `average_last` checkpoints are averaged at the end (0: none); the mean is the best model if it validates better.
+    `averaging.checkpoints` of them are averaged at the end (0: none), the `last` or the `best` of the metric that early
+    stopping watches; the mean is the best model if it validates better.
     """
 
     epochs: Positive = 20
@@ -114,6 +122,6 @@ class TrainingConfig(Section):
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     keep_last: Positive = 2
-    average_last: NonNegative = 0
+    averaging: AveragingConfig = AveragingConfig()
     log_every: Positive = 50
     tensorboard: bool = True

@@ -20,8 +20,10 @@ from nmt.decoding.confidence import Calibration, word_log_probs
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
+from nmt.decoding.unknown import replace_unknown
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.words import spans_at
 
 log = logging.getLogger("nmt")
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
@@ -60,6 +62,12 @@ class Translation:
     def text(self) -> str:
         """The target text."""
         return self.tgt.text
+
+    def words(self, level: Level = "words") -> list[str]:
+        """The target's words, or white-space separated tokens, or pieces."""
+        if level == "pieces":
+            return self.tgt.pieces
+        return [self.text[start:end] for start, end in spans_at(level, self.text)] if self.tgt.offsets else []
 
     def confidence(self, level: Level = "words", calibration: Calibration | None = None) -> list[float]:
         """How sure the model is of each target word, 0 to 1: its own probability, or calibrated."""
@@ -150,9 +158,12 @@ class Translator:
         ]
 
     def _translation(self, source: Encoded, found: Hypothesis) -> Translation:
+        target = self.tokenizer.decode_tgt(found.ids)
+        if self.settings.unk == "replace":
+            target = replace_unknown(target, source, found.weights[1:] if self.shifted else found.weights)
         return Translation(
             source,
-            self.tokenizer.decode_tgt(found.ids),
+            target,
             found.log_prob,
             found.score,
             found.token_log_probs,
@@ -247,7 +258,7 @@ class Translator:
         ]
         shortest = [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths]
         return Rules.of(
-            longest, shortest, prefixes, settings.forbid_unk, settings.no_repeat_ngram, torch.device(self.device)
+            longest, shortest, prefixes, settings.unk == "forbid", settings.no_repeat_ngram, torch.device(self.device)
         )
 
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], NDArray[np.float32]]]:

@@ -11,7 +11,7 @@ from typing import Any
 from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Comparison, Config
-from nmt.evaluation import LengthScore
+from nmt.evaluation import LengthScore, draw_lengths
 from nmt.files import written_whole
 from nmt.pipeline.evaluate import run_eval
 from nmt.pipeline.load import LoadedModel, load_model
@@ -82,7 +82,7 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
         for place in shown:
             figure = draw_grid([pictures[place]], [""] * len(comparison.sentences))  # type: ignore[list-item]
             figure.savefig(folder / "pictures" / f"{results[place].name}.png", dpi=70)
-    _draw_lengths(results, folder / "lengths.png")
+    draw_lengths({result.name: result.by_length for result in results}, folder / "lengths.png")
     return comparison_table(results)
 
 
@@ -173,30 +173,6 @@ def _write(folder: Path, results: Sequence[VariantResult]) -> None:
     with written_whole(folder / "comparison.json") as beside:
         values: list[dict[str, Any]] = [asdict(result) for result in results]
         beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _draw_lengths(results: Sequence[VariantResult], path: Path) -> None:
-    """BLEU over source length, one line for each variant (Bahdanau et al. 2015, figure 2)."""
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, max(4.0, 0.22 * len(results))), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    for index, result in enumerate(results):
-        axis.plot(
-            range(len(result.by_length)),
-            [score.bleu for score in result.by_length],
-            marker="osv^Dx"[index // 20 % 6],
-            color=colormaps["tab20"](index % 20),
-            label=result.name,
-        )
-    bins = results[0].by_length
-    axis.set_xticks(range(len(bins)), [f"{score.shortest}-{score.longest}" for score in bins])
-    axis.set(xlabel="source words (equally many sentences each)", ylabel="BLEU")
-    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=110)
 
 
 def _minutes(records: Sequence[dict[str, Any]]) -> float:

@@ -14,7 +14,15 @@ from nmt.data.corpus import load_text, read_lines
 from nmt.decoding.confidence import Calibration, calibration_error
 from nmt.decoding.translator import Translation
 from nmt.errors import ConfigError
-from nmt.evaluation import compare_systems, corpus_scores, perplexity, scores_by_length, sentence_scores
+from nmt.evaluation import (
+    LengthScore,
+    compare_systems,
+    corpus_scores,
+    draw_lengths,
+    perplexity,
+    scores_by_length,
+    sentence_scores,
+)
 from nmt.files import written_whole
 from nmt.pipeline.align import run_align
 from nmt.pipeline.calibrate import judged_words
@@ -36,7 +44,11 @@ class EvalReport:
 
 
 def run_eval(
-    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None
+    model: LoadedModel,
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+    source: Source | None = None,
 ) -> EvalReport:
     """Translate and score a split of the run's data, or given files.
 
@@ -44,13 +56,15 @@ def run_eval(
         model: a loaded model.
         split: `train`, `valid` or `test` of the run's configuration.
         files: source and reference files instead of a split.
-        output: stem of the two files written; None for ``<run>/eval/<split or file name>``.
+        output: stem of the files written; None for ``<run>/eval/<split or file name>``.
+        source: where the pairs are, if not where `files` or the run's configuration say.
 
     Raises:
         ConfigError: if the configuration names no such split.
         DataError: if the data cannot be read, or source and reference differ in length.
     """
-    source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(model, split)
+    if source is None:
+        source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(model, split)
     name = files[0].name if files else split
     config, translator = model.config, model.translator
     cache = Path(config.data.cache_dir).expanduser()
@@ -90,6 +104,8 @@ def run_eval(
     }
     stem = output or model.run.path / "eval" / name
     stem.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(stem.with_name(stem.name + ".png")) as beside:
+        draw_lengths({model.run.path.resolve().name: by_length}, beside)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
@@ -111,28 +127,79 @@ def run_eval(
     return _write(stem, hyps, report, rows)
 
 
-def run_versus(
-    systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool, samples: int = _BOOTSTRAP
+def run_eval_versus(
+    models: Sequence[LoadedModel],
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
 ) -> str:
-    """Score files of translations, without a model: each with its interval, and each beside the first one.
+    """Translate one test set with several models and score them side by side; see `run_versus`.
 
     Args:
-        systems: names and files; lines that several runs of one system with different seeds made can be given, too.
-        ref: the reference file.
+        models: the first one is what the others are compared with.
+        split: of the first model's configuration.
+        files: source and reference files instead of a split.
+        output: folder of what is written; None for each model's own ``eval`` folder.
+
+    Returns:
+        A Markdown table, and BLEU by source length.
+
+    Raises:
+        ConfigError: if two models have one name, so that the table could not tell them apart.
+        DataError: if the data cannot be read.
+    """
+    names = [model.run.path.resolve().name for model in models]
+    if len(set(names)) < len(names):
+        names = [str(model.run.path) for model in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the same model is given twice: {', '.join(names)}")
+    first = models[0]
+    source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(first, split)
+    text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
+    refs, settings = list(text["tgt"]), first.config.evaluation
+    systems, curves = [], {}
+    for name, model in zip(names, models, strict=True):
+        stem = None if output is None else output / name.replace("/", "-")
+        report = run_eval(model, split, files, stem, source)
+        systems.append((name, list(read_lines(report.hypotheses))))
+        by_length = json.loads(report.json.read_text(encoding="utf-8"))["by_length"]
+        curves[name] = [LengthScore(**group) for group in by_length]
+    lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
+    lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
+    lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
+    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase)
+    return "\n".join([versus, "", *lines])
+
+
+def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool) -> str:
+    """Score files of translations, without a model; see `versus_table`.
+
+    Raises:
+        DataError: if a file cannot be read, or has another number of lines than the reference.
+    """
+    said = [(name, list(read_lines(path))) for name, path in systems]
+    return versus_table(said, list(read_lines(ref)), tokenize, lowercase)
+
+
+def versus_table(
+    systems: Sequence[tuple[str, Sequence[str]]], refs: Sequence[str], tokenize: str, lowercase: bool
+) -> str:
+    """Each system's scores with their intervals, and each beside the first one's.
+
+    Args:
+        systems: names and translations; those of several runs of one system with different seeds can be given, too.
+        refs: references.
         tokenize: for BLEU.
         lowercase: whether case is ignored.
-        samples: bootstrap resamplings.
 
     Returns:
         A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
 
     Raises:
-        DataError: if a file cannot be read, or has another number of lines than the reference.
+        DataError: if a system has another number of lines than there are references.
     """
-    refs = list(read_lines(ref))
-    said = [(name, list(read_lines(path))) for name, path in systems]
-    results = compare_systems(said, refs, tokenize, lowercase, samples)
-    names, metrics = [name for name, _ in said], ["bleu", "chrf", "ter"]
+    results = compare_systems(systems, refs, tokenize, lowercase, _BOOTSTRAP)
+    names, metrics = [name for name, _ in systems], ["bleu", "chrf", "ter"]
     by_place = {(result.name, result.metric): result for result in results}
     lines = ["| system | BLEU | chrF2 | TER |", "| --- | ---: | ---: | ---: |"]
     for name in names:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from nmt.config import Source
 from nmt.data.corpus import read_pairs
 from nmt.pipeline.load import LoadedModel
-from nmt.pipeline.translate import json_fields
+from nmt.pipeline.translate import Shown, json_fields
 
 
 def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> Iterator[str]:
@@ -24,7 +24,7 @@ def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> 
     pairs = [(src, tgt) for src, tgt, _ in read_pairs(source, split)]
     for number, scored in enumerate(model.translator.force(pairs, progress=True), start=1):
         if as_json:
-            fields = json_fields(scored, number)
+            fields = json_fields(scored, number, Shown(), model.calibration)
             del fields["proven"]
             yield json.dumps(fields, ensure_ascii=False)
         else:

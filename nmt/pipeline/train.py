@@ -31,6 +31,7 @@ from nmt.run_folder import RunFolder, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
 from nmt.training.checkpoint import (
     average_checkpoints,
+    checkpoint_name,
     kept_checkpoints,
     load_state,
     load_weights,
@@ -118,6 +119,7 @@ class _Progress:
     bad_validations: int = 0
     validated: int = 0  # the update of the last validation
     averaged: bool = False  # whether the best so far is a mean of checkpoints
+    values: dict[str, float] = field(default_factory=dict)  # the metric of the checkpoints that are kept, by name
 
 
 class _Session:
@@ -185,7 +187,7 @@ class _Session:
                 self._leave(received[0], reporter)
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
-            if training.average_last > 1:
+            if training.averaging.checkpoints > 1:
                 self._average(reporter)
             reporter.draw_curve()
         log.info(
@@ -229,22 +231,32 @@ class _Session:
         metrics = self._metrics(reporter)
         trainer.schedule.observe(metrics)
         progress.validated = trainer.update
+        self.progress.values[checkpoint_name(trainer.update)] = metrics[self.config.training.early_stopping.metric]
         better = self._note_best(metrics)
         reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), metrics, better)
         self._save(reporter)
 
     def _average(self, reporter: Reporter) -> None:
-        """The mean of the last checkpoints, which becomes the best model if it validates better."""
-        folder = self.run_folder.checkpoints
-        chosen = kept_checkpoints(folder)[-self.config.training.average_last :]
+        """The mean of the last or best checkpoints, which becomes the best model if it validates better."""
+        folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
+        kept = kept_checkpoints(folder)
+        chosen = kept[-averaging.checkpoints :]
+        if averaging.which == "best":
+            chosen = [folder / name for name in self._best_names(averaging.checkpoints)]
         target = folder / f"mean-{self.trainer.update:06d}"
         average_checkpoints(chosen, target)
         load_weights(target, self.trainer.model)
         metrics = self._metrics(reporter)
-        load_weights(chosen[-1], self.trainer.model)
+        load_weights(kept[-1], self.trainer.model)
         better = self._note_best(metrics)
         numbers = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-        log.info("mean of the last %d checkpoints: %s%s", len(chosen), numbers, "  * best so far" if better else "")
+        log.info(
+            "mean of the %s %d checkpoints: %s%s",
+            averaging.which,
+            len(chosen),
+            numbers,
+            "  * best so far" if better else "",
+        )
         if better:
             self.progress.averaged = True
             point(folder / "best", target.name)
@@ -284,6 +296,13 @@ class _Session:
             metrics["source_coverage"] = statistics.mean(one.coverage for one in seen)
         return metrics
 
+    def _best_names(self, count: int) -> list[str]:
+        """The names of the validated checkpoints with the best values, best first, of those there are."""
+        there = {path.name for path in kept_checkpoints(self.run_folder.checkpoints)}
+        values = {name: value for name, value in self.progress.values.items() if name in there}
+        sign = 1 if self.config.training.early_stopping.metric in LOWER_IS_BETTER else -1
+        return sorted(values, key=lambda name: sign * values[name])[:count]
+
     def _note_best(self, metrics: dict[str, float]) -> bool:
         metric = self.config.training.early_stopping.metric
         value, progress = metrics[metric], self.progress
@@ -308,7 +327,12 @@ class _Session:
         saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
         if self.progress.best.get("update") == self.trainer.update and not self.progress.averaged:
             point(folder / "best", saved.name)
-        prune(folder, self.config.training.keep_last)
+        averaging = self.config.training.averaging
+        prune(
+            folder,
+            self.config.training.keep_last,
+            self._best_names(averaging.checkpoints) if averaging.which == "best" else (),
+        )
         remember_latest(self.run_folder)
 
     def _leave(self, signal_number: int, reporter: Reporter) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from nmt.alignment.diagnostics import diagnose
-from nmt.alignment.files import check_suffix, write_alignments
+from nmt.alignment.files import check_suffix, matrix_fields, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.alignment.report import ReportOption, write_report
@@ -80,7 +80,7 @@ def run_translate(
             chunk, first_line=number + 1, n_best=shown.n_best, prefixes=begun
         ):
             number += 1
-            out.write(_shown(translation, number, shown) + "\n")
+            out.write(_shown(translation, number, shown, calibration) + "\n")
             if shown.heatmap or shown.alignments is not None:
                 options = [_report_option(one, shown, calibration) for one in (translation, *translation.others)]
                 if shown.heatmap:
@@ -121,13 +121,16 @@ def matrix_of(translation: Translation, shown: Shown) -> AlignmentMatrix:
     return matrix
 
 
-def json_fields(translation: Translation, number: int) -> dict[str, Any]:
-    """A translation as the fields of a JSON object; log-probabilities in nats."""
+def json_fields(translation: Translation, number: int, shown: Shown, calibration: Calibration) -> dict[str, Any]:
+    """A translation as the fields of a JSON object.
+
+    Log-probabilities are in nats; `confidence` (0 to 1, for each of `words`) and `alignment` are of the level shown.
+    """
     fields: dict[str, Any] = {
         "line": number,
         "src": translation.src.text,
         "src_pieces": translation.src.pieces,
-        **_json_fields(translation),
+        **_json_fields(translation, shown, calibration),
     }
     matrix = translation.alignment()
     if matrix is not None:
@@ -136,11 +139,12 @@ def json_fields(translation: Translation, number: int) -> dict[str, Any]:
             for name, value in asdict(diagnose(matrix)).items()
         }
     if translation.others:
-        fields["others"] = [_json_fields(other) for other in translation.others]
+        fields["others"] = [_json_fields(other, shown, calibration) for other in translation.others]
     return fields
 
 
-def _json_fields(translation: Translation) -> dict[str, Any]:
+def _json_fields(translation: Translation, shown: Shown, calibration: Calibration) -> dict[str, Any]:
+    matrix = translation.alignment(shown.level, shown.keep_eos)
     return {
         "tgt": translation.tgt.text,
         "log_prob": _number(translation.log_prob),
@@ -148,6 +152,9 @@ def _json_fields(translation: Translation) -> dict[str, Any]:
         "proven": translation.proven,
         "tgt_pieces": translation.tgt.pieces,
         "token_log_probs": [_number(value) for value in translation.token_log_probs],
+        "words": translation.words(shown.level),
+        "confidence": [_number(value) for value in translation.confidence(shown.level, calibration)],
+        "alignment": None if matrix is None else matrix_fields(matrix),
     }
 
 
@@ -156,10 +163,10 @@ def _number(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def _shown(translation: Translation, number: int, shown: Shown) -> str:
+def _shown(translation: Translation, number: int, shown: Shown, calibration: Calibration) -> str:
     """What is written for one line of input."""
     if shown.as_json:
-        return json.dumps(json_fields(translation, number), ensure_ascii=False)
+        return json.dumps(json_fields(translation, number, shown, calibration), ensure_ascii=False)
     if shown.n_best == 1:
         return one_line(translation.tgt.text)
     every = [translation, *translation.others]

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from nmt.errors import CheckpointError
 from nmt.run_folder import point
 
 _STEP = re.compile(r"step-(\d+)$")
+
+
+def checkpoint_name(update: int) -> str:
+    """The name of the checkpoint after an update."""
+    return f"step-{update:06d}"
 
 
 def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str, Any]) -> Path:
@@ -32,7 +37,7 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
     Returns:
         The checkpoint's folder.
     """
-    final = folder / f"step-{update:06d}"
+    final = folder / checkpoint_name(update)
     beside = folder / f".{final.name}.tmp"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -48,12 +53,11 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
     return final
 
 
-def prune(folder: Path, keep_last: int) -> None:
-    """Remove all checkpoints but the `keep_last` newest and the best."""
-    steps = kept_checkpoints(folder)
-    best = (folder / "best").resolve()
-    for path in steps[:-keep_last]:
-        if path.resolve() != best:
+def prune(folder: Path, keep_last: int, keep: Collection[str] = ()) -> None:
+    """Remove all checkpoints but the `keep_last` newest, the best, and those named in `keep`."""
+    best = (folder / "best").resolve().name
+    for path in kept_checkpoints(folder)[:-keep_last]:
+        if path.name != best and path.name not in keep:
             shutil.rmtree(path)
 
 

@@ -20,7 +20,7 @@ def test_the_mean_is_kept_if_it_validates_better(make_config: Callable[..., Conf
     training = {
         "epochs": 4,
         "keep_last": 3,
-        "average_last": 3,
+        "averaging": {"checkpoints": 3},
         "optimizer": {"name": "sgd", "lr": rate},
         "clip_norm": 0.0,
         "early_stopping": {"metric": "loss"},

@@ -44,7 +44,7 @@ FLOORS = [
         "nmt.training.optimizer",
         "nmt.training.checkpoint",
     ],
-    ["nmt.model.attention", "nmt.model.encoder", "nmt.decoding.rules"],
+    ["nmt.model.attention", "nmt.model.encoder", "nmt.decoding.rules", "nmt.decoding.unknown"],
     ["nmt.model.decoder", "nmt.model.transformer"],
     ["nmt.model.seq2seq", "nmt.decoding.search"],
     ["nmt.model.build", "nmt.decoding.ensemble", "nmt.training.trainer"],
