@@ -110,6 +110,17 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew in a folder of its own, NAME-2 and so on, beside the old run.")
+    ] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--init-from",
+            help="Begin with another run's weights and tokenizer, with a new optimizer (fine-tuning).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a model, or go on with an unfinished run: the same command resumes."""
     from nmt.config_file import load_config
@@ -123,9 +134,9 @@ def train(
 
         typer.echo(run_dry_run(settings))
         return
-    from nmt.pipeline.train import run_train
+    from nmt.pipeline.train import fresh_name, run_train
 
-    run = run_train(settings)
+    run = run_train(fresh_name(settings) if fresh else settings, init_from)
     typer.echo(str(run.path))
 
 

@@ -36,6 +36,9 @@ for _tag, _pattern, _first in (
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value, 10))
 
 
+_LARGEST = 1 << 20  # bytes
+
+
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration file and apply ``key.path=value`` overrides.
 
@@ -59,7 +62,8 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
     Raises:
         ConfigError: naming every problem of the comparison or of the first variant that has one.
     """
-    comparison = _load(Comparison, path, ())
+    overrides = list(overrides)
+    comparison = _load(Comparison, path, [one for one in overrides if one.startswith("runs_dir=")])
     configs = {}
     for name, settings in comparison.variants.items():
         own = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in settings.items()]
@@ -75,9 +79,13 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
 def _load(kind: type[Loaded], path: Path, overrides: Iterable[str]) -> Loaded:
     """Read and validate a YAML file with overrides."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            read = file.read(_LARGEST + 1)
+        text = read.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
+    if len(read) > _LARGEST:
+        raise ConfigError(f"{path}: larger than {_LARGEST} bytes, which no configuration is")
     values, lines, problems = _parse_yaml(text, str(path))
     for override in overrides:
         problems += _override(values, lines, override)
@@ -153,6 +161,8 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int
         values = build(root, ()) if root is not None else {}
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not valid YAML: nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
     return values, lines, problems

@@ -50,6 +50,19 @@ class RunFolder:
         """The training curve as a picture."""
         return self.path / "curve.png"
 
+    def refuse_links_out(self) -> None:
+        """A model folder that somebody sent may not point at other files of this machine.
+
+        Raises:
+            CheckpointError: naming a file or link that leads out of the folder.
+        """
+        inside = self.path.resolve()
+        parts = [self.config, self.tokenizer, self.calibration, self.checkpoints]
+        parts += [*self.tokenizer.glob("*"), *self.checkpoints.glob("*"), *self.checkpoints.glob("*/*")]
+        for path in parts:
+            if not path.resolve().is_relative_to(inside):
+                raise CheckpointError(f"{path}: leads out of the model folder, to {path.resolve()}; it is not followed")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second trainer away from the folder, which is made if it is not there.
@@ -79,6 +92,8 @@ class RunFolder:
         Raises:
             CheckpointError: if there is none.
         """
+        if name is not None and Path(name).name != name:
+            raise CheckpointError(f"{name}: a checkpoint's name has no folders in it")
         for candidate in [name] if name else ["best", "last"]:
             if (self.checkpoints / candidate / "model.safetensors").exists():
                 return self.checkpoints / candidate

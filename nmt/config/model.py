@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nmt.config.section import Fraction, NonNegative, Positive, Section, problem
+from nmt.config.section import Fraction, Layers, NonNegative, Positive, Section, problem
 
 AttentionScore = Literal[
     "none", "additive", "concat", "dot", "scaled_dot", "general", "qkv", "location", "fc", "kernel"
@@ -18,7 +18,7 @@ class RNNEncoderConfig(Section):
     type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
     hidden_size: Positive = 256
-    layers: Positive = 1
+    layers: Layers = 1
     bidirectional: bool = True
 
 
@@ -29,7 +29,7 @@ class StackConfig(Section):
     after (`post`) what it belongs to; `learned` positions go up to `max_positions`.
     """
 
-    layers: Positive = 2
+    layers: Layers = 2
     heads: Positive = 4
     feed_forward: NonNegative = 512
     norm: Literal["pre", "post"] = "pre"
@@ -92,7 +92,7 @@ class RNNDecoderConfig(Section):
     type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
     hidden_size: Positive = 512
-    layers: Positive = 1
+    layers: Layers = 1
     wiring: Literal["bahdanau", "luong"] = "luong"
     input_feeding: bool = True
 

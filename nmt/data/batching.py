@@ -54,6 +54,27 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def halves(self) -> "list[Batch]":
+        """The same pairs in two batches, or in one if there is a single pair."""
+        middle = len(self.src_ids) // 2
+        parts = []
+        for rows in (slice(0, middle), slice(middle, None)) if middle else (slice(None),):
+            masks = self.src_mask[rows], self.tgt_mask[rows]
+            src, tgt = (slice(0, int(mask.sum(dim=1).max())) for mask in masks)
+            parts.append(
+                Batch(
+                    self.src_ids[rows, src],
+                    self.src_mask[rows, src],
+                    self.tgt_in[rows, tgt],
+                    self.tgt_out[rows, tgt],
+                    self.tgt_mask[rows, tgt],
+                    int(masks[0].sum()),
+                    int(masks[1].sum()),
+                    None if self.guide is None else self.guide[rows, tgt, src],
+                )
+            )
+        return parts
+
 
 @dataclass(frozen=True)
 class Drops:

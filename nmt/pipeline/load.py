@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from nmt.config import Config
+from nmt.config.data import DataConfig
 from nmt.config_file import load_config
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import Calibration
@@ -16,7 +19,7 @@ from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.run_folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
-from nmt.training.checkpoint import load_weights
+from nmt.training.checkpoint import check_weights, intact_checkpoint, load_weights
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def load_model(
     """
     folders = [] if model is None else [model] if isinstance(model, Path) else list(model)
     run = find_model(folders[0] if folders else None, Path("runs"))
-    config = load_config(run.config, overrides)
-    folder = run.checkpoint(checkpoint)
+    config = _own_config(run, overrides)
+    folder = intact_checkpoint(run, checkpoint)
     set_up_machine(config.training.threads)
     device = choose_device(config.training.device)
     tokenizer = Tokenizer.load(run.tokenizer)
@@ -71,7 +74,16 @@ def load_model(
     return LoadedModel(run, config, folder, translator)
 
 
+def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
+    """The folder's configuration; where to compute and to write is this machine's matter, not the folder's."""
+    run.refuse_links_out()
+    here = [f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}", "training.device=auto"]
+    return load_config(run.config, [*here, *overrides])
+
+
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
+    with torch.device("meta"):  # sizes first: a crafted configuration must not take more memory than its weights do
+        check_weights(folder, build_model(config, tokenizer.src_size, tokenizer.tgt_size))
     network = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
     load_weights(folder, network)
     return network
@@ -85,4 +97,4 @@ def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tok
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
             f"one tokenizer configuration on one corpus"
         )
-    return _network(load_config(run.config), tokenizer, run.checkpoint(checkpoint))
+    return _network(_own_config(run), tokenizer, intact_checkpoint(run, checkpoint))

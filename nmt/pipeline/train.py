@@ -27,17 +27,20 @@ from nmt.errors import CheckpointError, ConfigError, TrainingError
 from nmt.evaluation import corpus_scores, perplexity
 from nmt.model.build import build_model
 from nmt.pipeline.corpora import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
-from nmt.run_folder import RunFolder, point, remember_latest
+from nmt.run_folder import RunFolder, find_model, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
 from nmt.training.checkpoint import (
     average_checkpoints,
     checkpoint_name,
+    damage,
+    intact_checkpoint,
     kept_checkpoints,
     load_state,
     load_weights,
     newest,
     prune,
     save_checkpoint,
+    tidy,
 )
 from nmt.training.reporter import Reporter
 from nmt.training.trainer import Trainer, Update, corpus_loss
@@ -46,8 +49,12 @@ log = logging.getLogger("nmt")
 _PACKAGES = ("nmt", "torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
 
 
-def run_train(config: Config) -> RunFolder:
+def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     """Train, or go on with an unfinished run of the same name and configuration.
+
+    Args:
+        config: of the run.
+        init_from: a run folder whose weights and tokenizer a new run begins with; a resumed one does not look at it.
 
     Returns:
         The run's folder.
@@ -60,11 +67,17 @@ def run_train(config: Config) -> RunFolder:
     set_up_machine(config.training.threads)
     run = RunFolder(config.run_dir)
     checkpoint = earlier_checkpoint(config, run)
-    corpora = load_corpora(config, Tokenizer.load(run.tokenizer) if checkpoint else None)
+    first = _first_weights(config, init_from) if init_from is not None and checkpoint is None else None
+    known = run if checkpoint else first[0] if first else None
+    corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
     with run.locked():
+        tidy(run.checkpoints)
         handler = log_to_file(run.log)
         try:
             session = _Session.open(config, run, corpora, checkpoint)
+            if first is not None:
+                load_weights(first[1], session.trainer.model)
+                log.info("beginning with the weights of %s", first[1])
             if checkpoint is None:
                 corpora.tokenizer.save(run.tokenizer)
                 _write_versions(run)
@@ -102,6 +115,38 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
             f"Take them back to go on with it, or give the new run another name (--set name=...)."
         )
     return checkpoint
+
+
+def fresh_name(config: Config) -> Config:
+    """The same configuration under the first name, ``NAME-2`` and so on, whose run folder does not exist."""
+    number, fresh = 1, config
+    while fresh.run_dir.exists():
+        number += 1
+        fresh = config.model_copy(update={"name": f"{config.name}-{number}"})
+    return fresh
+
+
+def _first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
+    """The run whose weights a new one begins with, and the checkpoint that has them.
+
+    Raises:
+        CheckpointError: if there is none.
+        ConfigError: if its model or tokenizer is another one.
+    """
+    other = find_model(init_from, init_from)
+    other.refuse_links_out()
+    theirs = load_config(other.config)
+    theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
+    differences = [
+        difference for difference in differing_keys(theirs, config) if difference.startswith(("model.", "tokenizer."))
+    ]
+    if differences:
+        listed = "\n".join(f"  {difference}" for difference in differences)
+        raise ConfigError(
+            f"{init_from} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
+            f"{listed}\nTake them over (all but model.dropout must be the same)."
+        )
+    return other, intact_checkpoint(other)
 
 
 def _write_versions(run: RunFolder) -> None:
@@ -155,6 +200,7 @@ class _Session:
             trainer.load_state_dict(state["trainer"])
             session.progress, session.window = _Progress(**state["progress"]), state["window"]
             session.started -= session.progress.seconds
+            session._mend_best()
             log.info("going on with %s after update %d", run.path, trainer.update)
         _describe(config, corpora, model, device, precision)
         return session
@@ -295,6 +341,19 @@ class _Session:
             metrics["attention_entropy"] = statistics.mean(one.entropy for one in seen)
             metrics["source_coverage"] = statistics.mean(one.coverage for one in seen)
         return metrics
+
+    def _mend_best(self) -> None:
+        """Where the best checkpoint has vanished or is damaged, the best of those that are left takes its place."""
+        folder, progress = self.run_folder.checkpoints, self.progress
+        if not progress.best or ((folder / "best").exists() and damage(folder / "best") is None):
+            return
+        left = next((name for name in self._best_names(len(progress.values)) if damage(folder / name) is None), None)
+        log.warning("%s is missing or damaged; the best that is left is %s", folder / "best", left or "none")
+        (folder / "best").unlink(missing_ok=True)
+        progress.best, progress.averaged = {}, False
+        if left is not None:
+            progress.best = {"value": progress.values[left], "update": int(left.removeprefix("step-"))}
+            point(folder / "best", left)
 
     def _best_names(self, count: int) -> list[str]:
         """The names of the validated checkpoints with the best values, best first, of those there are."""

@@ -1,5 +1,9 @@
 """Checkpoints: the weights as safetensors, the trainer's state beside them, written whole or not at all."""
 
+import hashlib
+import json
+import logging
+import math
 import os
 import re
 import shutil
@@ -13,9 +17,12 @@ from safetensors.torch import load_model, save_file, save_model
 from torch import nn
 
 from nmt.errors import CheckpointError
-from nmt.run_folder import point
+from nmt.run_folder import RunFolder, point
 
+log = logging.getLogger("nmt")
+FORMAT = 1  # raise it when older programs could not read what is written
 _STEP = re.compile(r"step-(\d+)$")
+_WEIGHTS, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 
 
 def checkpoint_name(update: int) -> str:
@@ -40,17 +47,81 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
     final = folder / checkpoint_name(update)
     beside = folder / f".{final.name}.tmp"
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save_model(model, str(beside / "model.safetensors"))
-    torch.save(state, beside / "state.pt")
-    for path in (beside / "model.safetensors", beside / "state.pt", beside):
-        _sync(path)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(beside, final)
-    _sync(folder)
+    try:
+        beside.mkdir(parents=True)
+        save_model(model, str(beside / _WEIGHTS))
+        torch.save(state, beside / _STATE)
+        _publish(beside, final)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{final}: cannot be written: {error}. Make room, or see that the folder can be written; the same command "
+            f"then goes on from the checkpoint before"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     point(folder / "last", final.name)
     return final
+
+
+def _publish(beside: Path, final: Path) -> None:
+    """Give a written checkpoint its manifest and its name; an older one of that name stays until this one is there."""
+    files = [path for path in (beside / _WEIGHTS, beside / _STATE) if path.exists()]
+    manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in files}}
+    (beside / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for path in (*files, beside / _MANIFEST, beside):
+        _sync(path)
+    replaced = final.with_name(f".{final.name}.old")
+    if final.exists():
+        os.replace(final, replaced)
+    os.replace(beside, final)
+    _sync(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Clear away what a process left that died while it wrote a checkpoint; one that was being replaced comes back."""
+    for replaced in folder.glob(".*.old"):
+        final = replaced.with_name(replaced.name[1:].removesuffix(".old"))
+        if final.exists():
+            shutil.rmtree(replaced)
+        else:
+            os.replace(replaced, final)
+    for unfinished in folder.glob(".*.tmp"):
+        if unfinished.is_dir() and not unfinished.is_symlink():
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.unlink()
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's files, by its manifest and their checksums; None if nothing is.
+
+    Raises:
+        CheckpointError: if a newer version of this program wrote it.
+    """
+    try:
+        manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+        written, digests = int(manifest["format"]), dict(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{_MANIFEST} is missing or damaged"
+    if written > FORMAT:
+        raise CheckpointError(
+            f"{checkpoint}: written in format {written} by a newer nmt; this one reads up to {FORMAT}, so upgrade it"
+        )
+    if _WEIGHTS not in digests or not set(digests) <= {_WEIGHTS, _STATE}:
+        return f"{_MANIFEST} names other files than a checkpoint has"
+    for name, digest in digests.items():
+        try:
+            if _digest(checkpoint / name) != digest:
+                return f"{name} is not what was written (its checksum differs)"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def prune(folder: Path, keep_last: int, keep: Collection[str] = ()) -> None:
@@ -61,13 +132,75 @@ def prune(folder: Path, keep_last: int, keep: Collection[str] = ()) -> None:
             shutil.rmtree(path)
 
 
+def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
+    """The checkpoint to use; a damaged one that nobody named is passed over, with a warning.
+
+    Args:
+        run: a run folder.
+        name: `best`, `last`, ``step-<update>`` or an average's name; None for the best, else the last, else the newest.
+
+    Raises:
+        CheckpointError: if there is none, or the named one is damaged.
+    """
+    if name is not None:
+        chosen = run.checkpoint(name)
+        if (wrong := damage(chosen)) is not None:
+            raise CheckpointError(f"{chosen}: damaged: {wrong}; choose another one with --checkpoint")
+        return chosen
+    named = [run.checkpoints / link for link in ("best", "last")]
+    for candidate in [*named, *reversed(kept_checkpoints(run.checkpoints))]:
+        if not candidate.exists():
+            continue
+        if (wrong := damage(candidate)) is None:
+            if candidate.name != "best":
+                log.warning("%s: there is no usable best checkpoint; %s is used", run.path, candidate.resolve().name)
+            return candidate
+        log.warning("%s is damaged and passed over: %s", candidate, wrong)
+    return run.checkpoint()  # which says that there is none
+
+
+def check_weights(checkpoint: Path, model: nn.Module) -> None:
+    """Refuse weights that are not those of `model`, before memory is taken for them.
+
+    Args:
+        checkpoint: a folder with ``model.safetensors``.
+        model: its shapes are compared; it may be on the meta device.
+
+    Raises:
+        CheckpointError: naming a tensor that is unknown, or has another shape or type.
+    """
+    path = checkpoint / _WEIGHTS
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    for name, (shape, kind) in found.items():
+        if name not in wanted:
+            raise CheckpointError(f"{path}: holds '{name}', which a model of this configuration does not have")
+        if shape != wanted[name] or kind != "F32":
+            raise CheckpointError(
+                f"{path}: '{name}' is {kind} of shape {shape}; by config.yaml and tokenizer it is F32 of {wanted[name]}"
+            )
+    if sum(math.prod(shape) for shape, _ in found.values()) != sum(one.numel() for one in _stored(model)):
+        missing = sorted(wanted.keys() - found.keys())
+        raise CheckpointError(f"{path}: not all weights are there; missing or shared: {', '.join(missing[:3])}")
+
+
+def _stored(model: nn.Module) -> list[torch.Tensor]:
+    """Every parameter and saved buffer once, however many names it has."""
+    return list({id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values())
+
+
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Read ``model.safetensors`` of a checkpoint into `model`.
 
     Raises:
         CheckpointError: if it is missing, damaged or of another shape.
     """
-    path = folder / "model.safetensors"
+    path = folder / _WEIGHTS
     try:
         load_model(model, str(path))
     except FileNotFoundError:
@@ -82,7 +215,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing or damaged.
     """
-    path = folder / "state.pt"
+    path = folder / _STATE
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -105,7 +238,7 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
     means: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] | None = None
     for checkpoint in checkpoints:
-        path = checkpoint / "model.safetensors"
+        path = checkpoint / _WEIGHTS
         try:
             with safe_open(str(path), framework="pt") as file:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -121,16 +254,19 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
     beside = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file({name: mean.float() for name, mean in means.items()}, str(beside / "model.safetensors"), metadata)
-    _sync(beside / "model.safetensors")
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(beside, target)
-    _sync(target.parent)
+    save_file({name: mean.float() for name, mean in means.items()}, str(beside / _WEIGHTS), metadata)
+    _publish(beside, target)
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint of the most updates that training can go on from, or None if there is none."""
-    return next((path for path in reversed(kept_checkpoints(folder)) if (path / "state.pt").exists()), None)
+    """The checkpoint of the most updates that training can go on from, or None; damaged ones are passed over."""
+    for checkpoint in reversed(kept_checkpoints(folder)):
+        if not (checkpoint / _STATE).exists():
+            continue
+        if (wrong := damage(checkpoint)) is None:
+            return checkpoint
+        log.warning("%s is damaged, the one before is taken: %s", checkpoint, wrong)
+    return None
 
 
 def kept_checkpoints(folder: Path) -> list[Path]:

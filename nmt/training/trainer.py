@@ -1,5 +1,6 @@
 """The training loop: a generator that yields after every update; whoever drives it saves, validates and logs."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from nmt.data.batching import Batch, PieceCorpus, plan_batches
 from nmt.errors import TrainingError
 from nmt.model.coverage import coverage_loss
 from nmt.model.seq2seq import Seq2Seq, evaluating
-from nmt.runtime import autocast
+from nmt.runtime import autocast, release_memory
 from nmt.training.loss import guided_loss, sequence_loss
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
+
+log = logging.getLogger("nmt")
+_HALVED_AT_MOST = 20  # updates in a row whose batches are halved before training stops with an advice
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
         self.epoch, self.position, self.update = 0, 0, 0
+        self.halved_in_a_row = 0  # updates whose batches had to be halved for want of memory
 
     def updates(self) -> Iterator[Update]:
         """Train on from where it stands to the end of the last epoch.
@@ -110,16 +115,7 @@ class Trainer:
         ratio = teacher_forcing_ratio(self.config.teacher_forcing, self.update)
         lr = self.schedule.lr(self.update)
         tgt_tokens = sum(batch.tgt_tokens for batch in batches)
-        loss_sum = nll_sum = 0.0
-        for batch in batches:
-            with autocast(self.device, self.precision):
-                features, weights = self.model(batch, ratio, need_weights=self._reads_weights)
-                loss, nll = sequence_loss(
-                    features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
-                )
-            minimised = loss + self._weights_loss(weights, batch) if self._reads_weights else loss
-            (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
-            loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
+        loss_sum, nll_sum = self._gradients(batches, ratio, tgt_tokens)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
             self.update -= 1
@@ -146,6 +142,51 @@ class Trainer:
             grad_norm=grad_norm,
             teacher_forcing=ratio,
         )
+
+    def _gradients(self, batches: list[Batch], ratio: float, tgt_tokens: int) -> tuple[float, float]:
+        """Loss and negative log-likelihood, summed; the gradients of the loss per token are left in the parameters.
+
+        Where memory runs out, the batches are halved and the update is done once more: sums of losses are the same.
+
+        Raises:
+            TrainingError: if memory runs out again, or does so in every update.
+        """
+        try:
+            sums = self._sum_losses(batches, ratio, tgt_tokens)
+            self.halved_in_a_row = 0
+            return sums
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+        self.optimizer.zero_grad(set_to_none=True)
+        release_memory()
+        advice = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
+        self.halved_in_a_row += 1
+        if self.halved_in_a_row > _HALVED_AT_MOST:
+            raise TrainingError(f"memory ran out in {self.halved_in_a_row} updates in a row; {advice}")
+        log.warning("memory ran out in update %d; its batches are cut in half. If this recurs, %s", self.update, advice)
+        halves = [half for batch in batches for half in batch.halves()]
+        try:
+            return self._sum_losses(halves, ratio, tgt_tokens)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"memory ran out in update {self.update}, with its batches cut in half too; {advice}"
+            ) from None
+
+    def _sum_losses(self, batches: list[Batch], ratio: float, tgt_tokens: int) -> tuple[float, float]:
+        loss_sum = nll_sum = 0.0
+        for batch in batches:
+            with autocast(self.device, self.precision):
+                features, weights = self.model(batch, ratio, need_weights=self._reads_weights)
+                loss, nll = sequence_loss(
+                    features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
+                )
+            minimised = loss + self._weights_loss(weights, batch) if self._reads_weights else loss
+            (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
+            loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
+        return loss_sum, nll_sum
 
     @property
     def _reads_weights(self) -> bool:
@@ -183,6 +224,11 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the processor (which torch tells by words only) or on a GPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 @dataclass(frozen=True)

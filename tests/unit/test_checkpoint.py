@@ -30,7 +30,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match="No space left"):
         save_checkpoint(tmp_path, 2, model, {"x": 2})
     assert newest(tmp_path) == good
     assert (tmp_path / "last").resolve() == good
