@@ -104,8 +104,8 @@ class DataConfig(Section):
 class SamplingConfig(Section):
     """Subword sampling during training, drawn anew each epoch.
 
-    For `unigram`, `alpha` smooths the distribution over the `nbest` best segmentations (-1: all; Kudo 2018). For `bpe`,
-    `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
+    For `unigram`, `alpha` smooths the distribution over the `nbest` best segmentations of each word (-1: all; Kudo
+    2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
     """
 
     enabled: bool = False

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nmt.data.corpus import cached_table
 from nmt.data.guide import Guide
+from nmt.data.sampling import Sampling
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def encode_table(
     text: "datasets.Dataset",
     tokenizer: Tokenizer,
     path: Path,
-    sampling: tuple[float, int, int] | None = None,
+    sampling: Sampling | None = None,
     longest_sample: int | None = None,
 ) -> "datasets.Dataset":
     """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
@@ -207,7 +208,7 @@ def encode_table(
         text: columns `src` and `tgt`.
         tokenizer: the models.
         path: the Arrow file.
-        sampling: (alpha, nbest, seed), see `encode_corpus`; None for the best segmentation.
+        sampling: see `encode_corpus`; None for the best segmentation.
         longest_sample: a side whose sampled segmentation has more pieces takes the best one.
     """
 

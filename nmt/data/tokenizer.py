@@ -11,6 +11,7 @@ from typing import Any
 import sentencepiece as spm
 
 from nmt.config import TokenizerConfig
+from nmt.data.sampling import Sampler, Sampling
 from nmt.errors import TokenizerError
 from nmt.words import word_spans
 
@@ -125,21 +126,17 @@ def _encode(processor: spm.SentencePieceProcessor, text: str) -> Encoded:
 
 
 def encode_corpus(
-    tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], sampling: tuple[float, int, int] | None = None
+    tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Piece ids of sentence pairs, chunk by chunk.
 
     Args:
         tokenizer: the models.
         pairs: source and target texts.
-        sampling: (alpha, nbest, seed) to draw one of several segmentations, or None for the best one. The same seed
-            draws the same segmentations.
+        sampling: how to draw one of several segmentations; None for the best one.
     """
     options: dict[str, Any] = {"return_type": int, "num_threads": 1}
-    if sampling is not None:
-        alpha, nbest, seed = sampling
-        spm.set_random_generator_seed(seed % 2**32)
-        options |= {"enable_sampling": True, "alpha": alpha, "nbest_size": nbest}
+    samplers = [] if sampling is None else [Sampler(side, sampling) for side in (tokenizer.src, tokenizer.tgt)]
     chunk: list[tuple[str, str]] = []
 
     def encoded() -> Iterator[tuple[list[int], list[int]]]:
@@ -147,6 +144,8 @@ def encode_corpus(
             tokenizer.src.encode([s for s, _ in chunk], **options),
             tokenizer.tgt.encode([t for _, t in chunk], **options),
         )
+        if samplers:
+            src, tgt = ([sampler.draw(ids) for ids in side] for sampler, side in zip(samplers, (src, tgt), strict=True))
         return zip(src, tgt, strict=True)
 
     for pair in pairs:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nmt.config import Config
 from nmt.data.batching import PieceCorpus, encode_table, text_pairs
 from nmt.data.corpus import cached_table, digest, load_text, read_lines
 from nmt.data.guide import Guide, check_links
+from nmt.data.sampling import Sampling
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.errors import ConfigError, DataError
 
@@ -162,11 +163,12 @@ class SampledEpochs:
 
     def __call__(self, epoch: int) -> PieceCorpus:
         """The pairs of an epoch, from 0; the tables of other epochs are removed."""
-        sampling = self.config.tokenizer.sampling
+        settings = self.config.tokenizer
         for old in self.folder.glob(EPOCH_TABLES):
             old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
-        drawn = (sampling.alpha, sampling.nbest, seed)
+        kind: Literal["bpe", "unigram"] = "bpe" if settings.type == "bpe" else "unigram"
+        drawn = Sampling(kind, settings.sampling.alpha, settings.sampling.nbest, seed)
         table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, drawn, self.config.data.max_length)
         return PieceCorpus(table, rows=self.corpora.train.rows, guide=self.corpora.train.guide)

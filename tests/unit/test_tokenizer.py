@@ -4,6 +4,7 @@ import pytest
 
 from nmt.config import TokenizerConfig
 from nmt.data.phrasebook import phrasebook
+from nmt.data.sampling import Sampling
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus, train_tokenizer
 from nmt.errors import TokenizerError
 from nmt.words import word_spans
@@ -71,7 +72,8 @@ def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int)
 def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
     tokenizer = train_tokenizer(TokenizerConfig(vocab_size=300), lambda: PAIRS)
     one, again, other, best = (
-        list(encode_corpus(tokenizer, PAIRS, sampling)) for sampling in ((0.2, -1, 1), (0.2, -1, 1), (0.2, -1, 2), None)
+        list(encode_corpus(tokenizer, PAIRS, sampling))
+        for sampling in (*(Sampling("bpe", 0.2, -1, seed) for seed in (1, 1, 2)), None)
     )
     assert one == again
     assert one != other

@@ -1,0 +1,354 @@
+"""Kill, starve and damage a training run, again and again; count what does not survive.
+
+    python scripts/torture.py --trials 100
+
+One small run with every source of randomness on (dropout, word dropout, subword sampling, teacher forcing 0.5,
+accumulation, validation in the middle of epochs) is trained undisturbed. Then the same run is disturbed and taken up
+again until it ends. It must end with the same bytes: weights, optimizer, schedule, generators, place in the data, best
+score, logged losses. After every fault the folder must hold a usable model (once it held one), and no checkpoint that
+was complete may be lost. Processes are forked, so this needs Linux or macOS.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import nmt.training.checkpoint as checkpoints
+from nmt.config import Config
+from nmt.errors import NmtError
+from nmt.pipeline.load import load_model
+from nmt.pipeline.train import run_train
+from nmt.run_folder import RunFolder
+from nmt.training.checkpoint import intact_checkpoint, load_state, newest
+from nmt.training.trainer import Trainer
+
+WORDS = {"the": "le", "cat": "chat", "dog": "chien", "sees": "voit", "black": "noir", "small": "petit", "my": "mon"}
+
+
+@dataclass
+class Tally:
+    """What one kind of fault did."""
+
+    fault: str
+    trials: int = 0
+    unusable: int = 0
+    differences: int = 0
+    lost: int = 0
+    messages: set[str] = field(default_factory=set)
+
+
+def write_corpus(folder: Path) -> None:
+    """Sixty pairs of made-up sentences for each split."""
+    for split in ("train", "valid"):
+        draw = random.Random(split)
+        pairs = [draw.choices(list(WORDS.items()), k=draw.randint(2, 6)) for _ in range(60)]
+        for side, suffix in enumerate(("en", "fr")):
+            lines = [" ".join(pair[side] for pair in sentence) + "\n" for sentence in pairs]
+            (folder / f"{split}.{suffix}").write_text("".join(lines), encoding="utf-8")
+
+
+def config_of(folder: Path, name: str) -> Config:
+    """A small run in which everything that is random is on."""
+    splits = {split: {"src": f"{split}.en", "tgt": f"{split}.fr"} for split in ("train", "valid")}
+    return Config.model_validate(
+        {
+            "name": name,
+            "runs_dir": str(folder / "runs"),
+            "data": {"root": str(folder), "cache_dir": str(folder / "cache"), **splits},
+            "tokenizer": {"vocab_size": 45, "sampling": {"enabled": True, "alpha": 0.2}},
+            "model": {
+                "embedding_size": 16,
+                "encoder": {"hidden_size": 8, "layers": 2},
+                "decoder": {"hidden_size": 16},
+                "attention": {"size": 8},
+                "dropout": {"word": 0.1},
+            },
+            "training": {
+                "epochs": 4,
+                "batch_unit": "sentences",
+                "batch_size": 4,
+                "accumulate": 2,
+                "device": "cpu",
+                "threads": 1,
+                "log_every": 2,
+                "keep_last": 3,
+                "tensorboard": False,
+                "teacher_forcing": {"start": 0.5},
+                "schedule": {"type": "plateau", "metric": "ppl", "patience": 0},
+                "validation": {"every": 3, "sentences": 3},
+                "averaging": {"checkpoints": 2, "which": "best"},
+            },
+        }
+    )
+
+
+def in_a_child(work: Callable[[], object], kill_after: float | None = None) -> tuple[int, str]:
+    """Do `work` in a forked process, perhaps kill it; returns its exit code and the message it ended with."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        code = 0
+        try:
+            work()
+        except NmtError as error:
+            code = 1
+            os.write(writing, str(error).encode()[:4000])
+        except BaseException as error:  # whatever it is, a user would see a traceback
+            code = 99
+            os.write(writing, f"{type(error).__name__}: {error}".encode()[:4000])
+        os._exit(code)
+    os.close(writing)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    with os.fdopen(reading, "rb") as pipe:
+        message = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), message
+
+
+def train_slowly(config: Config) -> None:
+    """Train with checkpoint writing slowed down, so that a random instant often falls into it."""
+
+    def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*args: Any, **options: Any) -> Any:
+            time.sleep(0.01)
+            result = function(*args, **options)
+            time.sleep(0.01)
+            return result
+
+        return slow
+
+    for module, name in (
+        (checkpoints, "save_model"),
+        (torch, "save"),
+        (os, "replace"),
+        (os, "fsync"),
+        (shutil, "rmtree"),
+    ):
+        setattr(module, name, slowed(getattr(module, name)))
+    run_train(config)
+
+
+def fingerprint(run: RunFolder) -> dict[str, Any]:
+    """All that two equal runs have in common, to the bit."""
+    last = run.checkpoint("last")
+    state = load_state(last)
+    state["progress"].pop("seconds")  # the clock's, not the run's
+    state["window"].pop("seconds", None)
+    records = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
+    timed = ("tokens_per_second", "seconds")
+    return {
+        "weights": (last / "model.safetensors").read_bytes(),
+        "best": (run.checkpoint("best") / "model.safetensors").read_bytes(),
+        "state": plain(state),
+        "metrics": [{key: value for key, value in record.items() if key not in timed} for record in records],
+    }
+
+
+def plain(value: Any) -> Any:
+    """Tensors as bytes, so that values compare."""
+    if isinstance(value, torch.Tensor):
+        return value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def update_of(run: RunFolder) -> int:
+    """The update of the newest complete checkpoint; 0 before the first."""
+    kept = newest(run.checkpoints)
+    return int(kept.name.removeprefix("step-")) if kept else 0
+
+
+def check(run: RunFolder, tally: Tally, before: int) -> int:
+    """Count a folder without usable model, or with less than it had; returns the newest update."""
+    tally.trials += 1
+    after = update_of(run)
+    if before:
+        try:
+            load_model(run.path).translator.translate(["the cat sees my dog"])
+        except Exception as error:
+            tally.unusable += 1
+            tally.messages.add(str(error))
+    tally.lost += after < before
+    return after
+
+
+def finish(config: Config, tally: Tally, reference: dict[str, Any]) -> None:
+    """Take the run up undisturbed to its end, and compare."""
+    code, message = in_a_child(lambda: run_train(config))
+    run = RunFolder(config.run_dir)
+    same = code == 0 and fingerprint(run) == reference
+    if not same:
+        tally.differences += 1
+        tally.messages.add(message or "the result differs")
+    shutil.rmtree(run.path)
+
+
+def kills(config: Config, trials: int, seconds: float, reference: dict[str, Any], draw: random.Random) -> Tally:
+    """SIGKILL at random instants; a run is taken up again until it is through, then the next one begins."""
+    tally, run, before = Tally("SIGKILL at a random instant"), RunFolder(config.run_dir), 0
+    while tally.trials < trials:
+        code, message = in_a_child(lambda: train_slowly(config), kill_after=draw.uniform(0.0, seconds))
+        if code in (1, 99):
+            tally.messages.add(message)
+            tally.unusable += 1
+        before = check(run, tally, before)
+        if code == 0 or draw.random() < 0.1:
+            finish(config, tally, reference)
+            before = 0
+    if run.path.exists():
+        finish(config, tally, reference)
+    return tally
+
+
+def damaged(config: Config, trials: int, seconds: float, reference: dict[str, Any], draw: random.Random) -> Tally:
+    """Truncated, bit-flipped and vanished files of the newest checkpoint, and links that are gone."""
+    tally, run = Tally("damaged or vanished files"), RunFolder(config.run_dir)
+    while tally.trials < trials:
+        while update_of(run) < 6:
+            in_a_child(lambda: run_train(config), kill_after=draw.uniform(0.0, seconds))
+        if update_of(run) >= 30:
+            shutil.rmtree(run.path)
+            continue
+        checkpoint = newest(run.checkpoints)
+        assert checkpoint is not None
+        victim = draw.choice(["model.safetensors", "state.pt", "manifest.json", "best", "last"])
+        if victim in ("best", "last"):
+            (run.checkpoints / victim).unlink(missing_ok=True)
+        else:
+            harm(checkpoint / victim, draw)
+        tally.trials += 1
+        try:
+            load_model(run.path).translator.translate(["the cat sees my dog"])
+            intact_checkpoint(run)
+        except Exception as error:
+            tally.unusable += 1
+            tally.messages.add(f"{victim}: {error}")
+        finish(config, tally, reference)
+    return tally
+
+
+def harm(path: Path, draw: random.Random) -> None:
+    """Truncate, flip one bit of, or remove a file."""
+    data = bytearray(path.read_bytes())
+    kind = draw.choice(["truncate", "flip", "remove"])
+    if kind == "remove":
+        path.unlink()
+        return
+    if kind == "truncate":
+        data = data[: draw.randrange(len(data))]
+    else:
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    path.write_bytes(data)
+
+
+def starved(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
+    """No space left at a random write of a checkpoint."""
+    tally, run, before = Tally("no space left while saving"), RunFolder(config.run_dir), 0
+    while tally.trials < trials:
+        fails_at = draw.randint(1, 30)
+
+        def train(fails_at: int = fails_at) -> None:
+            real, calls = os.fsync, 0
+
+            def fsync(handle: int) -> None:
+                nonlocal calls
+                calls += 1
+                if calls >= fails_at:
+                    raise OSError(28, "No space left on device")
+                real(handle)
+
+            os.fsync = fsync
+            run_train(config)
+
+        code, message = in_a_child(train)
+        if code == 99 or (code == 1 and "No space left" not in message):
+            tally.unusable += 1
+            tally.messages.add(message)
+        before = check(run, tally, before)
+        if code == 0 or draw.random() < 0.3:
+            finish(config, tally, reference)
+            before = 0
+    if run.path.exists():
+        finish(config, tally, reference)
+    return tally
+
+
+def no_numbers(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
+    """A loss that is not a number, once, at a random update: the run stops, says so, and can be taken up."""
+    tally, run = Tally("a loss that is not a number"), RunFolder(config.run_dir)
+    while tally.trials < trials:
+        at = draw.randint(1, 25)
+
+        def train(at: int = at) -> None:
+            real = Trainer._sum_losses
+
+            def losses(self: Trainer, *args: Any) -> tuple[float, float]:
+                sums = real(self, *args)
+                return (float("nan"), sums[1]) if self.update == at else sums
+
+            Trainer._sum_losses = losses  # type: ignore[method-assign]
+            run_train(config)
+
+        code, message = in_a_child(train)
+        if code != 1 or "not a finite number" not in message or "lower" not in message:
+            tally.unusable += 1
+            tally.messages.add(message)
+        check(run, tally, 0)
+        finish(config, tally, reference)
+    return tally
+
+
+def main(
+    trials: Annotated[int, typer.Option(min=1, help="Kills; the other faults are tried a fifth as often.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the random instants.")] = 1,
+) -> None:
+    """Disturb a small run in many ways and print what came of it."""
+    torch.set_num_threads(1)  # so that a forked process can compute
+    draw, few = random.Random(seed), max(1, trials // 5)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_corpus(folder)
+        started = time.monotonic()
+        code, message = in_a_child(lambda: run_train(config_of(folder, "disturbed")))
+        seconds = time.monotonic() - started
+        if code != 0:
+            raise SystemExit(f"the undisturbed run failed: {message}")
+        config = config_of(folder, "disturbed")
+        reference = fingerprint(RunFolder(config.run_dir))
+        shutil.rmtree(config.run_dir)
+        tallies = [
+            kills(config, trials, 2 * seconds, reference, draw),
+            damaged(config, few, seconds, reference, draw),
+            starved(config, few, reference, draw),
+            no_numbers(config, few, reference, draw),
+        ]
+    print("| fault | trials | unusable folders | complete checkpoints lost | results that differ |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for tally in tallies:
+        print(f"| {tally.fault} | {tally.trials} | {tally.unusable} | {tally.lost} | {tally.differences} |")
+    for tally in tallies:
+        for message in sorted(tally.messages):
+            print(f"{tally.fault}: {message}")
+    if any(tally.unusable or tally.lost or tally.differences for tally in tallies):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

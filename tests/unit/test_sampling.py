@@ -1,0 +1,121 @@
+"""Segmentations drawn at random have the probabilities that the papers give them, in every process."""
+
+import itertools
+import math
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from nmt.config import TokenizerConfig
+from nmt.data.sampling import Sampler, Sampling
+from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from tests.conftest import SENTENCES
+
+COUNT = 20_000
+
+
+class Pieces:
+    """A piece model by hand: ids 0 to 3 are special."""
+
+    def __init__(self, scores: dict[str, float]):
+        self.names = ["<pad>", "<unk>", "<s>", "</s>", *scores]
+        self.scores = [0.0] * 4 + list(scores.values())
+
+    def get_piece_size(self) -> int:
+        return len(self.names)
+
+    def id_to_piece(self, piece: int) -> str:
+        return self.names[piece]
+
+    def get_score(self, piece: int) -> float:
+        return self.scores[piece]
+
+    def is_unknown(self, piece: int) -> bool:
+        return piece == 1
+
+    def is_control(self, piece: int) -> bool:
+        return piece in (0, 2, 3)
+
+    def is_byte(self, piece: int) -> bool:
+        return False
+
+    is_unused = is_byte
+
+
+def frequencies(model: Pieces, text: list[str], sampling: Sampling) -> dict[str, float]:
+    sampler = Sampler(model, sampling)
+    ids = [model.names.index(piece) for piece in text]
+    drawn = Counter(" ".join(model.names[piece] for piece in sampler.draw(ids)) for _ in range(COUNT))
+    return {key: count / COUNT for key, count in drawn.items()}
+
+
+UNIGRAM = Pieces({"▁": -3.0, "a": -1.5, "b": -2.0, "▁a": -2.2, "ab": -1.0, "▁ab": -2.5})
+
+
+@pytest.mark.parametrize("nbest", [-1, 2])
+def test_a_unigram_model_draws_in_proportion_to_the_smoothed_probabilities(nbest: int) -> None:
+    alpha, word = 0.5, "▁ab"
+    known = dict(zip(UNIGRAM.names[4:], UNIGRAM.scores[4:], strict=True))
+    every = {}
+    for cuts in itertools.product([False, True], repeat=len(word) - 1):
+        parts = "".join(char + (" " if cut else "") for char, cut in zip(word, (*cuts, False), strict=True)).split()
+        if all(part in known for part in parts):
+            every[" ".join(parts)] = sum(known[part] for part in parts)
+    best = dict(sorted(every.items(), key=lambda item: -item[1])[: None if nbest == -1 else nbest])
+    total = sum(math.exp(alpha * score) for score in best.values())
+    found = frequencies(UNIGRAM, ["▁ab"], Sampling("unigram", alpha, nbest, 1))
+    assert found.keys() == best.keys()
+    for parts, score in best.items():
+        assert found[parts] == pytest.approx(math.exp(alpha * score) / total, abs=0.015)
+
+
+BPE = Pieces({"▁": -9.0, "a": -9.1, "b": -9.2, "▁a": -1.0, "ab": 0.0, "▁ab": -2.0})
+
+
+def test_bpe_dropout_by_hand() -> None:
+    # ab is merged first, then ▁ with ab; if ab is left out, ▁a comes next, and then ▁a with b.
+    p = 0.3
+    found = frequencies(BPE, ["▁ab"], Sampling("bpe", p, -1, 1))
+    assert found["▁ab"] == pytest.approx((1 - p) * (1 - p) + p * (1 - p) * (1 - p), abs=0.015)
+    assert found["▁ ab"] == pytest.approx((1 - p) * p, abs=0.015)
+    assert found["▁a b"] == pytest.approx(p * (1 - p) * p, abs=0.015)
+    assert found["▁ a b"] == pytest.approx(p * p, abs=0.015)
+
+
+def test_everything_left_out_is_characters_and_words_with_unknown_pieces_stay() -> None:
+    assert frequencies(BPE, ["▁ab"], Sampling("bpe", 1.0, -1, 1)) == {"▁ a b": 1.0}
+    kept = Sampler(BPE, Sampling("bpe", 1.0, -1, 1)).draw([BPE.names.index("▁a"), 1, BPE.names.index("▁ab")])
+    assert [BPE.names[piece] for piece in kept] == ["▁a", "<unk>", "▁", "a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_drawn_pieces_spell_the_same_text(kind: Any) -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(type=kind, vocab_size=85), lambda: SENTENCES)
+    sampler = Sampler(tokenizer.src, Sampling(kind, 0.3, -1, 5))
+    different = 0
+    for src, _ in SENTENCES * 5:
+        best = tokenizer.encode_src(src).ids
+        drawn = sampler.draw(best)
+        assert tokenizer.tgt.decode(drawn) == src
+        different += drawn != best
+    assert different > 10
+
+
+def test_another_process_draws_the_same(tokenizer: Tokenizer, tmp_path: Any) -> None:
+    tokenizer.save(tmp_path)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from nmt.data.tokenizer import Tokenizer, encode_corpus; from nmt.data.sampling import Sampling\n"
+        "pairs = [('the black cat sees me today', 'le chat noir')] * 20\n"
+        "print(list(encode_corpus(Tokenizer.load(Path(sys.argv[1])), pairs, Sampling('bpe', 0.3, -1, 7))))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(said) == 1
