@@ -141,6 +141,33 @@ def train(
 
 
 @app.command()
+def doctor(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Two parallel files, instead of --config.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Look for trouble in the data, and estimate time and memory on this machine, before training."""
+    if (config is None) == (not files) or (files and len(files) != 2):
+        raise typer.BadParameter("give two parallel files, or --config")
+    from nmt.pipeline.doctor import examine_files, run_doctor
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if config is None:
+        lines = examine_files(*files)  # type: ignore[misc]
+    else:
+        from nmt.config_file import load_config
+
+        lines = run_doctor(load_config(config, overrides or []))
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
 def compare(
     config: ConfigOption,
     overrides: SetOption = None,

@@ -82,7 +82,7 @@ class GuidedConfig(Section):
     enabled: bool = False
     links: str | None = None
     loss: Literal["cross_entropy", "squared"] = "cross_entropy"
-    weight: Annotated[float, Field(gt=0.0)] = 0.5
+    weight: Annotated[float, Field(gt=0.0)] = 0.2
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 

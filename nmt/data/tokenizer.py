@@ -185,6 +185,8 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
         message = "vocab_size not reached"  # a char model says nothing when the text has fewer characters
     except RuntimeError as error:
         message = str(error)
+    if not re.search(r"vocab(ulary)?[ _]size", message, re.IGNORECASE):
+        raise TokenizerError(f"sentencepiece could not be trained: {message}")
     lowest, highest = _feasible_range(config, texts, message)
     raise TokenizerError(
         f"tokenizer.vocab_size is {config.vocab_size}, but a {config.type} model of {name} can have {lowest} to "
@@ -222,10 +224,18 @@ def _mark_words(text: str) -> str:
     return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
 
 
+def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> tuple[int, int]:
+    """The smallest and the largest `vocab_size` that the training text allows; for two vocabularies, that both do."""
+    sides = [(0, 1)] if config.joint else [(0,), (1,)]
+    ranges = [
+        _feasible_range(config, lambda chosen=chosen: (p[s] for p in pairs() for s in chosen if p[s].strip()), "")  # type: ignore[misc]
+        for chosen in sides
+    ]
+    return max(lowest for lowest, _ in ranges), min(highest for _, highest in ranges)
+
+
 def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:
-    """Smallest and largest vocabulary sizes; re-raises what is not a matter of size."""
-    if not re.search(r"vocab(ulary)?[ _]size", message, re.IGNORECASE):
-        raise TokenizerError(f"sentencepiece could not be trained: {message}")
+    """Smallest and largest vocabulary sizes; `message` is what sentencepiece said to an impossible one, if anything."""
     lowest = 5
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
         lowest = int(found[1])

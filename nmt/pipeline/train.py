@@ -82,6 +82,11 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
                 corpora.tokenizer.save(run.tokenizer)
                 _write_versions(run)
             session.run()
+        except OSError as error:
+            raise TrainingError(
+                f"{error.filename or run.path}: {error.strerror or error}. Make room, or see that {run.path} can be "
+                f"written; the same command then goes on from the last checkpoint"
+            ) from None
         finally:
             log.removeHandler(handler)
             handler.close()

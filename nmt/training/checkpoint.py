@@ -93,8 +93,12 @@ def tidy(folder: Path) -> None:
             unfinished.unlink()
 
 
-def damage(checkpoint: Path) -> str | None:
+def damage(checkpoint: Path, to_train: bool = False) -> str | None:
     """What is wrong with a checkpoint's files, by its manifest and their checksums; None if nothing is.
+
+    Args:
+        checkpoint: its folder.
+        to_train: whether the trainer's state is needed, too, and not the weights alone.
 
     Raises:
         CheckpointError: if a newer version of this program wrote it.
@@ -110,9 +114,9 @@ def damage(checkpoint: Path) -> str | None:
         )
     if _WEIGHTS not in digests or not set(digests) <= {_WEIGHTS, _STATE}:
         return f"{_MANIFEST} names other files than a checkpoint has"
-    for name, digest in digests.items():
+    for name in (_WEIGHTS, _STATE) if to_train else (_WEIGHTS,):
         try:
-            if _digest(checkpoint / name) != digest:
+            if _digest(checkpoint / name) != digests.get(name):
                 return f"{name} is not what was written (its checksum differs)"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
@@ -261,9 +265,7 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most updates that training can go on from, or None; damaged ones are passed over."""
     for checkpoint in reversed(kept_checkpoints(folder)):
-        if not (checkpoint / _STATE).exists():
-            continue
-        if (wrong := damage(checkpoint)) is None:
+        if (wrong := damage(checkpoint, to_train=True)) is None:
             return checkpoint
         log.warning("%s is damaged, the one before is taken: %s", checkpoint, wrong)
     return None

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "nmt"
 # Lowest first; a name stands for a module, or for all modules of a package that are not named themselves.
 FLOORS = [
     ["nmt.errors", "nmt.words", "nmt.files", "nmt.data.lexicon", "nmt.data.sampling"],
+    ["nmt.data.examine"],
     ["nmt.config.section"],
     ["nmt.config.data", "nmt.config.model", "nmt.config.training", "nmt.config.decoding"],
     ["nmt.config"],
@@ -52,7 +53,7 @@ FLOORS = [
     ["nmt.training.reporter", "nmt.pipeline.corpora", "nmt.pipeline.load"],
     ["nmt.pipeline.train", "nmt.pipeline.translate", "nmt.pipeline.average"],
     ["nmt.pipeline.align", "nmt.pipeline.dry_run", "nmt.pipeline.score", "nmt.pipeline.calibrate"],
-    ["nmt.pipeline.evaluate"],
+    ["nmt.pipeline.evaluate", "nmt.pipeline.doctor"],
     ["nmt.pipeline.compare"],
     ["nmt.cli", "nmt.api"],
     ["nmt.__main__", "nmt"],
