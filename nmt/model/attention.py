@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.coverage import COVERAGES, Coverage
-from nmt.model.kernel import LOG_KERNELS, boxcar, gaussian, squared_distances, uniform_if_empty
+from nmt.model.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
 from nmt.model.memory import Memory
 from nmt.model.multi_head import MultiHead
 from nmt.model.normaliser import NORMALISERS
@@ -97,9 +97,9 @@ class Attention(nn.Module):
         """How well each query ``[B, Q, *]`` fits each key ``[B, L, *]``: ``[B, Q, L]``, or ``[B, h, Q, L]``."""
         raise TypeError(f"{type(self).__name__} defines no energies")
 
-    def weigh(self, energies: Tensor, bias: Tensor, allowed: Tensor) -> Tensor:
-        """Weights from energies, to which a window's `bias` is added; 0 where `allowed` (broadcastable) is False."""
-        return self.normalise((energies + bias).masked_fill(~allowed, -math.inf))
+    def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
+        """Energies with -inf where `allowed` (broadcastable bool) is False."""
+        return energies.masked_fill(~allowed, -math.inf)
 
     def values(self, memory: Memory) -> Tensor:
         """What is summed, ``[B, L, M]`` or by head ``[B, h, L, d]``."""
@@ -120,11 +120,10 @@ class Attention(nn.Module):
         # bfloat16 is too coarse for a softmax
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
         allowed = memory.mask[:, None, :]
-        bias = torch.zeros((), device=energies.device)
         if self.window is not None:
             bias, inside = self.window(query, memory)
-            bias, allowed = _per_head(bias, energies), allowed & inside
-        weights = self.weigh(energies, bias, _per_head(allowed, energies))
+            energies, allowed = energies + _per_head(bias, energies), allowed & inside
+        weights = self.normalise(self.masked(energies, _per_head(allowed, energies)))
         values = self.values(memory)
         context = self.join(weights.to(values.dtype) @ values)
         return context, weights.mean(dim=1) if weights.dim() == 4 else weights
@@ -287,8 +286,7 @@ class FullyConnectedAttention(Attention, score="fc"):
 class KernelAttention(Attention, score="kernel"):
     """Weights in proportion to k(|W q - U k| / sigma) (Nadaraya 1964, Watson 1964).
 
-    A query with no key inside a compact kernel (boxcar, epanechnikov) looks at all real places alike. The boxcar is
-    flat, so it learns where to look from the gradient of the Gaussian (straight-through, Bengio et al. 2013).
+    A query with no key inside a compact kernel (boxcar, epanechnikov) looks at all real places alike.
     """
 
     def __init__(self, options: AttentionOptions):
@@ -306,18 +304,10 @@ class KernelAttention(Attention, score="kernel"):
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
         wide = self.log_width.dtype
         squared = squared_distances(self.query_layer(query).to(wide), keys.to(wide))
-        return squared * torch.exp(-2 * self.log_width)  # u²; `weigh` takes the kernel of it
+        return self.log_kernel(squared * torch.exp(-2 * self.log_width))
 
-    def weigh(self, energies: Tensor, bias: Tensor, allowed: Tensor) -> Tensor:
-        weights = self._weigh(self.log_kernel(energies), bias, allowed)
-        if self.log_kernel is boxcar and torch.is_grad_enabled():
-            smooth = self._weigh(gaussian(energies), bias, allowed)
-            return weights.detach() + (smooth - smooth.detach())
-        return weights
-
-    def _weigh(self, log_kernel: Tensor, bias: Tensor, allowed: Tensor) -> Tensor:
-        kept = (log_kernel + bias).masked_fill(~allowed, -math.inf)
-        return self.normalise(uniform_if_empty(kept, allowed))
+    def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
+        return uniform_if_empty(super().masked(energies, allowed), allowed)
 
 
 class Window(nn.Module):
