@@ -18,6 +18,7 @@ from nmt.words import word_spans
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
 
+_LEARNT_FROM = 1_000_000  # pairs
 _WORD_END = "\x1f"  # set between words in the training text only
 
 
@@ -162,14 +163,18 @@ def train_tokenizer(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[
 
     Args:
         config: type, vocabulary size and options.
-        pairs: called for a fresh iteration over (source, target) texts; it is read once or twice per model.
+        pairs: called for a fresh iteration over (source, target) texts; it is read a few times. Of more than a million
+            pairs, every second, third and so on is learnt from, since sentencepiece holds them all in memory.
 
     Raises:
         TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
     """
 
+    step = 1 + sum(1 for _ in pairs()) // _LEARNT_FROM
+
     def texts(sides: tuple[int, ...]) -> Iterator[str]:
-        return (pair[side] for pair in pairs() for side in sides if pair[side].strip())
+        chosen = itertools.islice(pairs(), 0, None, step)
+        return (pair[side] for pair in chosen for side in sides if pair[side].strip())
 
     if config.joint:
         return Tokenizer(_train(config, lambda: texts((0, 1)), "both sides' training text"))

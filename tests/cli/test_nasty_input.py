@@ -113,11 +113,28 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = """
-    name seed data data.train data.max_length tokenizer.vocab_size tokenizer.sampling.alpha model model.encoder
-    model.encoder.layers model.attention model.attention.heads model.dropout training.epochs training.optimizer.lr
-    training.batch_size training.schedule decoding.beam_size decoding.unk nonsense
-""".split()
+KEYS = [
+    "name",
+    "seed",
+    "data",
+    "data.train",
+    "data.max_length",
+    "tokenizer.vocab_size",
+    "tokenizer.sampling.alpha",
+    "model",
+    "model.encoder",
+    "model.encoder.layers",
+    "model.attention",
+    "model.attention.heads",
+    "model.dropout",
+    "training.epochs",
+    "training.optimizer.lr",
+    "training.batch_size",
+    "training.schedule",
+    "decoding.beam_size",
+    "decoding.unk",
+    "nonsense",
+]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,0 +1,98 @@
+"""Peak memory of training against the size of the corpus, and the time from the command to the first update.
+
+    python scripts/memory.py --pairs 50000 --pairs 500000 --pairs 5000000
+
+Corpora of made-up words are generated; each is trained on for some updates, twice: the second start finds everything
+tokenised. `anonymous` is what the process holds for itself; the rest of its peak is mapped files, which the system
+takes back when it needs room.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+CONFIG = """
+data:
+  root: {root}
+  cache_dir: {root}/cache
+  train: {{src: train.src, tgt: train.tgt}}
+  valid: {{src: valid.src, tgt: valid.tgt}}
+runs_dir: {root}/runs
+tokenizer: {{vocab_size: 8000}}
+model: {{embedding_size: 256, encoder: {{hidden_size: 128}}, decoder: {{hidden_size: 256}}, attention: {{size: 128}}}}
+training:
+  max_updates: {updates}
+  batch_size: 2048
+  log_every: 1
+  tensorboard: false
+  threads: {threads}
+  validation: {{sentences: 0}}
+  early_stopping: {{metric: loss}}
+"""
+
+
+def write_corpus(folder: Path, pairs: int) -> None:
+    """Sentences of 4 to 30 words of a lexicon of 30,000, the frequent ones often (Zipf's law)."""
+    random = np.random.default_rng(1)
+    letters = np.array(list("aeioulnrstmkdpbvfg"))
+    lexicon = np.array(["".join(random.choice(letters, size=random.integers(2, 10))) for _ in range(30_000)])
+    for split, count in (("valid", 500), ("train", pairs)):
+        with (folder / f"{split}.src").open("w") as src, (folder / f"{split}.tgt").open("w") as tgt:
+            for start in range(0, count, 10_000):
+                for length in random.integers(4, 31, size=min(10_000, count - start)):
+                    words = random.zipf(1.3, size=length) % len(lexicon)
+                    src.write(" ".join(lexicon[words]) + "\n")
+                    tgt.write(" ".join(lexicon[words[::-1] - 7]) + "\n")
+
+
+def train(folder: Path, updates: int, threads: int, name: str) -> tuple[float, float, float]:
+    """Seconds to the first update, peak of resident memory and of its anonymous part, in MiB."""
+    config = folder / "c.yaml"
+    config.write_text(CONFIG.format(root=folder, updates=updates, threads=threads))
+    command = [sys.executable, "-m", "nmt", "train", "-c", str(config), "--set", f"name={name}"]
+    started, first, anonymous, peak = time.monotonic(), 0.0, 0.0, 0.0
+    with (folder / "stderr").open("w+") as talk:
+        process = subprocess.Popen(command, stderr=talk, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            time.sleep(0.2)
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except OSError:
+                break
+            fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+            if "RssAnon" not in fields:
+                continue
+            anonymous = max(anonymous, int(fields["RssAnon"].split()[0]) / 1024)
+            peak = max(peak, int(fields["VmHWM"].split()[0]) / 1024)
+            if not first and "update 1 " in (folder / "stderr").read_text():
+                first = time.monotonic() - started
+        if process.wait():
+            raise SystemExit((folder / "stderr").read_text())
+    return first, peak, anonymous
+
+
+def main(
+    pairs: Annotated[list[int], typer.Option(help="Sizes of corpora; repeatable.")],
+    updates: Annotated[int, typer.Option(help="Updates trained.")] = 40,
+    threads: Annotated[int, typer.Option(help="torch's threads.")] = len(os.sched_getaffinity(0)),
+) -> None:
+    """Print a Markdown table."""
+    print("| pairs | start | first update after | peak memory | of it anonymous |")
+    print("| ---: | --- | ---: | ---: | ---: |")
+    for count in pairs:
+        with tempfile.TemporaryDirectory() as name:
+            write_corpus(Path(name), count)
+            for start in ("first", "second"):
+                seconds, peak, anonymous = train(Path(name), updates, threads, start)
+                print(f"| {count:,} | {start} | {seconds:.0f} s | {peak:,.0f} MiB | {anonymous:,.0f} MiB |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
