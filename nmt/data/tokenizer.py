@@ -169,7 +169,6 @@ def train_tokenizer(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[
     Raises:
         TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
     """
-
     step = 1 + sum(1 for _ in pairs()) // _LEARNT_FROM
 
     def texts(sides: tuple[int, ...]) -> Iterator[str]:
