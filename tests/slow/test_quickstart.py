@@ -36,13 +36,17 @@ def test_the_quickstart_translates_and_aligns(tmp_path: Path) -> None:
     check_love(model)
 
 
-# Additive, dot and scaled dot learn to translate it, but their weights on t' stray to love (docs/attention.md).
-KNOWING = ["concat", "additive-normed", "general", "qkv", "kernel-gaussian"]
+# Additive, dot, scaled dot and four heads learn to translate it, but unguided their weights on t' stray to love
+# (docs/attention.md).
+KNOWING = {
+    "compare-attention.yaml": ["concat", "additive-normed", "general", "qkv", "kernel-gaussian", "transformer"],
+    "compare-guided.yaml": ["general", "additive", "dot", "scaled_dot", "qkv-4-heads"],
+}
 
 
-@pytest.mark.parametrize("variant", KNOWING)
-def test_these_scores_know_which_word_is_which(tmp_path: Path, variant: str) -> None:
+@pytest.mark.parametrize(("file", "variant"), [(file, name) for file, names in KNOWING.items() for name in names])
+def test_these_scores_know_which_word_is_which(tmp_path: Path, file: str, variant: str) -> None:
     cache = f"data.cache_dir={tmp_path / 'cache'}"
-    _, configs = load_comparison(CONFIG.with_name("compare-attention.yaml"), [cache])
+    _, configs = load_comparison(CONFIG.with_name(file), [cache])
     run = run_train(configs[variant].model_copy(update={"runs_dir": str(tmp_path)}))
     check_love(load_model(run.path))
