@@ -133,3 +133,17 @@ def _from_base(src: int, tgt: int, base: int, where: str) -> Link:
 def format_pharaoh(links: Iterable[Link]) -> str:
     """Links as ``0-0 2-1 1-2``."""
     return " ".join(f"{src}-{tgt}" for src, tgt in links)
+
+
+def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) -> list[str]:
+    """Gold links as the lines that `read_gold` reads: possible links that are not sure are ``ipj``, or end in ``P``."""
+    lines = []
+    for number, sentence in enumerate(gold, start=1):
+        links = [
+            (tgt + base, src + base, (src, tgt) in sentence.sure) for src, tgt in sentence.possible | sentence.sure
+        ]
+        if kind == "pharaoh":
+            lines.append(" ".join(f"{src}{'-' if sure else 'p'}{tgt}" for tgt, src, sure in sorted(links)))
+        else:
+            lines += [f"{number} {src} {tgt} {'S' if sure else 'P'}" for tgt, src, sure in sorted(links)]
+    return lines

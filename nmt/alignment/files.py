@@ -79,7 +79,7 @@ def read_alignments(path: Path) -> list[AlignmentMatrix]:
         return _READERS[path.suffix](path)
     except OSError as error:
         raise AlignmentError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise AlignmentError(f"{path}: no alignment matrices as nmt writes them: {error}") from None
 
 

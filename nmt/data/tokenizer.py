@@ -72,6 +72,11 @@ class Tokenizer:
         """Number of target pieces."""
         return int(self.tgt.get_piece_size())
 
+    @property
+    def begins_word(self) -> list[bool]:
+        """For each target piece, whether it begins a word."""
+        return [str(self.tgt.id_to_piece(piece)).startswith("\u2581") for piece in range(self.tgt_size)]
+
     def encode_src(self, text: str) -> Encoded:
         """A source text as pieces with offsets."""
         return _encode(self.src, text)

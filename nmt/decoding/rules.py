@@ -9,6 +9,8 @@ from torch import Tensor
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
 
+NEW_WORD = -2  # in a prefix: the next piece begins a word
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -17,9 +19,11 @@ class Rules:
     Attributes:
         max_lengths: ``[B]`` the most pieces, EOS counted; the last place can only be EOS.
         min_lengths: ``[B]`` the least number of pieces before EOS.
-        prefixes: ``[B, P]`` pieces that the hypothesis must begin with, -1 where it is free.
+        prefixes: ``[B, P]`` pieces that the hypothesis must begin with, -1 where it is free, NEW_WORD where the next
+            piece must begin a word.
         forbid_unk: whether the unknown piece may never be said.
         no_repeat_ngram: no n pieces in a row are said twice; 0: they may be.
+        begins_word: ``[V]`` whether a piece begins a word; needed for NEW_WORD only.
     """
 
     max_lengths: Tensor
@@ -27,6 +31,7 @@ class Rules:
     prefixes: Tensor
     forbid_unk: bool = False
     no_repeat_ngram: int = 0
+    begins_word: Tensor | None = None
 
     @classmethod
     def of(
@@ -37,6 +42,7 @@ class Rules:
         forbid_unk: bool = False,
         no_repeat_ngram: int = 0,
         device: torch.device | None = None,
+        begins_word: Sequence[bool] | None = None,
     ) -> "Rules":
         """Rules from plain numbers; a prefix longer than its sentence's limit moves the limit."""
         prefixes = prefixes or [[] for _ in max_lengths]
@@ -50,6 +56,7 @@ class Rules:
             torch.tensor(rows, dtype=torch.long, device=device).view(len(limits), width),
             forbid_unk,
             no_repeat_ngram,
+            None if begins_word is None else torch.tensor(begins_word, device=device),
         )
 
     def select(self, rows: Tensor) -> "Rules":
@@ -87,6 +94,10 @@ class Rules:
             forced = torch.full_like(log_probs, -torch.inf)
             at = wanted.clamp(min=0)[:, None]
             log_probs = torch.where((wanted >= 0)[:, None], forced.scatter(1, at, raw.gather(1, at)), log_probs)
+            if self.begins_word is not None:
+                inside = ~self.begins_word
+                inside[EOS] = False
+                log_probs = log_probs.masked_fill((wanted == NEW_WORD)[:, None] & inside, -torch.inf)
         return log_probs
 
 

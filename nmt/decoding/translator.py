@@ -15,10 +15,10 @@ from tqdm import tqdm
 from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matrix
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
-from nmt.data.tokenizer import Encoded, Tokenizer
+from nmt.data.tokenizer import UNK, Encoded, Tokenizer
 from nmt.decoding.confidence import Calibration, word_log_probs
 from nmt.decoding.ensemble import Ensemble
-from nmt.decoding.rules import Rules, Scoring
+from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.decoding.unknown import replace_unknown
 from nmt.errors import DataError
@@ -129,10 +129,13 @@ class Translator:
             first_line: the number of the first one, for warnings and for what is drawn at random.
             progress: whether a bar is drawn, if standard error is a terminal.
             n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
-            prefixes: what each translation must begin with, "" for nothing.
+            prefixes: what each translation must begin with, "" for nothing; a space at its end ends its last word.
+
+        Raises:
+            DataError: for a prefix that the model cannot say, naming its line.
         """
         sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
-        begun = [self.tokenizer.encode_tgt(prefix).ids for prefix in prefixes] if prefixes else [[] for _ in lines]
+        begun = [self._begun(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
         places = self.model.max_tgt_length
         for at, prefix in enumerate(begun):
             if places is not None and len(prefix) >= places:
@@ -156,6 +159,17 @@ class Translator:
             result or self._empty(source, self.tokenizer.encode_tgt(""))
             for result, source in zip(results, sources, strict=True)
         ]
+
+    def _begun(self, prefix: str, line: int) -> list[int]:
+        """The pieces of a prefix."""
+        if not prefix.strip():
+            return []
+        encoded = self.tokenizer.encode_tgt(prefix.strip())
+        if UNK in encoded.ids:
+            start, end = encoded.offsets[encoded.ids.index(UNK)]
+            unknown = encoded.text[start:end].strip()
+            raise DataError(f"line {line}: the prefix has '{unknown}', which is not in the model's vocabulary")
+        return [*encoded.ids, NEW_WORD] if prefix[-1].isspace() else encoded.ids
 
     def _translation(self, source: Encoded, found: Hypothesis) -> Translation:
         target = self.tokenizer.decode_tgt(found.ids)
@@ -258,7 +272,13 @@ class Translator:
         ]
         shortest = [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths]
         return Rules.of(
-            longest, shortest, prefixes, settings.unk == "forbid", settings.no_repeat_ngram, torch.device(self.device)
+            longest,
+            shortest,
+            prefixes,
+            settings.unk == "forbid",
+            settings.no_repeat_ngram,
+            torch.device(self.device),
+            self.tokenizer.begins_word if any(NEW_WORD in prefix for prefix in prefixes) else None,
         )
 
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], NDArray[np.float32]]]:

@@ -190,3 +190,38 @@ def test_a_prefix_longer_than_the_model_has_places_is_refused(
     translator = translator_of(make_model(decoder=decoder), tokenizer)
     with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has places for 101"):
         translator.translate(["a cat"], prefixes=["chat " * 120])
+
+
+def test_a_space_after_a_prefix_ends_its_word(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
+    model = make_model()
+    inner = next(piece for piece in range(4, tokenizer.tgt_size) if not tokenizer.begins_word[piece])
+    with torch.no_grad():
+        model.output.bias[inner] += 9.0  # a piece that would be glued to the prefix
+    translator = translator_of(model, tokenizer, min_length=4)
+    open_ended, closed = (translator.translate(["a cat"], prefixes=[prefix])[0].text for prefix in ("le", "le "))
+    assert open_ended.startswith("le" + str(tokenizer.tgt.id_to_piece(inner)))
+    assert closed.startswith("le ")
+
+
+def test_a_prefix_that_cannot_be_said_is_refused_by_line(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    with pytest.raises(DataError, match=r"line 2: the prefix has '漢字', which is not in the model's vocabulary"):
+        translator_of(make_model(), tokenizer).translate(["a cat", "a dog"], prefixes=["", "le 漢字"])
+
+
+def test_unknown_pieces_are_replaced_if_wanted(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
+    replaced = 0
+    for seed in range(20):
+        torch.manual_seed(seed)
+        model = make_model()
+        with torch.no_grad():
+            model.output.bias[1] += 4.0  # say the unknown piece often
+        kept, new = (translator_of(model, tokenizer, unk=unk).translate(["a 漢 cat"])[0] for unk in ("keep", "replace"))
+        assert kept.tgt.ids == new.tgt.ids
+        if 1 in kept.tgt.ids:
+            replaced += 1
+            assert "⁇" in kept.text
+            assert "⁇" not in new.text
+            assert new.alignment() is not None
+    assert replaced > 0

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.alignment.aer import format_pharaoh, parse_pharaoh, read_gold, score_links
+from nmt.alignment.aer import GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, score_links, transposed
 from nmt.errors import AlignmentError
 
 
@@ -56,3 +56,17 @@ def test_unequal_corpora_are_refused() -> None:
 def test_links_are_written_as_they_are_read() -> None:
     assert format_pharaoh([(0, 0), (2, 1)]) == "0-0 2-1"
     assert parse_pharaoh(format_pharaoh([(0, 0), (2, 1)])).sure == {(0, 0), (2, 1)}
+
+
+@pytest.mark.parametrize("kind", ["pharaoh", "naacl"])
+@pytest.mark.parametrize("base", [0, 1])
+def test_gold_that_is_written_is_read_back(kind: str, base: int) -> None:
+    gold = [
+        GoldLinks(frozenset({(0, 0), (2, 1)}), frozenset({(0, 0), (2, 1), (1, 1)})),
+        GoldLinks(frozenset(), frozenset()),
+    ]
+    assert read_gold(Path("gold"), gold_lines(gold, kind, base), 2, kind, base) == gold
+
+
+def test_transposed_links_keep_their_marks() -> None:
+    assert transposed("0-1 2p3 4?5 odd") == "1-0 3p2 5?4 odd"

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmt.alignment.files import write_alignments
+from nmt.alignment.files import read_alignments, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.errors import AlignmentError
@@ -56,3 +56,29 @@ def test_the_terminal_shows_words_along_both_sides() -> None:
     assert lines[2].rstrip().endswith("you 0.80")
     assert len({line.index("│") for line in lines[1:]}) == 1
     assert "█" in lines[1].split("│")[1][:5]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_alignments(path, [LOVE, EMPTY, LOVE])
+    for read, written in zip(read_alignments(path), [LOVE, EMPTY, LOVE], strict=True):
+        np.testing.assert_allclose(read.weights, written.weights, atol=1e-6)
+        assert (read.src_tokens, read.tgt_tokens, read.level, read.eos, read.read_from) == (
+            written.src_tokens,
+            written.tgt_tokens,
+            written.level,
+            written.eos,
+            written.read_from,
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"PK\x03\x04 no archive", b"\x80\x04pickle"])
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(AlignmentError, match=f"a{suffix}"):
+        read_alignments(path)
+    with pytest.raises(AlignmentError, match="cannot be read"):
+        read_alignments(tmp_path / f"missing{suffix}")
