@@ -66,12 +66,14 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     """
     set_up_machine(config.training.threads)
     run = RunFolder(config.run_dir)
+    if run.checkpoints.is_dir():
+        with run.locked():
+            tidy(run.checkpoints)
     checkpoint = earlier_checkpoint(config, run)
     first = _first_weights(config, init_from) if init_from is not None and checkpoint is None else None
     known = run if checkpoint else first[0] if first else None
     corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
     with run.locked():
-        tidy(run.checkpoints)
         handler = log_to_file(run.log)
         try:
             session = _Session.open(config, run, corpora, checkpoint)
@@ -104,7 +106,7 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
     """
     checkpoint = newest(run.checkpoints)
     if checkpoint is None:
-        if any(run.checkpoints.glob("*/model.safetensors")):
+        if any(run.checkpoints.glob("[!.]*/model.safetensors")):
             raise CheckpointError(
                 f"{run.path} holds a trained model without the trainer's state, so it cannot be trained on; "
                 f"give the new run another name (--set name=...)"

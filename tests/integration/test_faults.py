@@ -87,6 +87,15 @@ def test_what_a_dead_process_left_is_cleared_away(make_config: MakeConfig) -> No
     assert not list(run.checkpoints.glob(".*"))
 
 
+def test_a_process_that_died_in_its_first_checkpoint_is_no_obstacle(make_config: MakeConfig) -> None:
+    through = run_train(make_config(name="through"))
+    unfinished = RunFolder(make_config().run_dir).checkpoints / ".step-000003.tmp"
+    unfinished.mkdir(parents=True)
+    (unfinished / "model.safetensors").write_bytes(b"half")
+    (unfinished.parents[1] / "train.log").touch()
+    assert weights_of(run_train(make_config())) == weights_of(through)
+
+
 def test_a_newer_format_is_refused_with_advice(make_config: MakeConfig) -> None:
     run = run_train(make_config())
     manifest = run.checkpoint("best") / "manifest.json"
