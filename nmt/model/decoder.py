@@ -1,5 +1,6 @@
 """The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention import Attention, Query
+from nmt.model.deferred import DeferredLinear
 from nmt.model.encoder import RNN
 from nmt.model.memory import Memory, mean_state
 
@@ -162,7 +164,7 @@ class RNNDecoder(nn.Module):
             Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
-        return self._advance(embedded, self._word_gates(embedded), state, memory)
+        return self._advance(embedded, self._word_gates(embedded), state, memory, self._products())
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
@@ -179,10 +181,10 @@ class RNNDecoder(nn.Module):
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
         if not self.early and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
-        word_gates = self._word_gates(embedded)
+        word_gates, products = self._word_gates(embedded), self._products()
         features, weights = [], []
         for t in range(tgt_in.shape[1]):
-            feature, weight, state = self._advance(embedded[:, t], word_gates[:, t], state, memory)
+            feature, weight, state = self._advance(embedded[:, t], word_gates[:, t], state, memory, products)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)
@@ -204,13 +206,23 @@ class RNNDecoder(nn.Module):
         context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*looked, strict=True))
         return self._readout(output, context, embedded), weights
 
+    def _products(self) -> "_Products":
+        """The products of each step."""
+        layers = [gate_weights(layer) for layer in self.layers]
+        return _Products(
+            DeferredLinear(layers[0].inputs[:, self.embedding_size :]),
+            [DeferredLinear(layer.inputs, layer.input_bias) for layer in layers[1:]],
+            [DeferredLinear(layer.recurrent, layer.recurrent_bias) for layer in layers],
+            DeferredLinear(self.readout_layer.weight),
+        )
+
     def _word_gates(self, embedded: Tensor) -> Tensor:
         """What the words alone give to the first layer's gates: ``[..., E]`` to ``[..., gates x H]``."""
         first = gate_weights(self.layers[0])
         return functional.linear(embedded, first.inputs[:, : self.embedding_size], first.input_bias)
 
     def _advance(
-        self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory
+        self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory, products: "_Products"
     ) -> tuple[Tensor, Tensor, DecoderState]:
         """One step for N rows, from their embeddings ``[N, E]`` and `_word_gates` of them."""
         fed = [state.feed] if self.input_feeding else []
@@ -219,15 +231,13 @@ class RNNDecoder(nn.Module):
             fed.append(context)
         gates = word_gates
         if fed:
-            first = gate_weights(self.layers[0])
-            gates = gates + functional.linear(torch.cat(fed, dim=-1), first.inputs[:, self.embedding_size :])
+            gates = gates + products.fed(torch.cat(fed, dim=-1))
         hiddens: list[Tensor] = []
         cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
-            weight = gate_weights(layer)
             if index > 0:
-                gates = functional.linear(self.layer_dropout(hiddens[-1]), weight.inputs, weight.input_bias)
-            recurrent = functional.linear(state.hidden[index], weight.recurrent, weight.recurrent_bias)
+                gates = products.inputs[index - 1](self.layer_dropout(hiddens[-1]))
+            recurrent = products.recurrent[index](state.hidden[index])
             if isinstance(layer, nn.LSTM):
                 hidden, cell = lstm_cell(gates + recurrent, state.cell[index])
                 cells.append(cell)
@@ -236,7 +246,7 @@ class RNNDecoder(nn.Module):
             hiddens.append(hidden)
         if not self.early:
             context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
-        features = self._readout(hiddens[-1], context, embedded)
+        features = self._readout(hiddens[-1], context, embedded, products.readout)
         new_cell = torch.stack(cells) if cells else state.cell
         feed = features if self.input_feeding else state.feed
         return features, weights, DecoderState(torch.stack(hiddens), new_cell, feed, coverage, state.position + 1)
@@ -263,9 +273,28 @@ class RNNDecoder(nn.Module):
         after = tracker.advance(covered, weights, query.state, memory)
         return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
-    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
+    def _readout(
+        self, hidden: Tensor, context: Tensor, embedded: Tensor, product: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         parts = [hidden, context, embedded] if self.early else [hidden, context]
-        return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
+        return torch.tanh((product or self.readout_layer)(torch.cat(parts, dim=-1)))
+
+
+@dataclass(frozen=True)
+class _Products:
+    """The linear layers of a step, for one unrolling.
+
+    Attributes:
+        fed: of what the attention feeds back to the first layer.
+        inputs: of the layers above it.
+        recurrent: of each layer's own state.
+        readout: of h~.
+    """
+
+    fed: DeferredLinear
+    inputs: list[DeferredLinear]
+    recurrent: list[DeferredLinear]
+    readout: DeferredLinear
 
 
 class GateWeights(NamedTuple):

@@ -31,6 +31,7 @@ FLOORS = [
         "nmt.model.memory",
         "nmt.model.normaliser",
         "nmt.model.kernel",
+        "nmt.model.deferred",
         "nmt.model.multi_head",
         "nmt.training.loss",
     ],

@@ -1,0 +1,74 @@
+"""A linear layer used in many steps, whose weight gradient is computed once over all of them.
+
+The gradient of a weight W used in the steps y_t = x_t Wᵀ + b is the sum of g_tᵀ x_t. Autograd adds up one small product
+for each step, and each of them reads and writes all of W's gradient; side by side they are one large product.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class DeferredLinear:
+    """x Wᵀ + b for the steps of one unrolling; results and gradients are those of ``functional.linear``."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        """Begin an unrolling.
+
+        Args:
+            weight: ``[out, in]``; under autocast it is cast once here and not in every step.
+            bias: ``[out]``; None for none.
+        """
+        if bias is None:
+            bias = weight.new_zeros(0)
+        if torch.is_autocast_enabled(weight.device.type):
+            dtype = torch.get_autocast_dtype(weight.device.type)
+            weight, bias = weight.to(dtype), bias.to(dtype)
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._learns = torch.is_grad_enabled() and weight.requires_grad
+        if self._learns:
+            weight, bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
+        self._weight, self._bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """One step: ``[N, in]`` to ``[N, out]``."""
+        x = x.to(self._weight.dtype)
+        if self._learns:
+            return _Step.apply(x, self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
+        return functional.linear(x, self._weight, self._bias if self._bias.numel() else None)
+
+
+class _Gather(torch.autograd.Function):
+    """Forward weight and bias themselves; backward, which autograd runs after all steps, the one large product."""
+
+    @staticmethod
+    def forward(context: Any, weight: Tensor, bias: Tensor, kept: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        context.kept, context.has_bias = kept, bias.numel() > 0
+        context.set_materialize_grads(False)
+        return weight.view_as(weight), bias.view_as(bias)
+
+    @staticmethod
+    def backward(context: Any, *_: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        if not context.kept:
+            return None, None, None
+        inputs, gradients = (torch.cat(parts) for parts in zip(*context.kept, strict=True))
+        context.kept.clear()
+        return gradients.T @ inputs, gradients.sum(dim=0) if context.has_bias else None, None
+
+
+class _Step(torch.autograd.Function):
+    """x Wᵀ + b; backward keeps x and the gradient for `_Gather` and passes on the input's gradient alone."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
+        context.save_for_backward(x, weight)
+        context.kept = kept
+        return functional.linear(x, weight, bias if bias.numel() else None)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        x, weight = context.saved_tensors
+        context.kept.append((x, gradient))
+        return gradient @ weight, None, None, None
