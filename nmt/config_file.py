@@ -94,10 +94,7 @@ def _load(kind: type[Loaded], path: Path, overrides: Iterable[str]) -> Loaded:
         loaded = kind.model_validate(values)
     except ValidationError as error:
         problems += [_explain(detail, lines, str(path), kind) for detail in error.errors()]
-    except UnicodeEncodeError as error:
-        problems.append(f"{error.object!r} has half of a character (a lone surrogate), which no text may have")
     if problems:
-        problems = [problem.encode("utf-8", "backslashreplace").decode() for problem in problems]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{path}: {count} in the configuration\n" + "\n".join(f"  {item}" for item in problems))
     return loaded

@@ -15,8 +15,9 @@ LOWER_IS_BETTER: tuple[Metric, ...] = ("loss", "ppl")
 
 
 def problem(message: str) -> PydanticCustomError:
-    """A validation error that says just `message`; braces in it stay as they are."""
-    return PydanticCustomError("value_error", "{message}", {"message": message})
+    """A validation error that says just `message`; braces in it stay as they are, half characters become escapes."""
+    sayable = message.encode("utf-8", "backslashreplace").decode()
+    return PydanticCustomError("value_error", "{message}", {"message": sayable})
 
 
 class Section(BaseModel):

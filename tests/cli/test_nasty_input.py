@@ -161,7 +161,7 @@ def test_any_bytes_as_a_configuration_are_refused(home: Path, tmp_path: Path, da
         ("seed: !!python/object/apply:os.getcwd []", "seed: input should be a valid integer"),
         ("training: {epochs: -3}", "epochs"),
         ('name: "\\ud800"', "name: input should be a valid string"),
-        ('data: {train: "\\ud800", valid: x}', "half of a character"),
+        ('data: {train: "\\ud800", valid: x}', "is no corpus"),
         ("training: {optimizer: {lr: .nan}}", "lr"),
         ("training: {batch_size: many}", "batch_size"),
         ("{" * 50_000, "nested too deeply"),
