@@ -129,14 +129,18 @@ def train(
     from nmt.runtime import set_up_logging
 
     set_up_logging()
+    if fresh:
+        from nmt.pipeline.train import fresh_name
+
+        settings = fresh_name(settings)
     if dry_run:
         from nmt.pipeline.dry_run import run_dry_run
 
         typer.echo(run_dry_run(settings))
         return
-    from nmt.pipeline.train import fresh_name, run_train
+    from nmt.pipeline.train import run_train
 
-    run = run_train(fresh_name(settings) if fresh else settings, init_from)
+    run = run_train(settings, init_from)
     typer.echo(str(run.path))
 
 
@@ -153,6 +157,8 @@ def doctor(
     """Look for trouble in the data, and estimate time and memory on this machine, before training."""
     if (config is None) == (not files) or (files and len(files) != 2):
         raise typer.BadParameter("give two parallel files, or --config")
+    if config is None and overrides:
+        raise typer.BadParameter("--set goes with --config")
     from nmt.pipeline.doctor import examine_files, run_doctor
     from nmt.runtime import set_up_logging
 

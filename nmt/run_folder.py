@@ -57,11 +57,13 @@ class RunFolder:
             CheckpointError: naming a file or link that leads out of the folder.
         """
         inside = self.path.resolve()
-        parts = [self.config, self.tokenizer, self.calibration, self.checkpoints]
-        parts += [*self.tokenizer.glob("*"), *self.checkpoints.glob("*"), *self.checkpoints.glob("*/*")]
-        for path in parts:
-            if not path.resolve().is_relative_to(inside):
-                raise CheckpointError(f"{path}: leads out of the model folder, to {path.resolve()}; it is not followed")
+        for folder, folders, files in os.walk(inside):
+            for name in (*folders, *files):
+                path = Path(folder, name)
+                if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                    raise CheckpointError(
+                        f"{path}: leads out of the model folder, to {path.resolve()}; it is not followed"
+                    )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

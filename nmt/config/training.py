@@ -110,7 +110,7 @@ class TrainingConfig(Section):
     accumulate: Positive = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
-    threads: NonNegative = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0

@@ -108,7 +108,7 @@ class Sampler:
     def _merges_until_dropped(self) -> float:
         """How many merges are done before the next is left out."""
         alpha = self.sampling.alpha
-        return 0 if alpha >= 1.0 else math.log(1.0 - self._random.random()) // math.log(1.0 - alpha)
+        return 0 if alpha >= 1.0 else math.log(1.0 - self._random.random()) // math.log1p(-alpha)
 
     def _from_lattice(self, text: str) -> list[int]:
         """One of all segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2), from the end backwards."""

@@ -1,5 +1,6 @@
 """`nmt doctor`: what may be wrong with the data, what training would do with it, and how long that takes here."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -101,5 +102,8 @@ def _estimate(config: Config) -> Iterator[str]:
     rate = tokens / (time.perf_counter() - started)
     epoch = float((corpora.train.tgt_len + 1).sum()) / rate / 60
     yield f"training rate here      {rate:,.0f} target tokens/s, over {_TIMED} updates"
-    total = epoch * config.training.epochs
+    training, updates_done = config.training, trainer.update
+    total = min(epoch * training.epochs, training.max_minutes or math.inf)
+    if training.max_updates is not None:
+        total = min(total, training.max_updates * tokens / (updates_done - _WARM) / rate / 60)
     yield f"estimated time          {epoch:.1f} minutes an epoch, {total:.0f} in all, validation aside"

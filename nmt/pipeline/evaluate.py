@@ -91,7 +91,7 @@ def run_eval(
     report: dict[str, Any] = {
         "data": name,
         "sentences": len(srcs),
-        "model": model.run.path.name,
+        "model": model.name,
         "checkpoint": model.checkpoint.resolve().name,
         "beam_size": config.decoding.beam_size,
         "length_penalty": config.decoding.length_penalty,
@@ -102,10 +102,10 @@ def run_eval(
         "by_length": [asdict(group) for group in by_length],
         "calibration_error": {"raw": raw, "calibrated": calibrated},
     }
-    stem = output or model.run.path / "eval" / name
+    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
     stem.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(stem.with_name(stem.name + ".png")) as beside:
-        draw_lengths({model.run.path.resolve().name: by_length}, beside)
+        draw_lengths({model.name: by_length}, beside)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
@@ -148,11 +148,11 @@ def run_eval_versus(
         ConfigError: if two models have one name, so that the table could not tell them apart.
         DataError: if the data cannot be read.
     """
-    names = [model.run.path.resolve().name for model in models]
-    if len(set(names)) < len(names):
-        names = [str(model.run.path) for model in models]
-    if len(set(names)) < len(names):
+    names = [model.name for model in models]
+    if len({tuple(path.resolve() for path in model.members) for model in models}) < len(models):
         raise ConfigError(f"the same model is given twice: {', '.join(names)}")
+    if len(set(names)) < len(names):
+        names = ["+".join(map(str, model.members)) for model in models]
     first = models[0]
     source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(first, split)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())

@@ -1,6 +1,7 @@
 """A model folder, ready to translate."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,18 @@ from nmt.training.checkpoint import check_weights, intact_checkpoint, load_weigh
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model with all that belongs to it."""
+    """A trained model with all that belongs to it; of an ensemble, all but `members` is the first one's."""
 
     run: RunFolder
     config: Config
     checkpoint: Path
     translator: Translator
+    members: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's name, or those of all members of an ensemble."""
+        return "+".join(path.resolve().name for path in self.members)
 
     @property
     def calibration(self) -> Calibration:
@@ -38,8 +45,11 @@ class LoadedModel:
             return Calibration()
         try:
             kept = json.loads(self.run.calibration.read_text(encoding="utf-8"))
-            return Calibration(float(kept["temperature"]), float(kept["offset"]))
-        except (ValueError, KeyError, TypeError):
+            calibration = Calibration(float(kept["temperature"]), float(kept["offset"]))
+            if not (calibration.temperature > 0 and math.isfinite(calibration.temperature + calibration.offset)):
+                raise ValueError("no calibration")
+            return calibration
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
 
 
@@ -71,19 +81,24 @@ def load_model(
     # Evaluation mode for good: a call that switched modes would disturb another thread's.
     network = network.to(device).eval()
     translator = Translator(network, tokenizer, config.decoding, device)
-    return LoadedModel(run, config, folder, translator)
+    return LoadedModel(run, config, folder, translator, tuple(folders) or (run.path,))
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
     """The folder's configuration; where to compute and to write is this machine's matter, not the folder's."""
     run.refuse_links_out()
-    here = [f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}", "training.device=auto"]
-    return load_config(run.config, [*here, *overrides])
+    cache = f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}"
+    return load_config(run.config, [cache, "training.device=auto", "training.threads=0", *overrides])
 
 
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
-    with torch.device("meta"):  # sizes first: a crafted configuration must not take more memory than its weights do
-        check_weights(folder, build_model(config, tokenizer.src_size, tokenizer.tgt_size))
+    try:
+        with torch.device("meta"):  # sizes first: a crafted configuration must not take more memory than its weights do
+            skeleton = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder}: no model can have the sizes of its configuration: {reason}") from None
+    check_weights(folder, skeleton)
     network = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
     load_weights(folder, network)
     return network
@@ -92,9 +107,10 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
 def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
     """Another model of an ensemble."""
     run = find_model(path, Path("runs"))
+    config = _own_config(run)
     if Tokenizer.load(run.tokenizer).models != tokenizer.models:
         raise CheckpointError(
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
             f"one tokenizer configuration on one corpus"
         )
-    return _network(_own_config(run), tokenizer, intact_checkpoint(run, checkpoint))
+    return _network(config, tokenizer, intact_checkpoint(run, checkpoint))

@@ -130,6 +130,7 @@ def fresh_name(config: Config) -> Config:
     while fresh.run_dir.exists():
         number += 1
         fresh = config.model_copy(update={"name": f"{config.name}-{number}"})
+    log.info("beginning anew in %s; to go on with it later, give --set name=%s for --fresh", fresh.run_dir, fresh.name)
     return fresh
 
 
@@ -144,9 +145,8 @@ def _first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
     other.refuse_links_out()
     theirs = load_config(other.config)
     theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
-    differences = [
-        difference for difference in differing_keys(theirs, config) if difference.startswith(("model.", "tokenizer."))
-    ]
+    same = ("model.", "tokenizer.", "data.reverse")
+    differences = [difference for difference in differing_keys(theirs, config) if difference.startswith(same)]
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise ConfigError(
@@ -171,7 +171,8 @@ class _Progress:
     bad_validations: int = 0
     validated: int = 0  # the update of the last validation
     averaged: bool = False  # whether the best so far is a mean of checkpoints
-    values: dict[str, float] = field(default_factory=dict)  # the metric of the checkpoints that are kept, by name
+    values: dict[str, float] = field(default_factory=dict)  # the metric of each validated checkpoint, by name
+    ended: bool = False  # whether everything that comes after the last update is done, too
 
 
 class _Session:
@@ -215,7 +216,7 @@ class _Session:
     def run(self) -> None:
         """Train until something says stop; save on the way."""
         reason = self._reason_to_stop()
-        if reason is not None:
+        if reason is not None and self.progress.ended:
             log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
             remember_latest(self.run_folder)
             return
@@ -227,8 +228,9 @@ class _Session:
             ) as reporter,
             _signals() as received,
         ):
+            self.progress.ended = False
             try:
-                for update in self.trainer.updates():
+                for update in self.trainer.updates() if reason is None else ():
                     reporter.update(update)
                     reason = self._after(update, reporter, received)
                     if reason is not None:
@@ -243,6 +245,8 @@ class _Session:
             if training.averaging.checkpoints > 1:
                 self._average(reporter)
             reporter.draw_curve()
+            self.progress.ended = True
+            self._save(reporter)
         log.info(
             "finished (%s) after %d updates, %.1f minutes",
             reason or "all epochs done",
@@ -292,15 +296,18 @@ class _Session:
     def _average(self, reporter: Reporter) -> None:
         """The mean of the last or best checkpoints, which becomes the best model if it validates better."""
         folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
-        kept = kept_checkpoints(folder)
-        chosen = kept[-averaging.checkpoints :]
+        names = [path.name for path in kept_checkpoints(folder) if path.name in self.progress.values]
         if averaging.which == "best":
-            chosen = [folder / name for name in self._best_names(averaging.checkpoints)]
+            names = self._best_names(len(names))[::-1]
+        intact = [folder / name for name in names if damage(folder / name) is None]
+        chosen = intact[-averaging.checkpoints :]
+        if len(chosen) < averaging.checkpoints:
+            log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), averaging.checkpoints)
         target = folder / f"mean-{self.trainer.update:06d}"
         average_checkpoints(chosen, target)
         load_weights(target, self.trainer.model)
         metrics = self._metrics(reporter)
-        load_weights(kept[-1], self.trainer.model)
+        load_weights(folder / "last", self.trainer.model)
         better = self._note_best(metrics)
         numbers = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
         log.info(
@@ -350,9 +357,15 @@ class _Session:
         return metrics
 
     def _mend_best(self) -> None:
-        """Where the best checkpoint has vanished or is damaged, the best of those that are left takes its place."""
+        """Make `best` what the progress says; where that vanished or is damaged, the best of those that are left."""
         folder, progress = self.run_folder.checkpoints, self.progress
-        if not progress.best or ((folder / "best").exists() and damage(folder / "best") is None):
+        if not progress.best:
+            return
+        if not progress.averaged and damage(folder / (name := checkpoint_name(int(progress.best["update"])))) is None:
+            if (folder / "best").resolve().name != name:  # the process died between the checkpoint and the link
+                point(folder / "best", name)
+            return
+        if (folder / "best").exists() and damage(folder / "best") is None:
             return
         left = next((name for name in self._best_names(len(progress.values)) if damage(folder / name) is None), None)
         log.warning("%s is missing or damaged; the best that is left is %s", folder / "best", left or "none")
@@ -397,6 +410,7 @@ class _Session:
         prune(
             folder,
             self.config.training.keep_last,
+            self.progress.values,
             self._best_names(averaging.checkpoints) if averaging.which == "best" else (),
         )
         remember_latest(self.run_folder)

@@ -106,7 +106,7 @@ def damage(checkpoint: Path, to_train: bool = False) -> str | None:
     try:
         manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
         written, digests = int(manifest["format"]), dict(manifest["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return f"{_MANIFEST} is missing or damaged"
     if written > FORMAT:
         raise CheckpointError(
@@ -128,12 +128,24 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def prune(folder: Path, keep_last: int, keep: Collection[str] = ()) -> None:
-    """Remove all checkpoints but the `keep_last` newest, the best, and those named in `keep`."""
-    best = (folder / "best").resolve().name
-    for path in kept_checkpoints(folder)[:-keep_last]:
-        if path.name != best and path.name not in keep:
+def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collection[str] = ()) -> None:
+    """Remove all checkpoints but the newest, the `keep_last` newest of those `validated`, the best, and `keep`.
+
+    What an interruption saved between two validations thus goes when it is no longer needed, and a resumed run keeps
+    what an undisturbed one does.
+    """
+    kept = kept_checkpoints(folder)
+    names = [path.name for path in kept if path.name in validated][-keep_last:]
+    for path in kept[:-1]:
+        if path.name not in (*names, *keep, (folder / "best").resolve().name):
             shutil.rmtree(path)
+
+
+def validated_checkpoints(folder: Path) -> dict[str, float]:
+    """The metric that early stopping watches, of each kept checkpoint that was validated, in the order of updates."""
+    last = newest(folder)
+    values: dict[str, float] = load_state(last)["progress"]["values"] if last else {}
+    return {path.name: values[path.name] for path in kept_checkpoints(folder) if path.name in values}
 
 
 def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
@@ -242,6 +254,8 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
     means: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] | None = None
     for checkpoint in checkpoints:
+        if (wrong := damage(checkpoint)) is not None:
+            raise CheckpointError(f"{checkpoint}: cannot be averaged, it is damaged: {wrong}")
         path = checkpoint / _WEIGHTS
         try:
             with safe_open(str(path), framework="pt") as file:

@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from nmt.config import Config
 from nmt.config_file import load_config, save_config
 from nmt.errors import CheckpointError, ConfigError, NmtError, TrainingError
+from nmt.pipeline.average import run_average
 from nmt.pipeline.load import load_model
 from nmt.pipeline.train import fresh_name, run_train
-from nmt.run_folder import RunFolder
-from nmt.training.checkpoint import damage, newest, tidy
+from nmt.run_folder import RunFolder, point
+from nmt.training.checkpoint import average_checkpoints, damage, newest, tidy
 from nmt.training.trainer import Trainer
 
 MakeConfig = Callable[..., Config]
@@ -166,6 +168,59 @@ def test_memory_that_stays_out_stops_with_the_key_to_lower(
         run_short_of_memory(make_config(), monkeypatch, lambda update, size: True)
 
 
+AVERAGED = {"validation": {"every": 2}, "keep_last": 2, "averaging": {"checkpoints": 2}, "epochs": 3}
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+@pytest.mark.parametrize("leave_at", [3, 5, 9])
+def test_an_interrupted_run_averages_the_same_checkpoints(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture, which: str, leave_at: int
+) -> None:
+    caplog.set_level(logging.INFO, "nmt")
+    training = AVERAGED | {"averaging": {"checkpoints": 2, "which": which}}
+    run_train(make_config(name="through", training=training))
+    real = Trainer.updates
+
+    def interrupted(self: Trainer) -> Any:
+        for update in real(self):
+            if update.number == leave_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield update
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "updates", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(make_config(training=training))
+    resumed = run_train(make_config(training=training))
+    means = [line for line in caplog.text.splitlines() if "mean of the" in line]
+    assert len(means) == 2
+    assert means[0].split("mean of")[1] == means[1].split("mean of")[1]
+    assert resumed.curve.exists()
+    before = len(caplog.text)
+    run_train(make_config(training=training))
+    assert "nothing to do" in caplog.text[before:]
+
+
+def test_damaged_checkpoints_are_not_averaged(make_config: MakeConfig) -> None:
+    run = run_train(make_config(**KEEP))
+    last = newest(run.checkpoints)
+    assert last is not None
+    flip(last / "model.safetensors")
+    with pytest.raises(CheckpointError, match="cannot be averaged, it is damaged"):
+        average_checkpoints([last], run.checkpoints / "mean")
+
+
+def test_a_link_that_was_not_moved_in_time_is_moved(make_config: MakeConfig) -> None:
+    run = run_train(
+        make_config(training={"validation": {"every": 2}, "keep_last": 3, "early_stopping": {"metric": "loss"}})
+    )
+    best = (run.checkpoints / "best").resolve().name
+    other = next(path.name for path in run.checkpoints.glob("step-*") if path.name != best)
+    point(run.checkpoints / "best", other)  # died between the checkpoint and the link
+    run_train(make_config(training={"validation": {"every": 2}, "keep_last": 3, "early_stopping": {"metric": "loss"}}))
+    assert (run.checkpoints / "best").resolve().name == best
+
+
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("exploded",)
@@ -280,6 +335,42 @@ def test_links_out_of_the_folder_are_not_followed(stranger: RunFolder, tmp_path:
     link.symlink_to(f"../{'../' if '/' in name else ''}outside")
     with pytest.raises(CheckpointError, match="leads out of the model folder"):
         load_model(stranger.path)
+
+
+def test_no_link_in_the_folder_may_lead_out(stranger: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (stranger.path / "eval").symlink_to(tmp_path / "elsewhere")
+    for use in (lambda: load_model(stranger.path), lambda: run_average(stranger, 1, False, "mean")):
+        with pytest.raises(CheckpointError, match="leads out of the model folder"):
+            use()
+
+
+@pytest.mark.parametrize("size", [4 * 10**18, 10**21])
+def test_impossible_sizes_are_refused(stranger: RunFolder, size: int) -> None:
+    config = load_config(stranger.config)
+    model = config.model.model_copy(update={"embedding_size": size})
+    save_config(config.model_copy(update={"model": model}), stranger.config)
+    with pytest.raises(CheckpointError, match="no model can have the sizes"):
+        load_model(stranger.path)
+
+
+@pytest.mark.parametrize("text", ['{"format": Infinity}', "[" * 100_000, '{"format": 1, "sha256": 3}'])
+def test_a_manifest_that_is_none_is_damaged(stranger: RunFolder, text: str) -> None:
+    (stranger.checkpoint("best") / "manifest.json").write_text(text)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(stranger.path, "best")
+
+
+@pytest.mark.parametrize("temperature", ["0", "-1", "NaN", "1" + "0" * 400, '"x"'])
+def test_a_calibration_that_is_none_is_refused(stranger: RunFolder, temperature: str) -> None:
+    stranger.calibration.write_text(f'{{"temperature": {temperature}, "offset": 0}}')
+    with pytest.raises(CheckpointError, match="run nmt calibrate again"):
+        _ = load_model(stranger.path).calibration
+
+
+def test_threads_of_another_machine_do_not_count(stranger: RunFolder) -> None:
+    stranger.config.write_text(stranger.config.read_text().replace("threads: 0", "threads: 1000"))
+    assert load_model(stranger.path).config.training.threads == 0
 
 
 def test_a_checkpoints_name_cannot_climb(stranger: RunFolder) -> None:

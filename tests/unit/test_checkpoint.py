@@ -41,7 +41,7 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
         if update == 2:
             point(tmp_path / "best", "step-000002")
-        prune(tmp_path, 2)
+        prune(tmp_path, 2, [f"step-{done:06d}" for done in range(1, update + 1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best",
         "last",
@@ -51,10 +51,19 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_saved_between_validations_goes_with_the_next_one(tmp_path: Path) -> None:
+    validated = []
+    for update in (2, 3, 4, 6):  # 3 was an interruption
+        save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
+        validated += [f"step-{update:06d}"] if update != 3 else []
+        prune(tmp_path, 2, validated)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000004", "step-000006"]
+
+
 def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
     for update in (999_999, 1_000_000):
         save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
-    prune(tmp_path, 1)
+    prune(tmp_path, 1, ["step-999999", "step-1000000"])
     assert newest(tmp_path) == tmp_path / "step-1000000"
     assert not (tmp_path / "step-999999").exists()
 
