@@ -256,7 +256,7 @@ def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> N
     for name in parts[0]:
         torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, parts[2][name])
     assert runner.invoke(app, ["translate", "--checkpoint", "averaged", "a cat"]).exit_code == 0
-    assert "has kept 2 checkpoints, not 9" in runner.invoke(app, ["average", "--last", "9"]).stderr
+    assert "has kept 2 checkpoints that were validated, not 9" in runner.invoke(app, ["average", "--last", "9"]).stderr
     together = runner.invoke(app, ["translate", "-m", "runs/tiny", "-m", "runs/latest", "a cat", "--json"])
     alone = runner.invoke(app, ["translate", "a cat", "--json"])
     assert json.loads(together.stdout)["tgt"] == json.loads(alone.stdout)["tgt"]
