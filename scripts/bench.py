@@ -161,9 +161,8 @@ def main(
     gigaflops = ", ".join(f"{kind} {2 * peak / 1e9:,.0f} GFLOP/s" for kind, peak in sorted(peaks.items()))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nLargest product rate: {gigaflops}. {torch.get_num_threads()} threads, torch {torch.__version__}.")
-    print(
-        f"`nmt --help` from a cold start: {statistics.median(starts):.2f} s. Peak memory of all of this: {memory:,.0f} MiB."
-    )
+    start = statistics.median(starts)
+    print(f"`nmt --help` from a cold start: {start:.2f} s. Peak memory of all of this: {memory:,.0f} MiB.")
     if output is not None:
         kept = [vars(row) for row in rows]
         text = json.dumps({"rows": kept, "product_rates": peaks, "cold_start": starts, "peak_mib": memory}, indent=2)
