@@ -130,7 +130,7 @@ def train(
 
     set_up_logging()
     if fresh:
-        from nmt.pipeline.train import fresh_name
+        from nmt.pipeline.begin import fresh_name
 
         settings = fresh_name(settings)
     if dry_run:

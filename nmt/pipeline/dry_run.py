@@ -3,8 +3,8 @@
 from nmt.config import Config
 from nmt.data.batching import plan_batches
 from nmt.model.build import build_model
+from nmt.pipeline.begin import earlier_checkpoint
 from nmt.pipeline.corpora import load_corpora
-from nmt.pipeline.train import earlier_checkpoint
 from nmt.run_folder import RunFolder
 from nmt.runtime import choose_device, choose_precision
 

@@ -20,20 +20,20 @@ import torch
 
 from nmt.alignment.diagnostics import diagnose
 from nmt.config import LOWER_IS_BETTER, Config
-from nmt.config_file import differing_keys, load_config, save_config
+from nmt.config_file import save_config
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.translator import Translator
-from nmt.errors import CheckpointError, ConfigError, TrainingError
+from nmt.errors import CheckpointError, TrainingError
 from nmt.evaluation import corpus_scores, perplexity
 from nmt.model.build import build_model
+from nmt.pipeline.begin import earlier_checkpoint, first_weights
 from nmt.pipeline.corpora import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
-from nmt.run_folder import RunFolder, find_model, point, remember_latest
+from nmt.run_folder import RunFolder, point, remember_latest
 from nmt.runtime import choose_device, choose_precision, log_to_file, release_memory, set_seed, set_up_machine
 from nmt.training.checkpoint import (
     average_checkpoints,
     checkpoint_name,
     damage,
-    intact_checkpoint,
     kept_checkpoints,
     load_state,
     load_weights,
@@ -70,7 +70,7 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
         with run.locked():
             tidy(run.checkpoints)
     checkpoint = earlier_checkpoint(config, run)
-    first = _first_weights(config, init_from) if init_from is not None and checkpoint is None else None
+    first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
     known = run if checkpoint else first[0] if first else None
     corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
     with run.locked():
@@ -95,65 +95,6 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
             for epoch_table in run.path.glob(EPOCH_TABLES):
                 epoch_table.unlink()
     return run
-
-
-def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
-    """The checkpoint to go on from; None for a new run.
-
-    Raises:
-        ConfigError: if the folder holds a run of another configuration, or something else.
-        CheckpointError: if it holds a model that training cannot go on from.
-    """
-    checkpoint = newest(run.checkpoints)
-    if checkpoint is None:
-        if any(run.checkpoints.glob("[!.]*/model.safetensors")):
-            raise CheckpointError(
-                f"{run.path} holds a trained model without the trainer's state, so it cannot be trained on; "
-                f"give the new run another name (--set name=...)"
-            )
-        if run.path.exists() and not run.log.exists() and any(run.path.iterdir()):
-            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
-        return None  # new, or ended before its first checkpoint
-    differences = differing_keys(load_config(run.config), config)
-    if differences:
-        listed = "\n".join(f"  {difference}" for difference in differences)
-        raise ConfigError(
-            f"{run.path} holds a run of another configuration; its keys (there -> now) differ:\n{listed}\n"
-            f"Take them back to go on with it, or give the new run another name (--set name=...)."
-        )
-    return checkpoint
-
-
-def fresh_name(config: Config) -> Config:
-    """The same configuration under the first name, ``NAME-2`` and so on, whose run folder does not exist."""
-    number, fresh = 1, config
-    while fresh.run_dir.exists():
-        number += 1
-        fresh = config.model_copy(update={"name": f"{config.name}-{number}"})
-    log.info("beginning anew in %s; to go on with it later, give --set name=%s for --fresh", fresh.run_dir, fresh.name)
-    return fresh
-
-
-def _first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
-    """The run whose weights a new one begins with, and the checkpoint that has them.
-
-    Raises:
-        CheckpointError: if there is none.
-        ConfigError: if its model or tokenizer is another one.
-    """
-    other = find_model(init_from, init_from)
-    other.refuse_links_out()
-    theirs = load_config(other.config)
-    theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
-    same = ("model.", "tokenizer.", "data.reverse")
-    differences = [difference for difference in differing_keys(theirs, config) if difference.startswith(same)]
-    if differences:
-        listed = "\n".join(f"  {difference}" for difference in differences)
-        raise ConfigError(
-            f"{init_from} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
-            f"{listed}\nTake them over (all but model.dropout must be the same)."
-        )
-    return other, intact_checkpoint(other)
 
 
 def _write_versions(run: RunFolder) -> None:

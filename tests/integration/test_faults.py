@@ -18,8 +18,9 @@ from nmt.config import Config
 from nmt.config_file import load_config, save_config
 from nmt.errors import CheckpointError, ConfigError, NmtError, TrainingError
 from nmt.pipeline.average import run_average
+from nmt.pipeline.begin import fresh_name
 from nmt.pipeline.load import load_model
-from nmt.pipeline.train import fresh_name, run_train
+from nmt.pipeline.train import run_train
 from nmt.run_folder import RunFolder, point
 from nmt.training.checkpoint import average_checkpoints, damage, newest, tidy
 from nmt.training.trainer import Trainer

@@ -51,7 +51,7 @@ FLOORS = [
     ["nmt.model.seq2seq", "nmt.decoding.search"],
     ["nmt.model.build", "nmt.decoding.ensemble", "nmt.training.trainer"],
     ["nmt.decoding.translator"],
-    ["nmt.training.reporter", "nmt.pipeline.corpora", "nmt.pipeline.load"],
+    ["nmt.training.reporter", "nmt.pipeline.corpora", "nmt.pipeline.load", "nmt.pipeline.begin"],
     ["nmt.pipeline.train", "nmt.pipeline.translate", "nmt.pipeline.average"],
     ["nmt.pipeline.align", "nmt.pipeline.dry_run", "nmt.pipeline.score", "nmt.pipeline.calibrate"],
     ["nmt.pipeline.evaluate", "nmt.pipeline.doctor"],
