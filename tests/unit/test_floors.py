@@ -56,7 +56,9 @@ FLOORS = [
     ["nmt.pipeline.align", "nmt.pipeline.dry_run", "nmt.pipeline.score", "nmt.pipeline.calibrate"],
     ["nmt.pipeline.evaluate", "nmt.pipeline.doctor"],
     ["nmt.pipeline.compare"],
-    ["nmt.cli", "nmt.api"],
+    ["nmt.cli.app", "nmt.cli.options", "nmt.api"],
+    ["nmt.cli.training", "nmt.cli.using"],
+    ["nmt.cli"],
     ["nmt.__main__", "nmt"],
 ]
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
