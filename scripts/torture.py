@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from unittest import mock
 
 import torch
 import typer
@@ -274,8 +275,8 @@ def starved(config: Config, trials: int, reference: dict[str, Any], draw: random
                     raise OSError(28, "No space left on device")
                 real(handle)
 
-            os.fsync = fsync
-            run_train(config)
+            with mock.patch.object(os, "fsync", fsync):
+                run_train(config)
 
         code, message = in_a_child(train)
         if code == 99 or (code == 1 and "No space left" not in message):
@@ -303,8 +304,8 @@ def no_numbers(config: Config, trials: int, reference: dict[str, Any], draw: ran
                 sums = real(self, *args)
                 return (float("nan"), sums[1]) if self.update == at else sums
 
-            Trainer._sum_losses = losses  # type: ignore[method-assign]
-            run_train(config)
+            with mock.patch.object(Trainer, "_sum_losses", losses):
+                run_train(config)
 
         code, message = in_a_child(train)
         if code != 1 or "not a finite number" not in message or "lower" not in message:
