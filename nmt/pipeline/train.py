@@ -236,6 +236,8 @@ class _Session:
 
     def _average(self, reporter: Reporter) -> None:
         """The mean of the last or best checkpoints, which becomes the best model if it validates better."""
+        if self.progress.averaged and self.progress.best["update"] == self.trainer.update:
+            return  # done and saved before a kill
         folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
         names = [path.name for path in kept_checkpoints(folder) if path.name in self.progress.values]
         if averaging.which == "best":

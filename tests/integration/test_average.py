@@ -39,3 +39,24 @@ def test_the_mean_is_kept_if_it_validates_better(make_config: Callable[..., Conf
     else:
         assert best.name.startswith("step-")
         assert not list(run.checkpoints.glob("mean-*"))
+
+
+def test_a_mean_that_was_saved_before_the_end_stays(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {
+        "epochs": 4,
+        "keep_last": 3,
+        "averaging": {"checkpoints": 3},
+        "optimizer": {"name": "sgd", "lr": 8.0},
+        "clip_norm": 0.0,
+        "early_stopping": {"metric": "loss"},
+        "validation": {"sentences": 0},
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr("nmt.training.reporter.Reporter.draw_curve", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_train(make_config(training=training))
+    run = run_train(make_config(training=training))
+    assert (run.checkpoints / "best").resolve().name.startswith("mean-")
+    assert (run.checkpoint("best") / "model.safetensors").exists()
