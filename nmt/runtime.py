@@ -31,7 +31,7 @@ def set_up_machine(threads: int) -> None:
 
 
 def release_memory() -> None:
-    """Hand freed memory back now; called between epochs, since batches of many shapes leave holes that add up."""
+    """Hand freed memory back to the system now; batches of many shapes leave holes that add up."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

@@ -304,12 +304,13 @@ class _Beams:
 
 def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring) -> Hypothesis:
     """A finished hypothesis from its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
-    value = float(log_probs.sum())
+    token_log_probs = log_probs.tolist()
+    value = math.fsum(token_log_probs)  # float32 would round at every addition
     return Hypothesis(
         ids.tolist(),
         value,
         scoring.score(value, weights),
-        log_probs.tolist(),
+        token_log_probs,
         False,
         weights.float().cpu().numpy(),
     )

@@ -46,6 +46,7 @@ from nmt.training.reporter import Reporter
 from nmt.training.trainer import Trainer, Update, corpus_loss
 
 log = logging.getLogger("nmt")
+_RELEASE_EVERY = 200  # updates; freed memory goes back to the system, or what many shapes leave behind adds up
 _PACKAGES = ("nmt", "torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
 
 
@@ -205,7 +206,8 @@ class _Session:
         if (update.number % every == 0) if every else update.ends_epoch:
             with reporter.paused():
                 self._validate(reporter)
-                release_memory()
+        if update.number % _RELEASE_EVERY == 0:
+            release_memory()
         if received:
             return "interrupted"
         return self._reason_to_stop()
