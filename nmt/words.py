@@ -3,6 +3,8 @@
 import re
 from typing import Literal
 
+SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
+
 # A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte); other apostrophes
 # (English don't, o'clock; French aujourd'hui) are inside a word.
 _ELIDED = (

@@ -203,14 +203,36 @@ def finish(config: Config, tally: Tally, reference: dict[str, Any]) -> None:
 
 def kills(config: Config, trials: int, seconds: float, reference: dict[str, Any], draw: random.Random) -> Tally:
     """SIGKILL at random instants; a run is taken up again until it is through, then the next one begins."""
-    tally, run, before = Tally("SIGKILL at a random instant"), RunFolder(config.run_dir), 0
+
+    def disturb() -> tuple[int, str]:
+        return in_a_child(lambda: train_slowly(config), kill_after=draw.uniform(0.0, seconds))
+
+    tally = Tally("SIGKILL at a random instant")
+    return again_and_again(config, tally, trials, disturb, lambda message: False, 0.1, reference, draw)
+
+
+def again_and_again(
+    config: Config,
+    tally: Tally,
+    trials: int,
+    disturb: Callable[[], tuple[int, str]],
+    is_expected: Callable[[str], bool],
+    taken_up: float,
+    reference: dict[str, Any],
+    draw: random.Random,
+) -> Tally:
+    """Disturb a run until it is through or, with probability `taken_up` after each fault, let it go on undisturbed.
+
+    A run that ends with another message than one that `is_expected` counts as unusable.
+    """
+    run, before = RunFolder(config.run_dir), 0
     while tally.trials < trials:
-        code, message = in_a_child(lambda: train_slowly(config), kill_after=draw.uniform(0.0, seconds))
-        if code in (1, 99):
-            tally.messages.add(message)
+        code, message = disturb()
+        if code == 99 or (code == 1 and not is_expected(message)):
             tally.unusable += 1
+            tally.messages.add(message)
         before = check(run, tally, before)
-        if code == 0 or draw.random() < 0.1:
+        if code == 0 or draw.random() < taken_up:
             finish(config, tally, reference)
             before = 0
     if run.path.exists():
@@ -261,11 +283,11 @@ def harm(path: Path, draw: random.Random) -> None:
 
 def starved(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
     """No space left at a random write of a checkpoint."""
-    tally, run, before = Tally("no space left while saving"), RunFolder(config.run_dir), 0
-    while tally.trials < trials:
+
+    def disturb() -> tuple[int, str]:
         fails_at = draw.randint(1, 30)
 
-        def train(fails_at: int = fails_at) -> None:
+        def train() -> None:
             real, calls = os.fsync, 0
 
             def fsync(handle: int) -> None:
@@ -278,17 +300,12 @@ def starved(config: Config, trials: int, reference: dict[str, Any], draw: random
             with mock.patch.object(os, "fsync", fsync):
                 run_train(config)
 
-        code, message = in_a_child(train)
-        if code == 99 or (code == 1 and "No space left" not in message):
-            tally.unusable += 1
-            tally.messages.add(message)
-        before = check(run, tally, before)
-        if code == 0 or draw.random() < 0.3:
-            finish(config, tally, reference)
-            before = 0
-    if run.path.exists():
-        finish(config, tally, reference)
-    return tally
+        return in_a_child(train)
+
+    tally = Tally("no space left while saving")
+    return again_and_again(
+        config, tally, trials, disturb, lambda message: "No space left" in message, 0.3, reference, draw
+    )
 
 
 def no_numbers(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:

@@ -123,13 +123,13 @@ def calibrate(
 ) -> None:
     """Calibrate word confidences: of the words with confidence 0.8, 80 % should then be right."""
     from nmt.pipeline.calibrate import run_calibrate
-    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.evaluate import source_of
     from nmt.pipeline.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()
     loaded = load_model(model, checkpoint, overrides or [])
-    typer.echo(run_calibrate(loaded, source_of_split(loaded, split), split))
+    typer.echo(run_calibrate(loaded, source_of(loaded, split), split))
 
 
 @app.command()

@@ -191,9 +191,8 @@ def align(
 ) -> None:
     """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
     from nmt.alignment.aer import format_pharaoh
-    from nmt.config import Source
     from nmt.pipeline.align import Linking, run_align
-    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.evaluate import source_of
     from nmt.pipeline.load import load_model
     from nmt.pipeline.translate import Shown
     from nmt.runtime import set_up_logging
@@ -201,7 +200,7 @@ def align(
     set_up_logging()
     one_of_files_and_split(src, tgt, split)
     loaded = load_model(model, checkpoint, overrides or [])
-    source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
+    source = source_of(loaded, split or "test", (src, tgt) if src and tgt else None)
     shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
     other = load_model(backward, None, overrides or []) if backward else None
     linking = Linking(extract, threshold, null_below, other, symmetrise)
@@ -229,8 +228,7 @@ def score(
     overrides: SetOption = None,
 ) -> None:
     """Score given translations: log-probability (nats) and score, one line per pair."""
-    from nmt.config import Source
-    from nmt.pipeline.evaluate import source_of_split
+    from nmt.pipeline.evaluate import source_of
     from nmt.pipeline.load import load_model
     from nmt.pipeline.score import run_score
     from nmt.runtime import set_up_logging
@@ -238,6 +236,6 @@ def score(
     set_up_logging()
     one_of_files_and_split(src, tgt, split)
     loaded = load_model(model, checkpoint, overrides or [])
-    source = source_of_split(loaded, split) if split else Source(src=str(src), tgt=str(tgt))
+    source = source_of(loaded, split or "test", (src, tgt) if src and tgt else None)
     for line in run_score(loaded, source, split or "test", as_json):
         typer.echo(line)

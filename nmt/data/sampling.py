@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-_SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
+from nmt.words import SPACE
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Sampler:
     def _words(self, ids: Sequence[int]) -> list[list[int]]:
         words: list[list[int]] = []
         for piece in ids:
-            if not words or self._pieces[piece].startswith(_SPACE):
+            if not words or self._pieces[piece].startswith(SPACE):
                 words.append([])
             words[-1].append(piece)
         return words

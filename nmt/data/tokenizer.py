@@ -1,5 +1,6 @@
 """SentencePiece models of the two sides: training, encoding with character offsets, decoding."""
 
+import functools
 import io
 import itertools
 import re
@@ -13,7 +14,7 @@ import sentencepiece as spm
 from nmt.config import TokenizerConfig
 from nmt.data.sampling import Sampler, Sampling
 from nmt.errors import TokenizerError
-from nmt.words import word_spans
+from nmt.words import SPACE, word_spans
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
@@ -72,10 +73,10 @@ class Tokenizer:
         """Number of target pieces."""
         return int(self.tgt.get_piece_size())
 
-    @property
+    @functools.cached_property
     def begins_word(self) -> list[bool]:
         """For each target piece, whether it begins a word."""
-        return [str(self.tgt.id_to_piece(piece)).startswith("\u2581") for piece in range(self.tgt_size)]
+        return [str(self.tgt.id_to_piece(piece)).startswith(SPACE) for piece in range(self.tgt_size)]
 
     def encode_src(self, text: str) -> Encoded:
         """A source text as pieces with offsets."""

@@ -4,9 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.data.tokenizer import UNK, Encoded
-from nmt.words import word_spans
-
-_SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
+from nmt.words import SPACE, word_spans
 
 
 def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) -> Encoded:
@@ -30,7 +28,7 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
             new = copied = _copied(src, looked_at)
             if src.ids[looked_at] != UNK and copied == copied_before:
                 new = ""
-            if new and src.pieces[looked_at].startswith(_SPACE) and text and not text.endswith(" "):
+            if new and src.pieces[looked_at].startswith(SPACE) and text and not text.endswith(" "):
                 new = " " + new
         offsets.append((len(text), len(text) + len(new)))
         text, copied_before = text + new, copied

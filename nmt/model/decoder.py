@@ -164,7 +164,7 @@ class RNNDecoder(nn.Module):
             Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
-        return self._advance(embedded, self._word_gates(embedded), state, memory, self._products())
+        return self._advance(embedded, self._word_gates(embedded), state, memory, self._products(_linear))
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
@@ -181,7 +181,8 @@ class RNNDecoder(nn.Module):
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
         if not self.early and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
-        word_gates, products = self._word_gates(embedded), self._products()
+        word_gates = self._word_gates(embedded)
+        products = self._products(DeferredLinear if torch.is_grad_enabled() else _linear)
         features, weights = [], []
         for t in range(tgt_in.shape[1]):
             feature, weight, state = self._advance(embedded[:, t], word_gates[:, t], state, memory, products)
@@ -206,14 +207,14 @@ class RNNDecoder(nn.Module):
         context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*looked, strict=True))
         return self._readout(output, context, embedded), weights
 
-    def _products(self) -> "_Products":
-        """The products of each step."""
+    def _products(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "_Products":
+        """The products of each step; `linear` makes one from a weight and a bias."""
         layers = [gate_weights(layer) for layer in self.layers]
         return _Products(
-            DeferredLinear(layers[0].inputs[:, self.embedding_size :]),
-            [DeferredLinear(layer.inputs, layer.input_bias) for layer in layers[1:]],
-            [DeferredLinear(layer.recurrent, layer.recurrent_bias) for layer in layers],
-            DeferredLinear(self.readout_layer.weight),
+            linear(layers[0].inputs[:, self.embedding_size :], None),
+            [linear(layer.inputs, layer.input_bias) for layer in layers[1:]],
+            [linear(layer.recurrent, layer.recurrent_bias) for layer in layers],
+            linear(self.readout_layer.weight, None),
         )
 
     def _word_gates(self, embedded: Tensor) -> Tensor:
@@ -273,16 +274,22 @@ class RNNDecoder(nn.Module):
         after = tracker.advance(covered, weights, query.state, memory)
         return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
-    def _readout(
-        self, hidden: Tensor, context: Tensor, embedded: Tensor, product: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor, product: "_Product | None" = None) -> Tensor:
         parts = [hidden, context, embedded] if self.early else [hidden, context]
         return torch.tanh((product or self.readout_layer)(torch.cat(parts, dim=-1)))
 
 
+_Product = Callable[[Tensor], Tensor]
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
+    """X Wᵀ + b, as one step alone needs it."""
+    return lambda x: functional.linear(x, weight, bias)
+
+
 @dataclass(frozen=True)
 class _Products:
-    """The linear layers of a step, for one unrolling.
+    """The linear layers of a step: one step's own, or those of an unrolling, whose weight gradients wait for its end.
 
     Attributes:
         fed: of what the attention feeds back to the first layer.
@@ -291,10 +298,10 @@ class _Products:
         readout: of h~.
     """
 
-    fed: DeferredLinear
-    inputs: list[DeferredLinear]
-    recurrent: list[DeferredLinear]
-    readout: DeferredLinear
+    fed: _Product
+    inputs: list[_Product]
+    recurrent: list[_Product]
+    readout: _Product
 
 
 class GateWeights(NamedTuple):

@@ -27,17 +27,11 @@ class DeferredLinear:
             dtype = torch.get_autocast_dtype(weight.device.type)
             weight, bias = weight.to(dtype), bias.to(dtype)
         self._kept: list[tuple[Tensor, Tensor]] = []
-        self._learns = torch.is_grad_enabled() and weight.requires_grad
-        if self._learns:
-            weight, bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
-        self._weight, self._bias = weight, bias
+        self._weight, self._bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
 
     def __call__(self, x: Tensor) -> Tensor:
         """One step: ``[N, in]`` to ``[N, out]``."""
-        x = x.to(self._weight.dtype)
-        if self._learns:
-            return _Step.apply(x, self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
-        return functional.linear(x, self._weight, self._bias if self._bias.numel() else None)
+        return _Step.apply(x.to(self._weight.dtype), self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Gather(torch.autograd.Function):

@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from nmt.config import LOWER_IS_BETTER
 from nmt.config_file import load_config
 from nmt.errors import CheckpointError
 from nmt.run_folder import RunFolder
-from nmt.training.checkpoint import average_checkpoints, validated_checkpoints
+from nmt.training.checkpoint import average_checkpoints, ranked, validation_values
 
 
 def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path, list[str]]:
@@ -33,12 +32,8 @@ def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path
     target = run.checkpoints / name
     if (run.checkpoints / "best").resolve() == target.resolve():
         raise CheckpointError(f"{target} is the run's best model; choose another --name")
-    values = validated_checkpoints(run.checkpoints)
-    names = list(values)[::-1]
-    if best:
-        metric = load_config(run.config).training.early_stopping.metric
-        names = sorted(values, key=lambda one: values[one], reverse=metric not in LOWER_IS_BETTER)
-    order = [run.checkpoints / one for one in names]
+    metric = load_config(run.config).training.early_stopping.metric if best else None
+    order = ranked(run.checkpoints, validation_values(run.checkpoints), metric)
     if len(order) < count:
         raise CheckpointError(
             f"{run.path} has kept {len(order)} checkpoints that were validated, not {count}; train with "

@@ -118,7 +118,7 @@ def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
 
 def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResult:
     report = run_eval(model, comparison.split, None, None)
-    scored = json.loads(report.json.read_text(encoding="utf-8"))
+    scored = report.scores
     records = [json.loads(line) for line in model.run.metrics.read_text(encoding="utf-8").splitlines()]
     rates = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]
     bleu = scored["scores"]["bleu"]
@@ -134,7 +134,7 @@ def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResu
         signature=bleu["signature"],
         aer=scored.get("alignment", {}).get("aer"),
         sentences_per_second=scored["sentences"] / max(1e-9, scored["decoding_seconds"]),
-        by_length=[LengthScore(**group) for group in scored["by_length"]],
+        by_length=report.by_length,
     )
 
 

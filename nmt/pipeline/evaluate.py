@@ -41,6 +41,9 @@ class EvalReport:
     table: str
     hypotheses: Path
     json: Path
+    hyps: list[str]
+    scores: dict[str, Any]  # what the JSON file holds
+    by_length: list[LengthScore]
 
 
 def run_eval(
@@ -63,8 +66,7 @@ def run_eval(
         ConfigError: if the configuration names no such split.
         DataError: if the data cannot be read, or source and reference differ in length.
     """
-    if source is None:
-        source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(model, split)
+    source = source or source_of(model, split, files)
     name = files[0].name if files else split
     config, translator = model.config, model.translator
     cache = Path(config.data.cache_dir).expanduser()
@@ -124,7 +126,8 @@ def run_eval(
     )
     groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
     rows.append(f"BLEU by source length: {', '.join(groups)}")
-    return _write(stem, hyps, report, rows)
+    hyp_path, json_path = _write(stem, hyps, report)
+    return EvalReport("\n".join(rows), hyp_path, json_path, hyps, report, by_length)
 
 
 def run_eval_versus(
@@ -154,16 +157,15 @@ def run_eval_versus(
     if len(set(names)) < len(names):
         names = ["+".join(map(str, model.members)) for model in models]
     first = models[0]
-    source = Source(src=str(files[0]), tgt=str(files[1])) if files else source_of_split(first, split)
+    source = source_of(first, split, files)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
     refs, settings = list(text["tgt"]), first.config.evaluation
     systems, curves = [], {}
     for name, model in zip(names, models, strict=True):
         stem = None if output is None else output / name.replace("/", "-")
         report = run_eval(model, split, files, stem, source)
-        systems.append((name, list(read_lines(report.hypotheses))))
-        by_length = json.loads(report.json.read_text(encoding="utf-8"))["by_length"]
-        curves[name] = [LengthScore(**group) for group in by_length]
+        systems.append((name, report.hyps))
+        curves[name] = report.by_length
     lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
     lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
     lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
@@ -230,22 +232,26 @@ def _write_sentences(
             out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
 
 
-def source_of_split(model: LoadedModel, split: Literal["train", "valid", "test"]) -> Source:
-    """Where a split of the run's own data comes from.
+def source_of(
+    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
+) -> Source:
+    """Where the pairs of two files, or of a split of the run's own data, come from.
 
     Raises:
         ConfigError: if the configuration names no such split.
     """
+    if files is not None:
+        return Source(src=str(files[0]), tgt=str(files[1]))
     source = model.config.data.source(split)
     if source is None:
         raise ConfigError(f"{model.run.config} names no data.{split}; give files, or --set data.{split}=...")
     return source
 
 
-def _write(stem: Path, hyps: list[str], report: dict[str, Any], rows: list[str]) -> EvalReport:
+def _write(stem: Path, hyps: list[str], report: dict[str, Any]) -> tuple[Path, Path]:
     hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
     with written_whole(hyp_path) as beside:
         beside.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
     with written_whole(json_path) as beside:
         beside.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return EvalReport("\n".join(rows), hyp_path, json_path)
+    return hyp_path, json_path

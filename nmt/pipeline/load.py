@@ -74,10 +74,9 @@ def load_model(
     set_up_machine(config.training.threads)
     device = choose_device(config.training.device)
     tokenizer = Tokenizer.load(run.tokenizer)
-    network: Seq2Seq | Ensemble = _network(config, tokenizer, folder)
-    if len(folders) > 1:
-        members = [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
-        network = Ensemble([_network(config, tokenizer, folder), *members])
+    members = [_network(config, tokenizer, folder)]
+    members += [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
+    network = members[0] if len(members) == 1 else Ensemble(members)
     # Evaluation mode for good: a call that switched modes would disturb another thread's.
     network = network.to(device).eval()
     translator = Translator(network, tokenizer, config.decoding, device)

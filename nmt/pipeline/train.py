@@ -34,11 +34,11 @@ from nmt.training.checkpoint import (
     average_checkpoints,
     checkpoint_name,
     damage,
-    kept_checkpoints,
     load_state,
     load_weights,
     newest,
     prune,
+    ranked,
     save_checkpoint,
     tidy,
 )
@@ -71,6 +71,8 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
         with run.locked():
             tidy(run.checkpoints)
     checkpoint = earlier_checkpoint(config, run)
+    if init_from is not None and checkpoint is not None:
+        log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
     first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
     known = run if checkpoint else first[0] if first else None
     corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
@@ -238,14 +240,9 @@ class _Session:
 
     def _average(self, reporter: Reporter) -> None:
         """The mean of the last or best checkpoints, which becomes the best model if it validates better."""
-        if self.progress.averaged and self.progress.best["update"] == self.trainer.update:
-            return  # done and saved before a kill
         folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
-        names = [path.name for path in kept_checkpoints(folder) if path.name in self.progress.values]
-        if averaging.which == "best":
-            names = self._best_names(len(names))[::-1]
-        intact = [folder / name for name in names if damage(folder / name) is None]
-        chosen = intact[-averaging.checkpoints :]
+        order = self._ranked(best=averaging.which == "best")
+        chosen = [path for path in order if damage(path) is None][: averaging.checkpoints]
         if len(chosen) < averaging.checkpoints:
             log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), averaging.checkpoints)
         target = folder / f"mean-{self.trainer.update:06d}"
@@ -265,7 +262,6 @@ class _Session:
         if better:
             self.progress.averaged = True
             point(folder / "best", target.name)
-            self._save(reporter)  # so that a continued run knows what it has to beat
             for other in folder.glob("mean-*"):
                 if other != target:
                     shutil.rmtree(other)
@@ -312,7 +308,7 @@ class _Session:
             return
         if (folder / "best").exists() and damage(folder / "best") is None:
             return
-        left = next((name for name in self._best_names(len(progress.values)) if damage(folder / name) is None), None)
+        left = next((path.name for path in self._ranked(best=True) if damage(path) is None), None)
         log.warning("%s is missing or damaged; the best that is left is %s", folder / "best", left or "none")
         (folder / "best").unlink(missing_ok=True)
         progress.best, progress.averaged = {}, False
@@ -320,12 +316,10 @@ class _Session:
             progress.best = {"value": progress.values[left], "update": int(left.removeprefix("step-"))}
             point(folder / "best", left)
 
-    def _best_names(self, count: int) -> list[str]:
-        """The names of the validated checkpoints with the best values, best first, of those there are."""
-        there = {path.name for path in kept_checkpoints(self.run_folder.checkpoints)}
-        values = {name: value for name, value in self.progress.values.items() if name in there}
-        sign = 1 if self.config.training.early_stopping.metric in LOWER_IS_BETTER else -1
-        return sorted(values, key=lambda name: sign * values[name])[:count]
+    def _ranked(self, best: bool) -> list[Path]:
+        """The validated checkpoints that are kept, the best or the newest first."""
+        metric = self.config.training.early_stopping.metric if best else None
+        return ranked(self.run_folder.checkpoints, self.progress.values, metric)
 
     def _note_best(self, metrics: dict[str, float]) -> bool:
         metric = self.config.training.early_stopping.metric
@@ -352,12 +346,8 @@ class _Session:
         if self.progress.best.get("update") == self.trainer.update and not self.progress.averaged:
             point(folder / "best", saved.name)
         averaging = self.config.training.averaging
-        prune(
-            folder,
-            self.config.training.keep_last,
-            self.progress.values,
-            self._best_names(averaging.checkpoints) if averaging.which == "best" else (),
-        )
+        to_average = self._ranked(best=True)[: averaging.checkpoints] if averaging.which == "best" else []
+        prune(folder, self.config.training.keep_last, self.progress.values, [path.name for path in to_average])
         remember_latest(self.run_folder)
 
     def _leave(self, signal_number: int, reporter: Reporter) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_file, save_model
 from torch import nn
 
+from nmt.config import LOWER_IS_BETTER
 from nmt.errors import CheckpointError
 from nmt.run_folder import RunFolder, point
 
@@ -141,11 +142,25 @@ def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collec
             shutil.rmtree(path)
 
 
-def validated_checkpoints(folder: Path) -> dict[str, float]:
-    """The metric that early stopping watches, of each kept checkpoint that was validated, in the order of updates."""
+def ranked(folder: Path, values: Mapping[str, float], best_by: str | None = None) -> list[Path]:
+    """The kept checkpoints that were validated: the newest first, or the best.
+
+    Args:
+        folder: the run's ``checkpoints``.
+        values: the metric of each validated checkpoint, by name.
+        best_by: the metric's name; None for the newest first.
+    """
+    kept = [path for path in kept_checkpoints(folder) if path.name in values]
+    if best_by is None:
+        return kept[::-1]
+    return sorted(kept, key=lambda path: values[path.name], reverse=best_by not in LOWER_IS_BETTER)
+
+
+def validation_values(folder: Path) -> dict[str, float]:
+    """The metric that early stopping watches, of each validated checkpoint, by name."""
     last = newest(folder)
     values: dict[str, float] = load_state(last)["progress"]["values"] if last else {}
-    return {path.name: values[path.name] for path in kept_checkpoints(folder) if path.name in values}
+    return values
 
 
 def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
