@@ -181,11 +181,11 @@ class RNNDecoder(nn.Module):
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
         if not self.early and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
-        word_gates = self._word_gates(embedded)
+        word_gates = self._word_gates(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
         products = self._products(DeferredLinear if torch.is_grad_enabled() else _linear)
         features, weights = [], []
-        for t in range(tgt_in.shape[1]):
-            feature, weight, state = self._advance(embedded[:, t], word_gates[:, t], state, memory, products)
+        for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
+            feature, weight, state = self._advance(word, gates, state, memory, products)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)

@@ -1,11 +1,12 @@
 """Label-smoothed cross-entropy over real tokens."""
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+_TOKENS_AT_ONCE = 512  # go through the output layer together: large enough for fast products, and bounds the memory
 
 
 def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
@@ -23,27 +24,73 @@ def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "
 
 
 def sequence_loss(
-    features: Tensor, tgt_out: Tensor, tgt_mask: Tensor, project: Callable[[Tensor], Tensor], smoothing: float
+    features: Tensor, tgt_out: Tensor, tgt_mask: Tensor, output: nn.Linear, smoothing: float
 ) -> tuple[Tensor, Tensor]:
     """Sums over the real tokens of a batch; padding never reaches the output layer.
+
+    Output layer, softmax and their gradients are computed together for some tokens at a time, so no tensor of all
+    tokens and the whole vocabulary is made.
 
     Args:
         features: ``[B, T, F]``.
         tgt_out: ``[B, T]`` the tokens to predict.
         tgt_mask: ``[B, T]`` bool, True on real tokens.
-        project: features ``[N, F]`` to logits ``[N, V]``.
+        output: features to logits of the V pieces; under autocast it multiplies in that precision.
         smoothing: e in the target distribution (1 - e) one-hot + e / V (Szegedy et al. 2016, section 7).
 
     Returns:
         The smoothed cross-entropy that is minimised, and the plain negative log-likelihood (without gradient), in nats.
     """
-    logits = project(features[tgt_mask]).float()
-    targets = tgt_out[tgt_mask]
-    loss = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
-    if smoothing == 0.0:
-        return loss, loss.detach()
-    with torch.no_grad():
-        # smoothed = (1 - e) nll + e (logsumexp - mean logit): one pass over the logits gives the rest
-        uniform = (torch.logsumexp(logits, dim=-1) - logits.mean(dim=-1)).sum()
-        nll = (loss.detach() - smoothing * uniform) / (1.0 - smoothing)
-    return loss, nll
+    kind = features.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else output.weight.dtype
+    learns = torch.is_grad_enabled()
+    return _ProjectedLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
+        features[tgt_mask], output.weight, output.bias, tgt_out[tgt_mask], smoothing, dtype, learns
+    )
+
+
+class _ProjectedLoss(torch.autograd.Function):
+    """The gradient of a sum of cross-entropies is softmax - target distribution, known as soon as the softmax is."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        dtype: torch.dtype,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor]:
+        x, w, b = features.to(dtype), weight.to(dtype), bias.to(dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        nll, uniform = (torch.zeros((), dtype=wide, device=x.device) for _ in range(2))
+        d_x, d_weight, d_bias = (torch.zeros_like(one) if learns else None for one in (x, weight, bias))
+        for start in range(0, len(x), _TOKENS_AT_ONCE):
+            part = slice(start, start + _TOKENS_AT_ONCE)
+            target = targets[part, None]
+            logits = functional.linear(x[part], w, b).to(wide)
+            probabilities = logits.softmax(dim=-1)
+            # The largest probability is at least 1 / V, so its logarithm is safe, and torch's logsumexp is slower.
+            log_sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
+            nll += (log_sums - logits.gather(1, target)[:, 0]).sum()
+            uniform += (log_sums - logits.mean(dim=-1)).sum()
+            if d_x is None or d_weight is None or d_bias is None:
+                continue
+            d_logits = probabilities.sub_(smoothing / len(weight))
+            d_logits.scatter_add_(1, target, torch.full_like(target, smoothing - 1.0, dtype=wide))
+            d_bias += d_logits.sum(dim=0)
+            narrow = d_logits.to(dtype)
+            d_x[part] = narrow @ w
+            d_weight += narrow.T @ x[part]
+        if learns:
+            context.save_for_backward(d_x, d_weight, d_bias)
+        context.features_dtype = features.dtype
+        context.mark_non_differentiable(nll)
+        return (1.0 - smoothing) * nll + smoothing * uniform, nll
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        d_x, d_weight, d_bias = context.saved_tensors
+        return (d_x * gradient).to(context.features_dtype), d_weight * gradient, d_bias * gradient, *(None,) * 4

@@ -181,7 +181,7 @@ class Trainer:
             with autocast(self.device, self.precision):
                 features, weights = self.model(batch, ratio, need_weights=self._reads_weights)
                 loss, nll = sequence_loss(
-                    features, batch.tgt_out, batch.tgt_mask, self.model.project, self.config.label_smoothing
+                    features, batch.tgt_out, batch.tgt_mask, self.model.output, self.config.label_smoothing
                 )
             minimised = loss + self._weights_loss(weights, batch) if self._reads_weights else loss
             (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
@@ -269,6 +269,6 @@ def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, 
     with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
             features, _ = model(batch, need_weights=False)
-            loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.project, smoothing)
+            loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
     return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)

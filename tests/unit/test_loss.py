@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from nmt.model.coverage import coverage_loss
 from nmt.training.loss import sequence_loss
@@ -22,19 +24,78 @@ def by_hand(smoothing: float) -> tuple[float, float]:
     return loss, nll
 
 
+def identity() -> nn.Linear:
+    """An output layer that takes three features for the logits."""
+    layer = nn.Linear(3, 3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(3))
+        layer.bias.zero_()
+    return layer
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 def test_loss_and_likelihood_by_hand(smoothing: float) -> None:
-    loss, nll = sequence_loss(LOGITS, TARGETS, MASK, lambda features: features, smoothing)
-    assert (float(loss), float(nll)) == pytest.approx(by_hand(smoothing), abs=1e-5)
+    loss, nll = sequence_loss(LOGITS, TARGETS, MASK, identity(), smoothing)
+    assert (loss.item(), nll.item()) == pytest.approx(by_hand(smoothing), abs=1e-5)
 
 
 def test_padding_has_neither_loss_nor_gradient() -> None:
     logits = LOGITS.clone().requires_grad_()
-    loss, _ = sequence_loss(logits, TARGETS, MASK, lambda features: features, 0.1)
+    loss, _ = sequence_loss(logits, TARGETS, MASK, identity(), 0.1)
     loss.backward()
     assert logits.grad is not None
     assert not logits.grad[0, 2].any()
     assert logits.grad[0, :2].any()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_the_fused_loss_is_the_plain_one(smoothing: float, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.training.loss._TOKENS_AT_ONCE", at_once)
+    torch.manual_seed(1)
+    output, features = nn.Linear(5, 7).double(), torch.randn(2, 6, 5, dtype=torch.float64)
+    targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
+    found, wanted = features.clone().requires_grad_(), features.clone().requires_grad_()
+    loss, nll = sequence_loss(found, targets, mask, output, smoothing)
+    (loss / 3).backward()
+    fused = [found.grad, *(parameter.grad for parameter in output.parameters())]
+    output.zero_grad()
+    logits = output(wanted[mask])
+    plain = functional.cross_entropy(logits, targets[mask], label_smoothing=smoothing, reduction="sum")
+    (plain / 3).backward()
+    torch.testing.assert_close(loss, plain)
+    torch.testing.assert_close(nll, functional.cross_entropy(logits, targets[mask], reduction="sum"))
+    torch.testing.assert_close(fused, [wanted.grad, *(parameter.grad for parameter in output.parameters())])
+
+
+def test_gradients_of_the_fused_loss_are_those_of_differences() -> None:
+    torch.manual_seed(2)
+    output, features = nn.Linear(4, 6).double(), torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    targets, mask = torch.tensor([[0, 5, 2]]), torch.ones(1, 3, dtype=torch.bool)
+
+    def loss(features: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return sequence_loss(features, targets, mask, output, 0.1)[0]
+
+    assert torch.autograd.gradcheck(loss, (features, output.weight, output.bias))
+
+
+def test_a_token_that_seemed_impossible_costs_what_its_logit_says() -> None:
+    loss, nll = sequence_loss(torch.tensor([[[0.0, 200.0, 0.0]]]), TARGETS[:, :1], MASK[:, :1], identity(), 0.0)
+    assert (loss.item(), nll.item()) == (200.0, 200.0)
+
+
+def test_in_bfloat16_the_loss_is_near_and_the_gradients_are_in_float32() -> None:
+    torch.manual_seed(3)
+    output, features = nn.Linear(16, 50), torch.randn(2, 9, 16, requires_grad=True)
+    targets, mask = torch.randint(50, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
+    exact, _ = sequence_loss(features, targets, mask, output, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = sequence_loss(features, targets, mask, output, 0.1)
+    loss.backward()
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-2)
+    assert features.grad is not None
+    assert output.weight.grad is not None
+    assert (loss.dtype, features.grad.dtype, output.weight.grad.dtype) == (torch.float32,) * 3
 
 
 def test_coverage_loss_by_hand() -> None:
