@@ -169,7 +169,7 @@ class AdditiveAttention(Attention, score="additive"):
         return self.key_layer(values)  # type: ignore[no-any-return]
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        hidden = torch.tanh(self.query_layer(query)[:, :, None] + keys[:, None])  # [B, Q, L, A]
+        hidden = (self.query_layer(query)[:, :, None] + keys[:, None]).tanh_()  # [B, Q, L, A]
         return self.energy(hidden).squeeze(-1)  # type: ignore[no-any-return]
 
 
@@ -187,7 +187,7 @@ class ConcatAttention(Attention, score="concat"):
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
         projected = functional.linear(query, self.layer.weight[:, : self.query_size])
-        return self.energy(torch.tanh(projected[:, :, None] + keys[:, None])).squeeze(-1)  # type: ignore[no-any-return]
+        return self.energy((projected[:, :, None] + keys[:, None]).tanh_()).squeeze(-1)  # type: ignore[no-any-return]
 
 
 class DotAttention(Attention, score="dot"):

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention import Attention, Query
+from nmt.model.cells import gate_weights, gru_cell, lstm_cell
 from nmt.model.deferred import DeferredLinear
+from nmt.model.dropout import Dropout
 from nmt.model.encoder import RNN
 from nmt.model.memory import Memory, mean_state
 
@@ -135,7 +137,7 @@ class RNNDecoder(nn.Module):
         )
         readout_size = hidden_size + attention.context_size + (self.embedding_size if self.early else 0)
         self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
-        self.embedding_dropout, self.layer_dropout = nn.Dropout(dropout_embedding), nn.Dropout(dropout_layers)
+        self.embedding_dropout, self.layer_dropout = Dropout(dropout_embedding), Dropout(dropout_layers)
 
     def keys(self, values: Tensor) -> Tensor:
         """The attention's keys of the memory's values."""
@@ -233,17 +235,18 @@ class RNNDecoder(nn.Module):
         gates = word_gates
         if fed:
             gates = gates + products.fed(torch.cat(fed, dim=-1))
+        old_hiddens, old_cells = state.hidden.unbind(0), state.cell.unbind(0)
         hiddens: list[Tensor] = []
         cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index > 0:
                 gates = products.inputs[index - 1](self.layer_dropout(hiddens[-1]))
-            recurrent = products.recurrent[index](state.hidden[index])
+            recurrent = products.recurrent[index](old_hiddens[index])
             if isinstance(layer, nn.LSTM):
-                hidden, cell = lstm_cell(gates + recurrent, state.cell[index])
+                hidden, cell = lstm_cell(gates, recurrent, old_cells[index])
                 cells.append(cell)
             else:
-                hidden = gru_cell(gates, recurrent, state.hidden[index])
+                hidden = gru_cell(gates, recurrent, old_hiddens[index])
             hiddens.append(hidden)
         if not self.early:
             context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
@@ -302,33 +305,3 @@ class _Products:
     inputs: list[_Product]
     recurrent: list[_Product]
     readout: _Product
-
-
-class GateWeights(NamedTuple):
-    """The parameters of one recurrent layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and their biases."""
-
-    inputs: Tensor
-    recurrent: Tensor
-    input_bias: Tensor
-    recurrent_bias: Tensor
-
-
-def gate_weights(layer: nn.Module) -> GateWeights:
-    """The parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand."""
-    return GateWeights(*layer.parameters())
-
-
-def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """LSTM from summed gates ``[N, 4H]`` in torch's order (input, forget, candidate, output): hidden and cell."""
-    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
-    return torch.sigmoid(output_gate) * torch.tanh(cell), cell
-
-
-def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Tensor:
-    """GRU from the two sides' gates ``[N, 3H]`` in torch's order (reset, update, candidate): new hidden ``[N, H]``."""
-    reset_in, update_in, candidate_in = input_gates.chunk(3, dim=-1)
-    reset_rec, update_rec, candidate_rec = recurrent_gates.chunk(3, dim=-1)
-    update = torch.sigmoid(update_in + update_rec)
-    candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_rec) * candidate_rec)
-    return candidate + update * (hidden - candidate)

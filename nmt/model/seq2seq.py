@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, UNK
 from nmt.errors import DataError
+from nmt.model.dropout import Dropout
 from nmt.model.memory import Memory
 
 
@@ -57,9 +58,9 @@ class Seq2Seq(nn.Module):
         """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
-        self.embedding_dropout = nn.Dropout(dropout_embedding)
-        self.memory_dropout = nn.Dropout(dropout_memory)
-        self.output_dropout = nn.Dropout(dropout_output)
+        self.embedding_dropout = Dropout(dropout_embedding)
+        self.memory_dropout = Dropout(dropout_memory)
+        self.output_dropout = Dropout(dropout_output)
         self.word_dropout = word_dropout
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
         self.read_from = read_from

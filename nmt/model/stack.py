@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.model.dropout import Dropout
 from nmt.model.multi_head import MultiHead
 
 
@@ -28,7 +29,7 @@ class PositionedEmbedding(nn.Module):
         super().__init__()
         self.kind, self.size = positions, size
         self.position_table = nn.Parameter(torch.empty(max_positions, size)) if positions == "learned" else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, embedded: Tensor, first: int = 0) -> Tensor:
         """Add positions `first`, `first` + 1, ... to embeddings ``[B, N, E]``."""
@@ -242,7 +243,7 @@ class Sublayer(nn.Module):
 
     def __init__(self, size: int, norm: Literal["pre", "post"], dropout: float):
         super().__init__()
-        self.norm, self.pre, self.dropout = nn.LayerNorm(size), norm == "pre", nn.Dropout(dropout)
+        self.norm, self.pre, self.dropout = nn.LayerNorm(size), norm == "pre", Dropout(dropout)
 
     def forward(self, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         """Run `block` on ``[..., E]``."""
@@ -253,7 +254,7 @@ class Sublayer(nn.Module):
 
 def feed_forward(size: int, hidden_size: int, dropout: float) -> nn.Sequential:
     """W2 dropout(relu(W1 x)) (Vaswani et al. 2017, equation 2)."""
-    return nn.Sequential(nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_size, size))
+    return nn.Sequential(nn.Linear(size, hidden_size), nn.ReLU(), Dropout(dropout), nn.Linear(hidden_size, size))
 
 
 class MixerLayer(nn.Module):

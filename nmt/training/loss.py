@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_TOKENS_AT_ONCE = 512  # go through the output layer together: large enough for fast products, and bounds the memory
+_TOKENS_AT_ONCE = 1024  # at most, in the output layer's products: large enough to be fast, and bounds the memory
+_SOFTMAX_AT_ONCE = 256  # tokens; what is between the products then stays in the cache
 
 
 def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
@@ -66,24 +67,24 @@ class _ProjectedLoss(torch.autograd.Function):
         x, w, b = features.to(dtype), weight.to(dtype), bias.to(dtype)
         wide = torch.promote_types(dtype, torch.float32)
         nll, uniform = (torch.zeros((), dtype=wide, device=x.device) for _ in range(2))
-        d_x, d_weight, d_bias = (torch.zeros_like(one) if learns else None for one in (x, weight, bias))
-        for start in range(0, len(x), _TOKENS_AT_ONCE):
-            part = slice(start, start + _TOKENS_AT_ONCE)
-            target = targets[part, None]
-            logits = functional.linear(x[part], w, b).to(wide)
-            probabilities = logits.softmax(dim=-1)
-            # The largest probability is at least 1 / V, so its logarithm is safe, and torch's logsumexp is slower.
-            log_sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
-            nll += (log_sums - logits.gather(1, target)[:, 0]).sum()
-            uniform += (log_sums - logits.mean(dim=-1)).sum()
-            if d_x is None or d_weight is None or d_bias is None:
-                continue
-            d_logits = probabilities.sub_(smoothing / len(weight))
-            d_logits.scatter_add_(1, target, torch.full_like(target, smoothing - 1.0, dtype=wide))
-            d_bias += d_logits.sum(dim=0)
-            narrow = d_logits.to(dtype)
-            d_x[part] = narrow @ w
-            d_weight += narrow.T @ x[part]
+        d_x, d_weight, d_bias = torch.empty_like(x), None, torch.zeros_like(bias)
+        blocks = max(1, -(-len(x) // _TOKENS_AT_ONCE))
+        for x_block, target_block, d_block in zip(
+            x.tensor_split(blocks), targets[:, None].tensor_split(blocks), d_x.tensor_split(blocks), strict=True
+        ):
+            d_logits = x.new_empty(len(x_block) if learns else 0, len(weight))
+            for place in range(0, len(x_block), _SOFTMAX_AT_ONCE):
+                part = slice(place, place + _SOFTMAX_AT_ONCE)
+                logits = functional.linear(x_block[part], w, b).to(wide)
+                part_nll, part_uniform, d_part = _cross_entropy(logits, target_block[part], smoothing)
+                nll, uniform = nll + part_nll, uniform + part_uniform
+                if learns:
+                    d_logits[part] = d_part
+            if learns:
+                torch.mm(d_logits, w, out=d_block)
+                d_bias += d_logits.sum(dim=0, dtype=wide)
+                product = d_logits.T @ x_block
+                d_weight = product.to(weight.dtype) if d_weight is None else d_weight.add_(product)
         if learns:
             context.save_for_backward(d_x, d_weight, d_bias)
         context.features_dtype = features.dtype
@@ -94,3 +95,20 @@ class _ProjectedLoss(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = context.saved_tensors
         return (d_x * gradient).to(context.features_dtype), d_weight * gradient, d_bias * gradient, *(None,) * 4
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Label-smoothed cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``.
+
+    Returns:
+        The sum of the targets' -log p, the sum of the means of -log p over the vocabulary, and the gradient of the two
+        sums' smoothed mixture, ``[N, V]``.
+    """
+    probabilities = logits.softmax(dim=-1)
+    # The largest probability is at least 1 / V, so its logarithm is safe; torch's own logsumexp takes twice as long.
+    log_sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
+    nll = (log_sums - logits.gather(1, targets)[:, 0]).sum()
+    uniform = (log_sums - logits.mean(dim=-1)).sum()
+    gradient = probabilities.sub_(smoothing / logits.shape[-1])
+    gradient.scatter_add_(1, targets, torch.full_like(targets, smoothing - 1.0, dtype=logits.dtype))
+    return nll, uniform, gradient

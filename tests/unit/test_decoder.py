@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nmt.data.batching import Batch, batch_of
 from nmt.model.attention import Attention
-from nmt.model.decoder import gru_cell, lstm_cell
+from nmt.model.cells import gru_cell, lstm_cell
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS
 
@@ -135,10 +135,23 @@ def test_cells_equal_torchs() -> None:
     torch.manual_seed(0)
     x, h, c = torch.randn(3, 4), torch.randn(3, 5), torch.randn(3, 5)
     lstm, gru = nn.LSTMCell(4, 5), nn.GRUCell(4, 5)
-    gates = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh
-    torch.testing.assert_close(lstm_cell(gates, c), lstm(x, (h, c)))
+    sides = x @ lstm.weight_ih.T + lstm.bias_ih, h @ lstm.weight_hh.T + lstm.bias_hh
+    torch.testing.assert_close(lstm_cell(*sides, c), lstm(x, (h, c)))
     mine = gru_cell(x @ gru.weight_ih.T + gru.bias_ih, h @ gru.weight_hh.T + gru.bias_hh, h)
     torch.testing.assert_close(mine, gru(x, h))
+
+
+def test_gradients_of_the_lstm_cell_are_those_of_differences_and_of_torch() -> None:
+    torch.manual_seed(1)
+    inputs, recurrent = (torch.randn(3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    cell = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lstm_cell, (inputs, recurrent, cell))
+    i, f, g, o = (inputs + recurrent).chunk(4, dim=-1)
+    new_cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    plain = (o.sigmoid() * new_cell.tanh()).sum() + 2 * new_cell.sum()
+    hidden, found = lstm_cell(inputs, recurrent, cell)
+    ours = torch.autograd.grad(hidden.sum() + 2 * found.sum(), (inputs, recurrent, cell))
+    torch.testing.assert_close(ours, torch.autograd.grad(plain, (inputs, recurrent, cell)))
 
 
 @pytest.mark.parametrize(("wiring", "feeding"), [("bahdanau", False), ("luong", True), ("luong", False)])

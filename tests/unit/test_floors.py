@@ -32,6 +32,8 @@ FLOORS = [
         "nmt.model.normaliser",
         "nmt.model.kernel",
         "nmt.model.deferred",
+        "nmt.model.dropout",
+        "nmt.model.cells",
         "nmt.model.multi_head",
         "nmt.training.loss",
     ],

@@ -52,6 +52,7 @@ def test_padding_has_neither_loss_nor_gradient() -> None:
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_the_fused_loss_is_the_plain_one(smoothing: float, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nmt.training.loss._TOKENS_AT_ONCE", at_once)
+    monkeypatch.setattr("nmt.training.loss._SOFTMAX_AT_ONCE", 3)
     torch.manual_seed(1)
     output, features = nn.Linear(5, 7).double(), torch.randn(2, 6, 5, dtype=torch.float64)
     targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
