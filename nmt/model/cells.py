@@ -6,61 +6,72 @@ import torch
 from torch import Tensor, nn
 
 
-class GateWeights(NamedTuple):
-    """The parameters of one recurrent layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and their biases."""
+class StepWeights(NamedTuple):
+    """One recurrent layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and the biases of the two products."""
 
     inputs: Tensor
     recurrent: Tensor
     input_bias: Tensor
-    recurrent_bias: Tensor
+    recurrent_bias: Tensor | None
 
 
-def gate_weights(layer: nn.Module) -> GateWeights:
-    """The parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand."""
-    return GateWeights(*layer.parameters())
+def step_weights(layer: nn.Module) -> StepWeights:
+    """The parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand.
+
+    An LSTM's two biases are only ever added up, so they are one here.
+    """
+    inputs, recurrent, input_bias, recurrent_bias = layer.parameters()
+    if isinstance(layer, nn.LSTM):
+        return StepWeights(inputs, recurrent, input_bias + recurrent_bias, None)
+    return StepWeights(inputs, recurrent, input_bias, recurrent_bias)
 
 
-def lstm_cell(input_gates: Tensor, recurrent_gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """LSTM from the two sides' gates ``[N, 4H]`` in torch's order (input, forget, candidate, output).
+def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of an LSTM.
+
+    Args:
+        cell: ``[N, H]`` the old cell state.
+        gates: ``[N, 4H]`` in torch's order (input, forget, candidate, output), whose sum is taken.
 
     Returns:
         The new hidden state and the new cell state, ``[N, H]``.
     """
-    return _LSTMCell.apply(input_gates, recurrent_gates, cell)  # type: ignore[no-any-return, no-untyped-call]
+    return _LSTMCell.apply(cell, *gates)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _LSTMCell(torch.autograd.Function):
-    """Ten steps on small tensors, whose gradients autograd would take one by one, with one node in its graph."""
+    """Ten operations on small tensors, as one node of autograd's graph instead of ten."""
 
     @staticmethod
-    def forward(context: Any, input_gates: Tensor, recurrent_gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        gates = input_gates + recurrent_gates
+    def forward(context: Any, cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
+        total = gates[0] + gates[1] if len(gates) > 1 else gates[0].clone()
+        for more in gates[2:]:
+            total += more
         size = cell.shape[-1]
-        gates[:, : 2 * size].sigmoid_()
-        gates[:, 2 * size : 3 * size].tanh_()
-        gates[:, 3 * size :].sigmoid_()
-        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
+        total[:, : 2 * size].sigmoid_()
+        total[:, 2 * size : 3 * size].tanh_()
+        total[:, 3 * size :].sigmoid_()
+        input_gate, forget_gate, candidate, output_gate = total.chunk(4, dim=-1)
         new_cell = torch.addcmul(forget_gate * cell, input_gate, candidate)
         squashed = torch.tanh(new_cell)
-        context.save_for_backward(gates, cell, squashed)
+        context.save_for_backward(total, cell, squashed)
+        context.count = len(gates)
         return output_gate * squashed, new_cell
 
     @staticmethod
-    def backward(context: Any, d_hidden: Tensor, d_new_cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(context: Any, d_hidden: Tensor, d_new_cell: Tensor) -> tuple[Tensor, ...]:
         gates, cell, squashed = context.saved_tensors
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
-        through = torch.ops.aten.tanh_backward(d_hidden * output_gate, squashed).add_(d_new_cell)
-        d_gates = torch.empty_like(gates)
+        d_cell = torch.ops.aten.tanh_backward(d_hidden * output_gate, squashed).add_(d_new_cell)
         size = cell.shape[-1]
-        torch.mul(through, candidate, out=d_gates[:, :size])
-        torch.mul(through, cell, out=d_gates[:, size : 2 * size])
-        torch.mul(through, input_gate, out=d_gates[:, 2 * size : 3 * size])
-        torch.mul(d_hidden, squashed, out=d_gates[:, 3 * size :])
         squares = gates * gates
-        slopes = gates - squares  # of the sigmoids, from their values
-        slopes[:, 2 * size : 3 * size] = 1.0 - squares[:, 2 * size : 3 * size]  # of the tanh
-        d_gates *= slopes
-        return d_gates, d_gates, through * forget_gate
+        d_gates = gates - squares  # the slopes of the sigmoids, from their values
+        d_gates[:, 2 * size : 3 * size] = 1.0 - squares[:, 2 * size : 3 * size]  # of the tanh
+        d_gates[:, :size] *= d_cell * candidate
+        d_gates[:, size : 2 * size] *= d_cell * cell
+        d_gates[:, 2 * size : 3 * size] *= d_cell * input_gate
+        d_gates[:, 3 * size :] *= d_hidden * squashed
+        return d_cell * forget_gate, *(d_gates,) * context.count
 
 
 def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Tensor:

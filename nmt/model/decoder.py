@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention import Attention, Query
-from nmt.model.cells import gate_weights, gru_cell, lstm_cell
+from nmt.model.cells import gru_cell, lstm_cell, step_weights
 from nmt.model.deferred import DeferredLinear
 from nmt.model.dropout import Dropout
 from nmt.model.encoder import RNN
@@ -166,7 +166,8 @@ class RNNDecoder(nn.Module):
             Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
-        return self._advance(embedded, self._word_gates(embedded), state, memory, self._products(_linear))
+        from_words, products = self._prepare(_linear)
+        return self._advance(embedded, from_words(embedded), state, memory, products)
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
@@ -183,8 +184,8 @@ class RNNDecoder(nn.Module):
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
         if not self.early and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
-        word_gates = self._word_gates(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
-        products = self._products(DeferredLinear if torch.is_grad_enabled() else _linear)
+        from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
+        word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
         features, weights = [], []
         for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
             feature, weight, state = self._advance(word, gates, state, memory, products)
@@ -209,44 +210,47 @@ class RNNDecoder(nn.Module):
         context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*looked, strict=True))
         return self._readout(output, context, embedded), weights
 
-    def _products(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "_Products":
-        """The products of each step; `linear` makes one from a weight and a bias."""
-        layers = [gate_weights(layer) for layer in self.layers]
-        return _Products(
-            linear(layers[0].inputs[:, self.embedding_size :], None),
+    def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
+        """What every step needs, made once for a whole unrolling.
+
+        Args:
+            linear: makes a product from a weight and a bias.
+
+        Returns:
+            What the words alone give to the first layer's gates, ``[..., E]`` to ``[..., gates x H]``, and the products
+            of each step.
+        """
+        layers = [step_weights(layer) for layer in self.layers]
+        words, fed = layers[0].inputs.tensor_split([self.embedding_size], dim=1)
+        products = _Products(
+            linear(fed, None),
             [linear(layer.inputs, layer.input_bias) for layer in layers[1:]],
             [linear(layer.recurrent, layer.recurrent_bias) for layer in layers],
             linear(self.readout_layer.weight, None),
         )
-
-    def _word_gates(self, embedded: Tensor) -> Tensor:
-        """What the words alone give to the first layer's gates: ``[..., E]`` to ``[..., gates x H]``."""
-        first = gate_weights(self.layers[0])
-        return functional.linear(embedded, first.inputs[:, : self.embedding_size], first.input_bias)
+        return _linear(words, layers[0].input_bias), products
 
     def _advance(
         self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory, products: "_Products"
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """One step for N rows, from their embeddings ``[N, E]`` and `_word_gates` of them."""
+        """One step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
         fed = [state.feed] if self.input_feeding else []
         if self.early:
             context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory)
             fed.append(context)
-        gates = word_gates
-        if fed:
-            gates = gates + products.fed(torch.cat(fed, dim=-1))
+        gates = [word_gates, products.fed(torch.cat(fed, dim=-1))] if fed else [word_gates]
         old_hiddens, old_cells = state.hidden.unbind(0), state.cell.unbind(0)
         hiddens: list[Tensor] = []
         cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index > 0:
-                gates = products.inputs[index - 1](self.layer_dropout(hiddens[-1]))
+                gates = [products.inputs[index - 1](self.layer_dropout(hiddens[-1]))]
             recurrent = products.recurrent[index](old_hiddens[index])
             if isinstance(layer, nn.LSTM):
-                hidden, cell = lstm_cell(gates, recurrent, old_cells[index])
+                hidden, cell = lstm_cell(old_cells[index], *gates, recurrent)
                 cells.append(cell)
             else:
-                hidden = gru_cell(gates, recurrent, old_hiddens[index])
+                hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, old_hiddens[index])
             hiddens.append(hidden)
         if not self.early:
             context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)

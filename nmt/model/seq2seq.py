@@ -75,6 +75,8 @@ class Seq2Seq(nn.Module):
         embedded = self.embedding_dropout(self.src_embedding(self._drop_words(src_ids)))
         memory: Memory = self.encoder(embedded, src_mask)
         values = self.memory_dropout(memory.values)
+        if torch.is_autocast_enabled(values.device.type):  # once, and not in the product of every step
+            values = values.to(torch.get_autocast_dtype(values.device.type))
         return memory.with_values(values, self.decoder.keys(values))
 
     def forward(self, batch: Batch, teacher_forcing: float = 1.0, need_weights: bool = True) -> tuple[Tensor, Tensor]:

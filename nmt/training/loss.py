@@ -72,14 +72,12 @@ class _ProjectedLoss(torch.autograd.Function):
         for x_block, target_block, d_block in zip(
             x.tensor_split(blocks), targets[:, None].tensor_split(blocks), d_x.tensor_split(blocks), strict=True
         ):
-            d_logits = x.new_empty(len(x_block) if learns else 0, len(weight))
-            for place in range(0, len(x_block), _SOFTMAX_AT_ONCE):
+            logits = functional.linear(x_block, w, b)
+            for place in range(0, len(logits), _SOFTMAX_AT_ONCE):
                 part = slice(place, place + _SOFTMAX_AT_ONCE)
-                logits = functional.linear(x_block[part], w, b).to(wide)
-                part_nll, part_uniform, d_part = _cross_entropy(logits, target_block[part], smoothing)
-                nll, uniform = nll + part_nll, uniform + part_uniform
-                if learns:
-                    d_logits[part] = d_part
+                sums = _cross_entropy(logits[part].to(wide), target_block[part], smoothing)
+                nll, uniform, logits[part] = nll + sums[0], uniform + sums[1], sums[2]
+            d_logits = logits  # whose memory is used again
             if learns:
                 torch.mm(d_logits, w, out=d_block)
                 d_bias += d_logits.sum(dim=0, dtype=wide)

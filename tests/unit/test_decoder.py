@@ -136,7 +136,7 @@ def test_cells_equal_torchs() -> None:
     x, h, c = torch.randn(3, 4), torch.randn(3, 5), torch.randn(3, 5)
     lstm, gru = nn.LSTMCell(4, 5), nn.GRUCell(4, 5)
     sides = x @ lstm.weight_ih.T + lstm.bias_ih, h @ lstm.weight_hh.T + lstm.bias_hh
-    torch.testing.assert_close(lstm_cell(*sides, c), lstm(x, (h, c)))
+    torch.testing.assert_close(lstm_cell(c, *sides), lstm(x, (h, c)))
     mine = gru_cell(x @ gru.weight_ih.T + gru.bias_ih, h @ gru.weight_hh.T + gru.bias_hh, h)
     torch.testing.assert_close(mine, gru(x, h))
 
@@ -145,11 +145,11 @@ def test_gradients_of_the_lstm_cell_are_those_of_differences_and_of_torch() -> N
     torch.manual_seed(1)
     inputs, recurrent = (torch.randn(3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
     cell = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lstm_cell, (inputs, recurrent, cell))
+    assert torch.autograd.gradcheck(lstm_cell, (cell, inputs, recurrent, recurrent))
     i, f, g, o = (inputs + recurrent).chunk(4, dim=-1)
     new_cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     plain = (o.sigmoid() * new_cell.tanh()).sum() + 2 * new_cell.sum()
-    hidden, found = lstm_cell(inputs, recurrent, cell)
+    hidden, found = lstm_cell(cell, inputs, recurrent)
     ours = torch.autograd.grad(hidden.sum() + 2 * found.sum(), (inputs, recurrent, cell))
     torch.testing.assert_close(ours, torch.autograd.grad(plain, (inputs, recurrent, cell)))
 
