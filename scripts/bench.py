@@ -1,42 +1,56 @@
-"""How fast this machine trains and translates, beside what its matrix products could do.
+"""How fast this machine trains and translates, beside what its matrix products could do, and beside other toolkits.
 
     python scripts/bench.py                                                   # the built-in phrasebook
-    python scripts/bench.py -c configs/multi30k-en-de.yaml --set data.root=...
+    python scripts/bench.py -c configs/yardstick.yaml --set data.root=...     # the model that others are measured with
+    python scripts/bench.py -c configs/yardstick.yaml --set data.root=... --peers DIR --setting additive/luong
+    python scripts/bench.py -c configs/yardstick.yaml --set data.root=... --growth docs/pictures/growth.png
 
-Settings (score x wiring x precision) take turns, so that what else the machine does falls on all of them; each figure
-is the median of the repetitions with the least and the most. A training rate counts target tokens, EOS counted and
-padding not. The share of the peak is the rate times the multiply-adds of the matrix products of one token, forward and
-backward, over the largest rate of a square product measured in the same run at the same precision; the work of the
-attention's own products and of everything that is no product counts as nothing. Translating is done with the untrained
-model and a fixed number of pieces for each line, so that figures do not depend on what was learned.
+Settings (score x wiring x precision) and peers take turns, so that what else the machine does falls on all of them;
+each figure is the median of the repetitions with the least and the most. A training rate counts target tokens, EOS
+counted and padding not. The share of the peak is the rate times the multiply-adds of the matrix products of one token,
+forward and backward, over the largest rate of a square product measured in the same run at the same precision; the work
+of the attention's own products and of everything that is no product counts as nothing. Waiting is the time in which an
+update waits for its batch. Translating is done with a model that has learned next to nothing and a fixed number of
+pieces for each line, so that figures do not depend on what was learned.
+
+`--peers DIR` wants in DIR, for OpenNMT-py 3 (venv-onmt with onmt.yaml) and JoeyNMT 2 (venv-joey with joey.yaml), a
+virtual environment and a training configuration of the same model that logs every 20 updates, and for translating
+test.sp.en, the test set in pieces.
 """
 
 import json
+import os
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from torch import nn
 
 from nmt.config import Config
 from nmt.config_file import load_config
+from nmt.data.batching import PieceCorpus, batch_of, plan_batches
+from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
 from nmt.pipeline.corpora import Corpora, load_corpora
-from nmt.runtime import choose_device, choose_precision, set_seed, set_up_machine
+from nmt.runtime import choose_device, choose_precision, release_memory, set_seed, set_up_machine
 from nmt.training.trainer import Trainer
 
 HERE = Path(__file__).parents[1]
 SETTINGS = ("general/luong", "additive/luong", "additive/bahdanau", "dot/luong")
-WARM, TIMED, LINES, PIECES = 5, 20, 128, 15
+LINES, PIECES = 128, 15
+PEER_UPDATES = 60  # the first 20 are not counted
+PEERS = {"onmt": "OpenNMT-py", "joey": "JoeyNMT"}
 
 
 @dataclass
@@ -51,6 +65,21 @@ class Row:
     def add(self, name: str, value: float) -> None:
         """Note a value."""
         self.figures.setdefault(name, []).append(value)
+
+
+class Waited(PieceCorpus):
+    """A corpus that notes how long its batches are waited for."""
+
+    def __init__(self, corpus: PieceCorpus):
+        self.__dict__.update(vars(corpus))
+        self.seconds = 0.0
+
+    def batch(self, chosen: Any) -> Any:
+        """See `PieceCorpus.batch`."""
+        started = time.perf_counter()
+        batch = super().batch(chosen)
+        self.seconds += time.perf_counter() - started
+        return batch
 
 
 def product_peak(precision: torch.dtype) -> float:
@@ -75,35 +104,46 @@ def products_per_token(model: nn.Module) -> int:
     return 3 * sum(weights.values())
 
 
-def measure(row: Row, config: Config, corpora: Corpora, peak: float) -> None:
+def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int) -> None:
     """One repetition: a short training, then translating."""
     set_seed(config.seed)
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
-    precision = choose_precision(row.precision, device)
-    trainer = Trainer(config.training, config.seed, model, device, precision, lambda epoch: corpora.train)
+    precision, train = choose_precision(row.precision, device), Waited(corpora.train)
+    trainer = Trainer(config.training, config.seed, model, device, precision, lambda epoch: train)
     updates = trainer.updates()
-    for _ in range(WARM):
+    for _ in range(warm):
         next(updates)
-    started = time.perf_counter()
-    done = [next(updates) for _ in range(TIMED)]
-    rate = sum(update.tgt_tokens for update in done) / (time.perf_counter() - started)
+    train.seconds, started = 0.0, time.perf_counter()
+    done = [next(updates) for _ in range(timed)]
+    seconds = time.perf_counter() - started
+    rate = sum(update.tgt_tokens for update in done) / seconds
     row.add("training, tokens/s", rate)
     row.add("share of peak, %", 100 * rate * products_per_token(model) / peak)
+    row.add("waiting, %", 100 * train.seconds / seconds)
+    row.add("loss", done[-1].loss)
+    del trainer, updates
+    translator_model = in_precision(model, "bf16" if row.precision == "bf16" else "fp32", device)
     lines = list(corpora.valid_text[:LINES]["src"])
-    fixed = {"min_length": PIECES, "max_length_ratio": 0.0, "max_length_extra": PIECES + 1}
     for name, beam, batch, some in (
         ("greedy, batch 64, lines/s", 1, 64, lines),
         ("beam 5, batch 64, lines/s", 5, 64, lines),
         ("beam 5, batch 1, ms/line", 5, 1, lines[:16]),
     ):
-        settings = config.decoding.model_copy(update={**fixed, "beam_size": beam, "batch_size": batch})
-        translator = Translator(model, corpora.tokenizer, settings, device)
-        seconds = timed(lambda translator=translator, some=some: translator.translate(some))  # type: ignore[misc]
+        translator = Translator(translator_model, corpora.tokenizer, fixed_length(config, beam, batch), device)
+        translator.translate(some[:1])
+        seconds = seconds_of(lambda translator=translator, some=some: translator.translate(some))  # type: ignore[misc]
         row.add(name, 1000 * seconds / len(some) if batch == 1 else len(some) / seconds)
+    release_memory()
 
 
-def timed(work: Callable[[], Any]) -> float:
+def fixed_length(config: Config, beam: int, batch: int) -> Any:
+    """Search that says `PIECES` pieces for every line."""
+    fixed = {"min_length": PIECES, "max_length_ratio": 0.0, "max_length_extra": PIECES + 1}
+    return config.decoding.model_copy(update={**fixed, "beam_size": beam, "batch_size": batch})
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
     """Seconds that `work` takes."""
     started = time.perf_counter()
     work()
@@ -113,22 +153,165 @@ def timed(work: Callable[[], Any]) -> float:
 def cold_start() -> float:
     """Seconds of `nmt --help` as a whole process."""
     command = [sys.executable, "-m", "nmt", "--help"]
-    return timed(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
+    return seconds_of(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
+
+
+def padding_share(train: PieceCorpus, config: Config) -> float:
+    """Part of the positions of an epoch's batches, both sides together, that are padding."""
+    plan = plan_batches(train, config.training.batch_size, config.training.batch_unit, config.seed, 0)
+    lengths = (train.src_len, train.tgt_len + 1)
+    padded = sum(int(side[chosen].max()) * len(chosen) for chosen in plan for side in lengths)
+    return 1.0 - sum(int(side.sum()) for side in lengths) / padded
+
+
+def train_peer(folder: Path, peer: str, threads: int) -> float:
+    """Target tokens per second of a peer's training, without its first 20 updates."""
+    text = (folder / f"{peer}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^(train_steps|save_checkpoint_steps| *updates): .*", rf"\1: {PEER_UPDATES}", text)
+    config = folder / f"bench-{peer}.yaml"
+    config.write_text(text, encoding="utf-8")
+    bin_folder = folder / f"venv-{peer}" / "bin"
+    command = {
+        "onmt": [str(bin_folder / "onmt_train"), "-config", str(config)],
+        "joey": [str(bin_folder / "python"), "-m", "joeynmt", "train", str(config), "--skip-test"],
+    }[peer]
+    said = run_peer(command, folder, threads)
+    if peer == "onmt":  # source/target/sentences a batch, then source/target tokens a second
+        found = re.findall(r"bsz: +\d+/ *(\d+)/ *\d+; *\d+/ *(\d+) tok/s", said)
+    else:
+        found = [("1", rate) for rate in re.findall(r"Tokens per Sec: +([\d,]+)", said)]
+    windows = [(float(tokens), float(rate.replace(",", ""))) for tokens, rate in found][1:]
+    if not windows:
+        raise SystemExit(f"{peer} told no rates:\n{said[-2000:]}")
+    return sum(tokens for tokens, _ in windows) / sum(tokens / rate for tokens, rate in windows)
+
+
+def run_peer(command: list[str], folder: Path, threads: int) -> str:
+    """All that a peer's process said."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
+    return done.stdout + done.stderr
+
+
+def translate_with_onmt(folder: Path, threads: int) -> float:
+    """Lines per second of OpenNMT-py, beam 5, 64 lines a batch, `PIECES` pieces a line; its start is not counted."""
+    model = folder / f"onmt-run_step_{PEER_UPDATES}.pt"
+    lines = (folder / "test.sp.en").read_text(encoding="utf-8").splitlines()
+    seconds = []
+    for count in (1, 2 * LINES):
+        source = folder / "bench.src"
+        source.write_text("".join(line + "\n" for line in lines[:count]), encoding="utf-8")
+        fixed = ["-min_length", str(PIECES), "-max_length", str(PIECES), "-beam_size", "5", "-batch_size", "64"]
+        command = [str(folder / "venv-onmt/bin/onmt_translate"), "-model", str(model), "-src", str(source)]
+        command += ["-output", str(folder / "bench.hyp"), *fixed]
+        seconds.append(seconds_of(lambda command=command: run_peer(command, folder, threads)))  # type: ignore[misc]
+    return (2 * LINES - 1) / (seconds[1] - seconds[0])
+
+
+def growth(config: Config, picture: Path) -> dict[str, list[tuple[int, float]]]:
+    """How cost grows with source length, vocabulary, batch, hidden size and beam, on made-up pieces; draws it."""
+    found: dict[str, list[tuple[int, float]]] = {}
+
+    def note(name: str, value: int, cost: float) -> None:
+        found.setdefault(name, []).append((value, cost))
+
+    for length in (10, 25, 50, 100, 200):
+        note("pieces of source and target", length, update_seconds(config, length=length))
+    for vocabulary in (2000, 8000, 16000, 32000, 64000):
+        note("vocabulary", vocabulary, update_seconds(config, vocabulary=vocabulary))
+    for batch in (8, 16, 32, 64, 128, 256):
+        note("sentences in a batch", batch, update_seconds(config, batch=batch))
+    for hidden in (128, 256, 512, 1024):
+        note("hidden size", hidden, update_seconds(config, hidden=hidden))
+    for beam in (1, 2, 5, 10, 20):
+        note("beam (translating)", beam, search_seconds(config, beam))
+    draw_growth(found, picture)
+    return found
+
+
+def update_seconds(
+    config: Config, length: int = 15, vocabulary: int = 8000, batch: int = 64, hidden: int = 512
+) -> float:
+    """Milliseconds of training per target token."""
+    release_memory()
+    sizes = {"decoder": config.model.decoder.model_copy(update={"hidden_size": hidden})}
+    one = config.model_copy(update={"model": config.model.model_copy(update=sizes)})
+    device = choose_device(one.training.device)
+    model = build_model(one, vocabulary, vocabulary).to(device)
+    precision = choose_precision(one.training.precision, device)
+    trainer = Trainer(one.training, one.seed, model, device, precision, lambda epoch: None)  # type: ignore[arg-type, return-value]
+    random = np.random.default_rng(1)
+    pieces = random.integers(4, vocabulary, size=(2, batch, length))
+    made_up = batch_of(list(zip(pieces[0], pieces[1], strict=True))).to(device)
+    times = [seconds_of(lambda: trainer._learn([made_up], 1, 1)) for _ in range(6)]
+    return 1000 * statistics.median(times[2:]) / made_up.tgt_tokens
+
+
+def search_seconds(config: Config, beam: int) -> float:
+    """Milliseconds of translating a line, 64 lines a batch."""
+    corpora = load_corpora(config)
+    device = choose_device(config.training.device)
+    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).eval().to(device)
+    translator = Translator(model, corpora.tokenizer, fixed_length(config, beam, 64), device)
+    lines = list(corpora.valid_text[:64]["src"])
+    times = [seconds_of(lambda: translator.translate(lines)) for _ in range(3)]
+    return 1000 * statistics.median(times) / len(lines)
+
+
+def draw_growth(found: dict[str, list[tuple[int, float]]], picture: Path) -> None:
+    """A panel for each quantity."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(found), 3.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (name, points) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
+        values, costs = zip(*points, strict=True)
+        axis.plot(values, costs, marker="o")
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(values, [f"{value // 1000}k" if value >= 2000 else str(value) for value in values])
+        axis.minorticks_off()
+        unit = "ms per line" if "translating" in name else "ms per target token"
+        axis.set(xlabel=name, ylabel=unit, ylim=(0, None))
+        axis.grid(alpha=0.3)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=90)
+
+
+def described(values: list[float]) -> str:
+    """Median, and least to most."""
+    digits = 0 if statistics.median(values) >= 100 else 2 if statistics.median(values) < 10 else 1
+    middle, least, most = (f"{v:,.{digits}f}" for v in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({least} to {most})"
 
 
 def table(rows: list[Row]) -> str:
-    """The figures as Markdown: median, and least to most."""
+    """The figures as Markdown."""
     names = list(rows[0].figures)
     lines = [f"| score | wiring | precision | {' | '.join(names)} |", f"|---|---|---|{'---:|' * len(names)}"]
     for row in rows:
-        cells = []
-        for name in names:
-            values = row.figures[name]
-            digits = 0 if statistics.median(values) >= 100 else 1
-            middle, least, most = (f"{v:,.{digits}f}" for v in (statistics.median(values), min(values), max(values)))
-            cells.append(f"{middle} ({least} to {most})")
+        cells = [described(row.figures[name]) for name in names]
         lines.append(f"| {row.score} | {row.wiring} | {row.precision} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def peer_lines(ours: Row, peers: dict[str, list[float]]) -> Iterator[str]:
+    """A table of the peers' figures, and how many times faster the last of our settings is, turn by turn."""
+    yield "| | value | nmt, times as fast |"
+    yield "|---|---:|---:|"
+    for name, values in peers.items():
+        mine = ours.figures["beam 5, batch 64, lines/s" if "lines/s" in name else "training, tokens/s"]
+        ratios = [own / other for own, other in zip(mine, values, strict=True)]
+        yield f"| {name} | {described(values)} | {described(ratios)} |"
+
+
+def machine() -> str:
+    """The processor's name and how many cores are used."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return f"{names[0] if names else 'unknown processor'}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def main(
@@ -138,6 +321,12 @@ def main(
     setting: Annotated[list[str] | None, typer.Option(help="score/wiring; repeatable.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32 or bf16; repeatable.")] = None,
     repetitions: Annotated[int, typer.Option(min=1, help="Of each setting, taking turns.")] = 3,
+    warm: Annotated[int, typer.Option(min=1, help="Updates that are not counted.")] = 5,
+    timed: Annotated[int, typer.Option(min=1, help="Updates that are.")] = 20,
+    peers: Annotated[Path | None, typer.Option(help="Folder with other toolkits, to take turns with.")] = None,
+    growth_picture: Annotated[
+        Path | None, typer.Option("--growth", help="Draw how cost grows with the sizes, there.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write all values there, too.")] = None,
 ) -> None:
     """Print a Markdown table."""
@@ -146,27 +335,47 @@ def main(
         score, _, wiring = name.partition("/")
         for kind in precision or ("fp32", "bf16"):
             rows.append(Row(score, wiring, kind))
-            choice = [f"model.attention={{score: {score}}}", f"model.decoder.wiring={wiring}"]
+            choice = [f"model.attention.score={score}", f"model.decoder.wiring={wiring}"]
             configs.append(load_config(config, [*(overrides or []), *choice]))
     set_up_machine(configs[0].training.threads)
     corpora = load_corpora(configs[0])
     peaks = {
         kind: product_peak(torch.bfloat16 if kind == "bf16" else torch.float32) for kind in {r.precision for r in rows}
     }
+    others: dict[str, list[float]] = {}
     for _ in range(repetitions):
         for row, one in zip(rows, configs, strict=True):
-            measure(row, one, corpora, peaks[row.precision])
+            measure(row, one, corpora, peaks[row.precision], warm, timed)
+        for peer, title in PEERS.items() if peers else ():
+            if peers and (peers / f"venv-{peer}").is_dir():
+                rate = train_peer(peers.resolve(), peer, torch.get_num_threads())
+                others.setdefault(f"{title}, training, tokens/s", []).append(rate)
+        if peers and (peers / "venv-onmt").is_dir():
+            lines_a_second = translate_with_onmt(peers.resolve(), torch.get_num_threads())
+            others.setdefault("OpenNMT-py, beam 5, batch 64, lines/s", []).append(lines_a_second)
     print(table(rows))
+    if others:
+        print("\n" + "\n".join(peer_lines(rows[-1], others)))
     starts = [cold_start() for _ in range(5)]
     gigaflops = ", ".join(f"{kind} {2 * peak / 1e9:,.0f} GFLOP/s" for kind, peak in sorted(peaks.items()))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\nLargest product rate: {gigaflops}. {torch.get_num_threads()} threads, torch {torch.__version__}.")
+    print(f"\n{machine()}. Largest product rate: {gigaflops}.")
+    padding = padding_share(corpora.train, configs[0])
+    print(f"Padding in training batches: {100 * padding:.1f} % of all positions.")
     start = statistics.median(starts)
     print(f"`nmt --help` from a cold start: {start:.2f} s. Peak memory of all of this: {memory:,.0f} MiB.")
+    kept = {
+        "rows": [vars(row) for row in rows],
+        "peers": others,
+        "product_rates": peaks,
+        "padding": padding,
+        "cold_start": starts,
+        "peak_mib": memory,
+    }
+    if growth_picture is not None:
+        kept["growth"] = growth(configs[-1], growth_picture)
     if output is not None:
-        kept = [vars(row) for row in rows]
-        text = json.dumps({"rows": kept, "product_rates": peaks, "cold_start": starts, "peak_mib": memory}, indent=2)
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

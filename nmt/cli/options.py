@@ -53,12 +53,19 @@ PairSplitOption = Annotated[
 ]
 
 
+PrecisionOption = Annotated[
+    Literal["fp32", "bf16", "int8"] | None,
+    typer.Option("--precision", help="Of the weights; overrides decoding.precision.", show_default=False),
+]
+
+
 def one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None) -> None:
     """Refuse anything but two files or a split."""
     if (src is None) != (tgt is None) or (src is None) == (split is None):
         raise typer.BadParameter("give --src and --tgt, or --split")
 
 
-def with_beam(overrides: list[str] | None, beam: int | None) -> list[str]:
-    """The overrides, and the beam size as one more."""
-    return [*(overrides or []), *([f"decoding.beam_size={beam}"] if beam else [])]
+def with_search(overrides: list[str] | None, beam: int | None, precision: str | None = None) -> list[str]:
+    """The overrides, and beam size and precision as two more."""
+    given = {"beam_size": beam, "precision": precision}
+    return [*(overrides or []), *(f"decoding.{key}={value}" for key, value in given.items() if value)]

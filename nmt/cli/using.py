@@ -19,9 +19,10 @@ from nmt.cli.options import (
     PairSplitOption,
     PairSrcOption,
     PairTgtOption,
+    PrecisionOption,
     SetOption,
     one_of_files_and_split,
-    with_beam,
+    with_search,
 )
 
 
@@ -40,6 +41,7 @@ def translate(
     model: ModelsOption = None,
     checkpoint: CheckpointOption = None,
     beam: BeamOption = None,
+    precision: PrecisionOption = None,
     n_best: Annotated[
         int, typer.Option("--n-best", min=1, help="Translations per line: number, score and text between tabs.")
     ] = 1,
@@ -66,7 +68,7 @@ def translate(
     if texts and input_file:
         raise typer.BadParameter("give texts or --input, not both")
     drawing = ["decoding.sampling.enabled=true"] if sample else []
-    loaded = load_model(model, checkpoint, [*with_beam(overrides, beam), *drawing])
+    loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
     shown = Shown(as_json, alignments, show_alignment, level, keep_eos, n_best)
     lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
     typing = not texts and input_file is None and sys.stdin.isatty()
@@ -90,6 +92,7 @@ def evaluate(
     ] = None,
     ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
     beam: BeamOption = None,
+    precision: PrecisionOption = None,
     versus: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,10 +142,10 @@ def evaluate(
     set_up_logging()
     if (src is None) != (ref is None):
         raise typer.BadParameter("--src and --ref go together")
-    loaded = load_model(model, checkpoint, with_beam(overrides, beam))
+    loaded = load_model(model, checkpoint, with_search(overrides, beam, precision))
     files = (src, ref) if src and ref else None
     if versus:
-        others = [load_model(path, None, with_beam(overrides, beam)) for path in versus]
+        others = [load_model(path, None, with_search(overrides, beam, precision)) for path in versus]
         typer.echo(run_eval_versus([loaded, *others], split, files, output))
         return
     report = run_eval(loaded, split, files, output)

@@ -29,6 +29,8 @@ class DecodingConfig(Section):
     pieces unread are ranked lower. `alignment_at` says which step's weights are a target word's: the step that
     `predicts` it, or the next one, where it is the `input`
     (docs/alignment.md has measurements). With `no_repeat_ngram` n, no n pieces in a row are said twice.
+    `precision` of the weights: translations and matrices in `fp32` do not depend on the batch; `bf16` and `int8` are
+    faster and differ now and then (docs/speed.md).
     `unk`: unknown pieces are kept, never said, or replaced by what they look at in the source.
     """
 
@@ -45,6 +47,7 @@ class DecodingConfig(Section):
     no_repeat_ngram: NonNegative = 0
     sampling: DrawingConfig = DrawingConfig()
     batch_size: Positive = 64
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
 
 
 class EvaluationConfig(Section):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import datasets
 
 Ints = NDArray[np.int64]
-WINDOW_BATCHES = 50  # batches' worth of pairs that are sorted together; more means less padding and less randomness
+WINDOW_BATCHES = 500  # of 64 sentences, some 3 % of the tokens are padding then; 12 % with 50
 
 
 @dataclass(frozen=True)

@@ -72,13 +72,15 @@ class Rules:
         """Log-probabilities with -inf for what may not come next.
 
         Args:
-            log_probs: ``[N, V]``; the K rows of each of the B sentences lie together.
+            log_probs: ``[N, V]``, which may be changed; the K rows of each of the B sentences lie together.
             ids: ``[N, t]`` what each row has said.
         """
-        raw, log_probs = log_probs, log_probs.clone()
+        begun = ids.shape[1] < self.prefixes.shape[1]
+        raw = log_probs.clone() if begun or self.no_repeat_ngram else log_probs  # what is forced may be forbidden
         beams = len(log_probs) // len(self.max_lengths)
         length = ids.shape[1] + 1  # counting the piece to come
-        log_probs[:, [PAD, BOS, UNK] if self.forbid_unk else [PAD, BOS]] = -torch.inf
+        for piece in (PAD, BOS, UNK) if self.forbid_unk else (PAD, BOS):
+            log_probs[:, piece] = -torch.inf
         if self.no_repeat_ngram:
             _forbid_repeats(log_probs, ids.tolist(), self.no_repeat_ngram)
         at_limit = (self.max_lengths <= length).repeat_interleave(beams)
@@ -89,7 +91,7 @@ class Rules:
             log_probs[stuck, EOS] = raw[stuck, EOS]
         if at_limit.any():
             log_probs = torch.where(at_limit[:, None], _only(log_probs, EOS), log_probs)
-        if ids.shape[1] < self.prefixes.shape[1]:
+        if begun:
             wanted = self.prefixes[:, ids.shape[1]].repeat_interleave(beams)
             forced = torch.full_like(log_probs, -torch.inf)
             at = wanted.clamp(min=0)[:, None]

@@ -109,7 +109,7 @@ class Translator:
             model: on `device`.
             tokenizer: that the model was trained with.
             settings: of the search.
-            device: where to compute; always in float32, so that batches do not matter.
+            device: where to compute, in the model's own precision; in float32 batches do not matter.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
         self.shifted = settings.alignment_at == "input"

@@ -134,8 +134,9 @@ class Attention(nn.Module):
             return self.energies(asked, memory.keys)
         # Each query has keys of its own now: the B sentences of Q queries become B x Q sentences of one.
         batch, count, places, _ = query.coverage.shape
+        seen = query.coverage.to(self.coverage.key_layer.weight.dtype)
         covered = functional.pad(
-            self.coverage.key_layer(query.coverage), (0, memory.keys.shape[-1] - self.key_size)
+            self.coverage.key_layer(seen), (0, memory.keys.shape[-1] - self.key_size)
         )  # only keys are covered, not the values that may stand beside them
         keys = (memory.keys[:, None] + covered).flatten(0, 1)
         energies = self.energies(asked.flatten(0, 1)[:, None], keys)
@@ -302,7 +303,7 @@ class KernelAttention(Attention, score="kernel"):
         return self.key_layer(values)  # type: ignore[no-any-return]
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        wide = self.log_width.dtype
+        wide = torch.promote_types(self.log_width.dtype, torch.float32)  # distances lose too much in bfloat16
         squared = squared_distances(self.query_layer(query).to(wide), keys.to(wide))
         return self.log_kernel(squared * torch.exp(-2 * self.log_width))
 

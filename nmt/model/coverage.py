@@ -62,8 +62,9 @@ class NeuralCoverage(Coverage):
             ],
             dim=-1,
         )
-        after = self.cell(seen.flatten(0, 2), coverage.flatten(0, 2)).view(shape)
-        return after.masked_fill(~memory.mask[:, None, :, None], 0.0)  # type: ignore[no-any-return]
+        dtype = self.cell.weight_ih.dtype
+        after = self.cell(seen.flatten(0, 2).to(dtype), coverage.flatten(0, 2).to(dtype)).view(shape)
+        return after.to(coverage.dtype).masked_fill(~memory.mask[:, None, :, None], 0.0)  # type: ignore[no-any-return]
 
 
 COVERAGES: dict[str, type[LinguisticCoverage] | type[NeuralCoverage]] = {

@@ -14,6 +14,7 @@ from nmt.config_file import load_config
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import Calibration
 from nmt.decoding.ensemble import Ensemble
+from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.errors import CheckpointError
 from nmt.model.build import build_model
@@ -76,9 +77,9 @@ def load_model(
     tokenizer = Tokenizer.load(run.tokenizer)
     members = [_network(config, tokenizer, folder)]
     members += [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
+    members = [in_precision(member, config.decoding.precision, device) for member in members]
     network = members[0] if len(members) == 1 else Ensemble(members)
-    # Evaluation mode for good: a call that switched modes would disturb another thread's.
-    network = network.to(device).eval()
+    network.eval()  # for good: a call that switched modes would disturb another thread's
     translator = Translator(network, tokenizer, config.decoding, device)
     return LoadedModel(run, config, folder, translator, tuple(folders) or (run.path,))
 

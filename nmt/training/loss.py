@@ -82,7 +82,7 @@ class _ProjectedLoss(torch.autograd.Function):
                 torch.mm(d_logits, w, out=d_block)
                 d_bias += d_logits.sum(dim=0, dtype=wide)
                 product = d_logits.T @ x_block
-                d_weight = product.to(weight.dtype) if d_weight is None else d_weight.add_(product)
+                d_weight = product if d_weight is None else d_weight.to(weight.dtype).add_(product)
         if learns:
             context.save_for_backward(d_x, d_weight, d_bias)
         context.features_dtype = features.dtype
@@ -92,7 +92,8 @@ class _ProjectedLoss(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = context.saved_tensors
-        return (d_x * gradient).to(context.features_dtype), d_weight * gradient, d_bias * gradient, *(None,) * 4
+        scale = gradient[None]  # unlike a number, a tensor of one dimension makes the product float32 in one go
+        return (d_x * gradient).to(context.features_dtype), d_weight * scale, d_bias * scale, *(None,) * 4
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,7 +51,7 @@ FLOORS = [
     ["nmt.model.attention", "nmt.model.encoder", "nmt.decoding.rules", "nmt.decoding.unknown"],
     ["nmt.model.decoder", "nmt.model.transformer"],
     ["nmt.model.seq2seq", "nmt.decoding.search"],
-    ["nmt.model.build", "nmt.decoding.ensemble", "nmt.training.trainer"],
+    ["nmt.model.build", "nmt.decoding.ensemble", "nmt.decoding.precision", "nmt.training.trainer"],
     ["nmt.decoding.translator"],
     ["nmt.training.reporter", "nmt.pipeline.corpora", "nmt.pipeline.load", "nmt.pipeline.begin"],
     ["nmt.pipeline.train", "nmt.pipeline.translate", "nmt.pipeline.average"],

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from nmt.config import Config
 from nmt.data.batching import PieceCorpus
@@ -11,6 +12,8 @@ from nmt.data.corpus import cached_table
 from nmt.errors import TrainingError
 from nmt.model.build import build_model
 from nmt.model.coverage import coverage_loss
+from nmt.model.decoder import RNNDecoder
+from nmt.model.memory import Memory
 from nmt.training.trainer import Trainer, corpus_loss
 from tests.variants import MODELS
 
@@ -49,6 +52,44 @@ def test_training_learns(make_config: Callable[..., Config], corpus: PieceCorpus
     assert losses[0] > 2.5
     assert losses[-1] < 0.8
     assert corpus_loss(trainer.model, corpus.in_order(), CPU, 0.1).nll < 0.8
+
+
+def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = torch.stack(gates).sum(0).chunk(4, dim=-1)
+    new_cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    return o.sigmoid() * new_cell.tanh(), new_cell
+
+
+def plain_loss(features: Tensor, tgt_out: Tensor, mask: Tensor, output: nn.Module, e: float) -> tuple[Tensor, Tensor]:
+    log_probs = output(features[mask]).log_softmax(-1)
+    nll = -log_probs.gather(1, tgt_out[mask][:, None]).sum()
+    return (1 - e) * nll - e * log_probs.mean(-1).sum(), nll.detach()
+
+
+def plain_unroll(self: RNNDecoder, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
+    state, steps = self.start(memory), []
+    for tokens in tgt_in.unbind(1):
+        features, weights, state = self.step(tokens, state, memory)
+        steps.append((features, weights))
+    return torch.stack([f for f, _ in steps], dim=1), torch.stack([w for _, w in steps], dim=1)
+
+
+@pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
+def test_the_fast_path_in_bfloat16_learns_what_the_plain_loop_in_float32_does(
+    make_config: Callable[..., Config], corpus: PieceCorpus, monkeypatch: pytest.MonkeyPatch, wiring: str
+) -> None:
+    sizes = {"embedding_size": 32, "encoder": {"hidden_size": 32}, "decoder": {"hidden_size": 64}}
+    model = NO_DROPOUT | sizes | {"decoder": {"hidden_size": 64, "wiring": wiring, "input_feeding": True}}
+    config = make_config(model=model, training={"epochs": 10, "batch_size": 8, "optimizer": {"lr": 3e-3}})
+    fast = trainer_of(config, corpus)
+    fast.precision = torch.bfloat16
+    losses = [update.loss for update in fast.updates()]
+    monkeypatch.setattr("nmt.model.decoder.lstm_cell", plain_lstm_cell)
+    monkeypatch.setattr("nmt.training.trainer.sequence_loss", plain_loss)
+    monkeypatch.setattr(RNNDecoder, "unroll", plain_unroll)
+    plain = [update.loss for update in trainer_of(config, corpus).updates()]
+    assert plain[-1] < 0.7 * plain[0]
+    assert losses == pytest.approx(plain, rel=0.01)
 
 
 def test_accumulated_batches_equal_one_large_batch(make_config: Callable[..., Config], corpus: PieceCorpus) -> None:

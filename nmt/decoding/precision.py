@@ -1,0 +1,48 @@
+"""Weights in fewer bits, for translating faster."""
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nmt.errors import ConfigError
+from nmt.model.seq2seq import Seq2Seq
+
+
+def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], device: torch.device) -> Seq2Seq:
+    """The model, changed in place, on `device` with its weights in a precision; softmaxes stay in float32.
+
+    Args:
+        model: with float32 weights.
+        precision: `fp32`, `bf16`, or `int8`: the output layer in 8 bits, a scale for each piece, and the rest in
+            bfloat16. The output layer's inputs are then scaled to 8 bits as they come (dynamic quantisation).
+        device: where to compute.
+
+    Raises:
+        ConfigError: for `int8` on a device that cannot.
+    """
+    if precision == "int8":
+        if device.type != "cpu":
+            raise ConfigError(f"decoding.precision: int8 works on a CPU only; this is {device}, so take bf16")
+        model.output = _Int8Linear(model.output)  # type: ignore[assignment]
+    return model.to(device, torch.float32 if precision == "fp32" else torch.bfloat16)
+
+
+class _Int8Linear(nn.Module):
+    """A linear layer whose weights are 8-bit integers."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        wanted = torch.ao.quantization.per_channel_dynamic_qconfig
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            holder = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+                nn.Sequential(layer), {nn.Linear: wanted}
+            )
+        self._quantised = [holder[0]]  # in a list: its weights are no parameters, and no cast may reach them
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features ``[..., F]`` to logits ``[..., V]`` in float32."""
+        quantised: Tensor = self._quantised[0](features.float())
+        return quantised

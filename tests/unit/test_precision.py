@@ -1,0 +1,52 @@
+"""Fewer bits: nearly the same probabilities, and matrices that are still distributions."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+import torch
+
+from nmt.decoding.precision import _Int8Linear, in_precision
+from nmt.errors import ConfigError
+from nmt.model.seq2seq import Seq2Seq
+from tests.unit.test_decoder import BATCH
+from tests.variants import MODELS
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_scores_are_near_those_of_float32(
+    make_model: Callable[..., Seq2Seq], name: str, precision: Literal["bf16", "int8"]
+) -> None:
+    model = make_model(**MODELS[name]).eval()
+    exact, _ = model.forced(BATCH)
+    found, weights = in_precision(model, precision, CPU).eval().forced(BATCH)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=0.1, rtol=0.02)
+    if weights.shape[-1]:
+        torch.testing.assert_close(weights.float().sum(-1), torch.ones(weights.shape[:2]), atol=0.02, rtol=0.0)
+
+
+def test_float32_is_left_as_it_is(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model()
+    before = [parameter.clone() for parameter in model.parameters()]
+    in_precision(model, "fp32", CPU)
+    assert all(one.equal(other) for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_in_eight_bits_a_large_row_does_not_coarsen_the_others() -> None:
+    torch.manual_seed(1)
+    layer = torch.nn.Linear(64, 10)
+    with torch.no_grad():
+        layer.weight[3] *= 100
+    x = torch.randn(20, 64)
+    error = (_Int8Linear(layer)(x) - layer(x)).abs().mean(0)
+    assert float(error[[row for row in range(10) if row != 3]].max()) < 0.02
+
+
+def test_eight_bits_are_for_processors(make_model: Callable[..., Seq2Seq]) -> None:
+    with pytest.raises(ConfigError, match="bf16"):
+        in_precision(make_model(), "int8", torch.device("cuda"))
