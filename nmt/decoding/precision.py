@@ -1,5 +1,6 @@
 """Weights in fewer bits, for translating faster."""
 
+import copy
 import warnings
 from typing import Literal
 
@@ -36,9 +37,9 @@ class _Int8Linear(nn.Module):
         super().__init__()
         wanted = torch.ao.quantization.per_channel_dynamic_qconfig
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")  # torch means to move this elsewhere
             holder = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
-                nn.Sequential(layer), {nn.Linear: wanted}
+                nn.Sequential(copy.deepcopy(layer).float()), {nn.Linear: wanted}
             )
         self._quantised = [holder[0]]  # in a list: its weights are no parameters, and no cast may reach them
 
