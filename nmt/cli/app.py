@@ -23,11 +23,18 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _let_go_of_output()
             raise typer.Exit(0) from None
         except OSError as error:  # no such folder, no permission, no space left
             typer.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+            if error.filename is None:
+                _let_go_of_output()
             raise typer.Exit(1) from None
+
+
+def _let_go_of_output() -> None:
+    """What could not be written is not tried again at exit, which would end the process with another code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(
