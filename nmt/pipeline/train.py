@@ -249,7 +249,7 @@ class _Session:
         average_checkpoints(chosen, target)
         load_weights(target, self.trainer.model)
         metrics = self._metrics(reporter)
-        load_weights(folder / "last", self.trainer.model)
+        load_weights(folder / checkpoint_name(self.trainer.update), self.trainer.model)  # `last` may be a kill behind
         better = self._note_best(metrics)
         numbers = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
         log.info(

@@ -9,6 +9,8 @@ from safetensors.torch import load_file
 
 from nmt.config import Config
 from nmt.pipeline.train import run_train
+from nmt.run_folder import RunFolder, point
+from nmt.training.checkpoint import kept_checkpoints
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -61,3 +63,18 @@ def test_a_mean_that_was_saved_before_the_end_stays(
     run = run_train(make_config(training=TRAINING))
     assert (run.checkpoints / "best").resolve().name.startswith("mean-")
     assert (run.checkpoint("best") / "model.safetensors").exists()
+
+
+def test_a_kill_before_the_last_link_was_moved_changes_nothing(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through = run_train(make_config(name="through", training=TRAINING))
+    with monkeypatch.context() as patch:
+        patch.setattr("nmt.pipeline.train._Session._average", lambda self, reporter: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_train(make_config(training=TRAINING))
+    run = RunFolder(make_config().run_dir)
+    point(run.checkpoints / "last", kept_checkpoints(run.checkpoints)[-2].name)
+    run_train(make_config(training=TRAINING))
+    assert run.checkpoint("last").resolve().name == through.checkpoint("last").resolve().name
+    torch.testing.assert_close(weights(run.checkpoint("last")), weights(through.checkpoint("last")), atol=0, rtol=0)
