@@ -211,7 +211,7 @@ def translate_with_onmt(folder: Path, threads: int) -> float:
     return (2 * LINES - 1) / (seconds[1] - seconds[0])
 
 
-def growth(config: Config, picture: Path) -> dict[str, list[tuple[int, float]]]:
+def growth(config: Config, corpora: Corpora, picture: Path) -> dict[str, list[tuple[int, float]]]:
     """How cost grows with source length, vocabulary, batch, hidden size and beam, on made-up pieces; draws it."""
     found: dict[str, list[tuple[int, float]]] = {}
 
@@ -227,7 +227,7 @@ def growth(config: Config, picture: Path) -> dict[str, list[tuple[int, float]]]:
     for hidden in (128, 256, 512, 1024):
         note("hidden size", hidden, update_seconds(config, hidden=hidden))
     for beam in (1, 2, 5, 10, 20):
-        note("beam (translating)", beam, search_seconds(config, beam))
+        note("beam (translating)", beam, search_seconds(config, corpora, beam))
     draw_growth(found, picture)
     return found
 
@@ -250,9 +250,8 @@ def update_seconds(
     return 1000 * statistics.median(times[2:]) / made_up.tgt_tokens
 
 
-def search_seconds(config: Config, beam: int) -> float:
+def search_seconds(config: Config, corpora: Corpora, beam: int) -> float:
     """Milliseconds of translating a line, 64 lines a batch."""
-    corpora = load_corpora(config)
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).eval().to(device)
     translator = Translator(model, corpora.tokenizer, fixed_length(config, beam, 64), device)
@@ -374,7 +373,7 @@ def main(
         "peak_mib": memory,
     }
     if growth_picture is not None:
-        kept["growth"] = growth(configs[-1], growth_picture)
+        kept["growth"] = growth(configs[-1], corpora, growth_picture)
     if output is not None:
         output.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 

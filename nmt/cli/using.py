@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,10 @@ from nmt.cli.options import (
     one_of_files_and_split,
     with_search,
 )
+
+if TYPE_CHECKING:
+    from nmt.config import Source
+    from nmt.pipeline.load import LoadedModel
 
 
 @app.command()
@@ -195,15 +199,10 @@ def align(
     """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
     from nmt.alignment.aer import format_pharaoh
     from nmt.pipeline.align import Linking, run_align
-    from nmt.pipeline.evaluate import source_of
     from nmt.pipeline.load import load_model
     from nmt.pipeline.translate import Shown
-    from nmt.runtime import set_up_logging
 
-    set_up_logging()
-    one_of_files_and_split(src, tgt, split)
-    loaded = load_model(model, checkpoint, overrides or [])
-    source = source_of(loaded, split or "test", (src, tgt) if src and tgt else None)
+    loaded, source = _model_and_pairs(model, checkpoint, overrides, src, tgt, split)
     shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
     other = load_model(backward, None, overrides or []) if backward else None
     linking = Linking(extract, threshold, null_below, other, symmetrise)
@@ -231,14 +230,27 @@ def score(
     overrides: SetOption = None,
 ) -> None:
     """Score given translations: log-probability (nats) and score, one line per pair."""
+    from nmt.pipeline.score import run_score
+
+    loaded, source = _model_and_pairs(model, checkpoint, overrides, src, tgt, split)
+    for line in run_score(loaded, source, split or "test", as_json):
+        typer.echo(line)
+
+
+def _model_and_pairs(
+    model: Path | list[Path] | None,
+    checkpoint: str | None,
+    overrides: list[str] | None,
+    src: Path | None,
+    tgt: Path | None,
+    split: Literal["train", "valid", "test"] | None,
+) -> "tuple[LoadedModel, Source]":
+    """The model, and where the given pairs are: two files or a split."""
     from nmt.pipeline.evaluate import source_of
     from nmt.pipeline.load import load_model
-    from nmt.pipeline.score import run_score
     from nmt.runtime import set_up_logging
 
     set_up_logging()
     one_of_files_and_split(src, tgt, split)
     loaded = load_model(model, checkpoint, overrides or [])
-    source = source_of(loaded, split or "test", (src, tgt) if src and tgt else None)
-    for line in run_score(loaded, source, split or "test", as_json):
-        typer.echo(line)
+    return loaded, source_of(loaded, split or "test", (src, tgt) if src and tgt else None)

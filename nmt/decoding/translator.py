@@ -206,7 +206,7 @@ class Translator:
             for chosen in cut_batches(order, costs, FORCED_TOKENS, "tokens"):
                 scored = self._score([(sources[i], targets[i]) for i in chosen])
                 for index, (log_probs, weights) in zip(chosen, scored, strict=True):
-                    total = sum(log_probs)
+                    total = math.fsum(log_probs)
                     score = self._scoring.score(total, torch.from_numpy(weights))
                     results[index] = Translation(
                         sources[index],

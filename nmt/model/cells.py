@@ -31,7 +31,7 @@ def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         cell: ``[N, H]`` the old cell state.
-        gates: ``[N, 4H]`` in torch's order (input, forget, candidate, output), whose sum is taken.
+        gates: two or more ``[N, 4H]`` in torch's order (input, forget, candidate, output), whose sum is taken.
 
     Returns:
         The new hidden state and the new cell state, ``[N, H]``.
@@ -44,7 +44,7 @@ class _LSTMCell(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
-        total = gates[0] + gates[1] if len(gates) > 1 else gates[0].clone()
+        total = gates[0] + gates[1]
         for more in gates[2:]:
             total += more
         size = cell.shape[-1]

@@ -75,10 +75,12 @@ class _ProjectedLoss(torch.autograd.Function):
             logits = functional.linear(x_block, w, b)
             for place in range(0, len(logits), _SOFTMAX_AT_ONCE):
                 part = slice(place, place + _SOFTMAX_AT_ONCE)
-                sums = _cross_entropy(logits[part].to(wide), target_block[part], smoothing)
-                nll, uniform, logits[part] = nll + sums[0], uniform + sums[1], sums[2]
-            d_logits = logits  # whose memory is used again
+                part_nll, part_uniform, probabilities = _cross_entropy(logits[part].to(wide), target_block[part])
+                nll, uniform = nll + part_nll, uniform + part_uniform
+                if learns:  # in the memory of the logits
+                    logits[part] = _gradient(probabilities, target_block[part], smoothing)
             if learns:
+                d_logits = logits
                 torch.mm(d_logits, w, out=d_block)
                 d_bias += d_logits.sum(dim=0, dtype=wide)
                 product = d_logits.T @ x_block
@@ -96,18 +98,21 @@ class _ProjectedLoss(torch.autograd.Function):
         return (d_x * gradient).to(context.features_dtype), d_weight * scale, d_bias * scale, *(None,) * 4
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Label-smoothed cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``.
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of logits ``[N, V]`` and targets ``[N, 1]``.
 
     Returns:
-        The sum of the targets' -log p, the sum of the means of -log p over the vocabulary, and the gradient of the two
-        sums' smoothed mixture, ``[N, V]``.
+        The sum of the targets' -log p, the sum of the means of -log p over the vocabulary, and p, ``[N, V]``.
     """
     probabilities = logits.softmax(dim=-1)
     # The largest probability is at least 1 / V, so its logarithm is safe; torch's own logsumexp takes twice as long.
     log_sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
     nll = (log_sums - logits.gather(1, targets)[:, 0]).sum()
-    uniform = (log_sums - logits.mean(dim=-1)).sum()
-    gradient = probabilities.sub_(smoothing / logits.shape[-1])
-    gradient.scatter_add_(1, targets, torch.full_like(targets, smoothing - 1.0, dtype=logits.dtype))
-    return nll, uniform, gradient
+    return nll, (log_sums - logits.mean(dim=-1)).sum(), probabilities
+
+
+def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Of the smoothed sum by the logits ``[N, V]``: p - target distribution, in the memory of p."""
+    probabilities -= smoothing / probabilities.shape[-1]
+    taken = torch.full_like(targets, smoothing - 1.0, dtype=probabilities.dtype)
+    return probabilities.scatter_add_(1, targets, taken)
