@@ -28,6 +28,8 @@ def set_up_machine(threads: int) -> None:
     if (libc := _glibc()) is not None:
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+    # Pages of 2 MiB for large tensors, some 3 % faster; torch looks when it makes its first tensor.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def release_memory() -> None:

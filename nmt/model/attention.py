@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.model.additive import additive_energies
 from nmt.model.coverage import COVERAGES, Coverage
 from nmt.model.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
 from nmt.model.memory import Memory
@@ -170,8 +171,7 @@ class AdditiveAttention(Attention, score="additive"):
         return self.key_layer(values)  # type: ignore[no-any-return]
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        hidden = (self.query_layer(query)[:, :, None] + keys[:, None]).tanh_()  # [B, Q, L, A]
-        return self.energy(hidden).squeeze(-1)  # type: ignore[no-any-return]
+        return additive_energies(self.query_layer(query), keys, self.energy.weight)
 
 
 class ConcatAttention(Attention, score="concat"):
@@ -188,7 +188,7 @@ class ConcatAttention(Attention, score="concat"):
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
         projected = functional.linear(query, self.layer.weight[:, : self.query_size])
-        return self.energy((projected[:, :, None] + keys[:, None]).tanh_()).squeeze(-1)  # type: ignore[no-any-return]
+        return additive_energies(projected, keys, self.energy.weight)
 
 
 class DotAttention(Attention, score="dot"):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nmt.model.attention import Attention, Query
 from nmt.model.cells import gru_cell, lstm_cell, step_weights
-from nmt.model.deferred import DeferredLinear
+from nmt.model.deferred import DeferredLinear, deferring
 from nmt.model.dropout import Dropout
 from nmt.model.encoder import RNN
 from nmt.model.memory import Memory, mean_state
@@ -23,24 +23,23 @@ class DecoderState:
     """Everything one step needs from the last; N rows, which are the sentences of a batch or their beams.
 
     Attributes:
-        hidden: ``[layers, N, H]``.
-        cell: ``[layers, N, H]``; for a GRU ``[0, N, H]``.
+        hidden: ``[N, H]`` of each layer.
+        cell: ``[N, H]`` of each layer; none for a GRU.
         feed: ``[N, F]`` the last attentional hidden state h~; ``[N, 0]`` without input feeding.
         coverage: ``[N, L, C]`` what was looked at so far; ``[N, 0, 0]`` without coverage.
         position: how many tokens were read.
     """
 
-    hidden: Tensor
-    cell: Tensor
+    hidden: tuple[Tensor, ...]
+    cell: tuple[Tensor, ...]
     feed: Tensor
     coverage: Tensor
     position: int = 0
 
     def select(self, rows: Tensor) -> "DecoderState":
         """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
-        return DecoderState(
-            self.hidden[:, rows], self.cell[:, rows], self.feed[rows], self.coverage[rows], self.position
-        )
+        hidden, cell = (tuple(layer[rows] for layer in layers) for layers in (self.hidden, self.cell))
+        return DecoderState(hidden, cell, self.feed[rows], self.coverage[rows], self.position)
 
 
 class Bridge(nn.Module):
@@ -149,9 +148,8 @@ class RNNDecoder(nn.Module):
         batch = memory.values.shape[0]
         feed = memory.values.new_zeros(batch, self.feature_size if self.input_feeding else 0)
         coverage = self.attention.coverage
-        return DecoderState(
-            hidden, cell, feed, memory.values.new_zeros(batch, 0, 0) if coverage is None else coverage.start(memory)
-        )
+        seen = memory.values.new_zeros(batch, 0, 0) if coverage is None else coverage.start(memory)
+        return DecoderState(hidden.unbind(0), cell.unbind(0), feed, seen)
 
     def step(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
         """Read one token.
@@ -187,10 +185,11 @@ class RNNDecoder(nn.Module):
         from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
         word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
         features, weights = [], []
-        for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
-            feature, weight, state = self._advance(word, gates, state, memory, products)
-            features.append(feature)
-            weights.append(weight)
+        with deferring(self.attention, self.readout_layer):
+            for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
+                feature, weight, state = self._advance(word, gates, state, memory, products)
+                features.append(feature)
+                weights.append(weight)
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)
 
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -199,8 +198,8 @@ class RNNDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if index > 0:
                 output = self.layer_dropout(output)
-            hidden, cell = state.hidden[index : index + 1].contiguous(), state.cell[index : index + 1].contiguous()
-            output, _ = layer(output, (hidden, cell) if isinstance(layer, nn.LSTM) else hidden)
+            hidden = state.hidden[index][None]
+            output, _ = layer(output, (hidden, state.cell[index][None]) if isinstance(layer, nn.LSTM) else hidden)
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
         length = output.shape[1]
         positions = torch.arange(length, device=output.device)
@@ -226,7 +225,6 @@ class RNNDecoder(nn.Module):
             linear(fed, None),
             [linear(layer.inputs, layer.input_bias) for layer in layers[1:]],
             [linear(layer.recurrent, layer.recurrent_bias) for layer in layers],
-            linear(self.readout_layer.weight, None),
         )
         return _linear(words, layers[0].input_bias), products
 
@@ -238,26 +236,24 @@ class RNNDecoder(nn.Module):
         if self.early:
             context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory)
             fed.append(context)
-        gates = [word_gates, products.fed(torch.cat(fed, dim=-1))] if fed else [word_gates]
-        old_hiddens, old_cells = state.hidden.unbind(0), state.cell.unbind(0)
+        gates = [word_gates, products.fed(fed[0] if len(fed) == 1 else torch.cat(fed, dim=-1))] if fed else [word_gates]
         hiddens: list[Tensor] = []
         cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index > 0:
                 gates = [products.inputs[index - 1](self.layer_dropout(hiddens[-1]))]
-            recurrent = products.recurrent[index](old_hiddens[index])
+            recurrent = products.recurrent[index](state.hidden[index])
             if isinstance(layer, nn.LSTM):
-                hidden, cell = lstm_cell(old_cells[index], *gates, recurrent)
+                hidden, cell = lstm_cell(state.cell[index], *gates, recurrent)
                 cells.append(cell)
             else:
-                hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, old_hiddens[index])
+                hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, state.hidden[index])
             hiddens.append(hidden)
         if not self.early:
             context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
-        features = self._readout(hiddens[-1], context, embedded, products.readout)
-        new_cell = torch.stack(cells) if cells else state.cell
+        features = self._readout(hiddens[-1], context, embedded)
         feed = features if self.input_feeding else state.feed
-        return features, weights, DecoderState(torch.stack(hiddens), new_cell, feed, coverage, state.position + 1)
+        return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
 
     def _attend(
         self, asking: Tensor, embedded: Tensor, state: DecoderState, memory: Memory
@@ -281,9 +277,9 @@ class RNNDecoder(nn.Module):
         after = tracker.advance(covered, weights, query.state, memory)
         return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
-    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor, product: "_Product | None" = None) -> Tensor:
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
         parts = [hidden, context, embedded] if self.early else [hidden, context]
-        return torch.tanh((product or self.readout_layer)(torch.cat(parts, dim=-1)))
+        return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
 
 
 _Product = Callable[[Tensor], Tensor]
@@ -296,16 +292,14 @@ def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
 
 @dataclass(frozen=True)
 class _Products:
-    """The linear layers of a step: one step's own, or those of an unrolling, whose weight gradients wait for its end.
+    """The products of the recurrent layers: one step's own, or an unrolling's, whose weight gradients wait for its end.
 
     Attributes:
         fed: of what the attention feeds back to the first layer.
         inputs: of the layers above it.
         recurrent: of each layer's own state.
-        readout: of h~.
     """
 
     fed: _Product
     inputs: list[_Product]
     recurrent: list[_Product]
-    readout: _Product

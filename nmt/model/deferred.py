@@ -4,10 +4,12 @@ The gradient of a weight W used in the steps y_t = x_t Wᵀ + b is the sum of g_
 for each step, and each of them reads and writes all of W's gradient; side by side they are one large product.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -30,8 +32,23 @@ class DeferredLinear:
         self._weight, self._bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """One step: ``[N, in]`` to ``[N, out]``."""
+        """One step: ``[..., in]`` to ``[..., out]``."""
         return _Step.apply(x.to(self._weight.dtype), self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@contextmanager
+def deferring(*modules: nn.Module) -> Iterator[None]:
+    """The linear layers of `modules` are deferred ones for the steps of one unrolling."""
+    layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if not torch.is_grad_enabled():
+        layers = []
+    for layer in layers:
+        layer.forward = DeferredLinear(layer.weight, layer.bias)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 class _Gather(torch.autograd.Function):
@@ -47,7 +64,9 @@ class _Gather(torch.autograd.Function):
     def backward(context: Any, *_: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
         if not context.kept:
             return None, None, None
-        inputs, gradients = (torch.cat(parts) for parts in zip(*context.kept, strict=True))
+        inputs, gradients = (
+            torch.cat([part.flatten(0, -2) for part in parts]) for parts in zip(*context.kept, strict=True)
+        )
         context.kept.clear()
         return gradients.T @ inputs, gradients.sum(dim=0) if context.has_bias else None, None
 

@@ -4,10 +4,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-_TOKENS_AT_ONCE = 1024  # at most, in the output layer's products: large enough to be fast, and bounds the memory
-_SOFTMAX_AT_ONCE = 256  # tokens; what is between the products then stays in the cache
+_TOKENS_AT_ONCE = 2048  # at most, in the output layer's products: large enough to be fast, and bounds the memory
+_SOFTMAX_AT_ONCE = 128  # tokens; what is between the products then stays in the cache
 
 
 def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
@@ -64,38 +63,41 @@ class _ProjectedLoss(torch.autograd.Function):
         dtype: torch.dtype,
         learns: bool,
     ) -> tuple[Tensor, Tensor]:
-        x, w, b = features.to(dtype), weight.to(dtype), bias.to(dtype)
+        x, w = features.to(dtype), weight.to(dtype)
         wide = torch.promote_types(dtype, torch.float32)
         nll, uniform = (torch.zeros((), dtype=wide, device=x.device) for _ in range(2))
-        d_x, d_weight, d_bias = torch.empty_like(x), None, torch.zeros_like(bias)
+        d_x, d_weight, d_bias = torch.empty_like(x), None, torch.zeros_like(bias, dtype=wide)
         blocks = max(1, -(-len(x) // _TOKENS_AT_ONCE))
         for x_block, target_block, d_block in zip(
             x.tensor_split(blocks), targets[:, None].tensor_split(blocks), d_x.tensor_split(blocks), strict=True
         ):
-            logits = functional.linear(x_block, w, b)
+            logits = x_block @ w.T  # without the bias, which the softmax's smaller parts add at no cost
             for place in range(0, len(logits), _SOFTMAX_AT_ONCE):
                 part = slice(place, place + _SOFTMAX_AT_ONCE)
-                part_nll, part_uniform, probabilities = _cross_entropy(logits[part].to(wide), target_block[part])
+                part_nll, part_uniform, probabilities = _cross_entropy(
+                    logits[part].to(wide).add_(bias), target_block[part]
+                )
                 nll, uniform = nll + part_nll, uniform + part_uniform
-                if learns:  # in the memory of the logits
-                    logits[part] = _gradient(probabilities, target_block[part], smoothing)
+                if learns:
+                    d_part = _gradient(probabilities, target_block[part], smoothing)
+                    d_bias += d_part.sum(dim=0)
+                    logits[part] = d_part  # whose memory is used again
             if learns:
                 d_logits = logits
                 torch.mm(d_logits, w, out=d_block)
-                d_bias += d_logits.sum(dim=0, dtype=wide)
                 product = d_logits.T @ x_block
                 d_weight = product if d_weight is None else d_weight.to(weight.dtype).add_(product)
         if learns:
             context.save_for_backward(d_x, d_weight, d_bias)
-        context.features_dtype = features.dtype
+        context.features_dtype, context.weight_dtype = features.dtype, weight.dtype
         context.mark_non_differentiable(nll)
         return (1.0 - smoothing) * nll + smoothing * uniform, nll
 
     @staticmethod
     def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = context.saved_tensors
-        scale = gradient[None]  # unlike a number, a tensor of one dimension makes the product float32 in one go
-        return (d_x * gradient).to(context.features_dtype), d_weight * scale, d_bias * scale, *(None,) * 4
+        d_weight = d_weight.to(context.weight_dtype, copy=True).mul_(gradient)
+        return (d_x * gradient).to(context.features_dtype), d_weight, d_bias * gradient, *(None,) * 4
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -114,10 +114,10 @@ def test_every_bridge_carries_what_it_says(
     model = make_model(bridge=bridge, encoder={"cell": encoder_cell}, decoder={"cell": decoder_cell})
     memory = model.encode(BATCH.src_ids, BATCH.src_mask)
     state = model.start(memory)
-    assert state.hidden.shape == (1, 3, 16)
-    assert state.cell.shape == ((1, 3, 16) if decoder_cell == "lstm" else (0, 3, 16))
+    assert [hidden.shape for hidden in state.hidden] == [(3, 16)]
+    assert [cell.shape for cell in state.cell] == ([(3, 16)] if decoder_cell == "lstm" else [])
     if bridge == "zero":
-        assert not state.hidden.any()
+        assert not state.hidden[0].any()
     elif bridge == "last":
         # the forward half is the output at the last real token, the backward half the one at the first
         expected = torch.stack(
@@ -125,7 +125,7 @@ def test_every_bridge_carries_what_it_says(
         )
         torch.testing.assert_close(state.hidden[0], expected)
         if encoder_cell == decoder_cell == "lstm":
-            assert torch.equal(state.cell, memory.cell)
+            assert torch.equal(state.cell[0], memory.cell[0])
     elif bridge == "mean":
         expected = torch.stack([memory.values[b, :n].mean(0) for b, n in enumerate([5, 2, 1])])
         torch.testing.assert_close(state.hidden[0], expected)
