@@ -90,7 +90,9 @@ class Rules:
             stuck = (log_probs == -torch.inf).all(dim=-1)
             log_probs[stuck, EOS] = raw[stuck, EOS]
         if at_limit.any():
-            log_probs = torch.where(at_limit[:, None], _only(log_probs, EOS), log_probs)
+            end = log_probs[at_limit, EOS]
+            log_probs[at_limit] = -torch.inf
+            log_probs[at_limit, EOS] = end
         if begun:
             wanted = self.prefixes[:, ids.shape[1]].repeat_interleave(beams)
             forced = torch.full_like(log_probs, -torch.inf)
@@ -136,13 +138,6 @@ class Scoring:
 def length_penalty(length: int, alpha: float) -> float:
     """((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS."""
     return math.pow((5.0 + length) / 6.0, alpha)
-
-
-def _only(log_probs: Tensor, token: int) -> Tensor:
-    """The same with -inf everywhere but at `token`."""
-    kept = torch.full_like(log_probs, -torch.inf)
-    kept[:, token] = log_probs[:, token]
-    return kept
 
 
 def _forbid_repeats(log_probs: Tensor, said: list[list[int]], size: int) -> None:

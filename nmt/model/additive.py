@@ -26,8 +26,7 @@ class _Energies(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-        s = query[:, :, None] + keys[:, None]  # [B, Q, L, A]
-        s.mul_(2.0).sigmoid_()
+        s = torch.add(2.0 * query[:, :, None], keys[:, None], alpha=2.0).sigmoid_()  # [B, Q, L, A]
         v = vector[0].to(s.dtype)
         context.save_for_backward(s, v)
         context.vector_dtype = vector.dtype
