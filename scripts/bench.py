@@ -3,7 +3,6 @@
     python scripts/bench.py                                                   # the built-in phrasebook
     python scripts/bench.py -c configs/yardstick.yaml --set data.root=...     # the model that others are measured with
     python scripts/bench.py -c configs/yardstick.yaml --set data.root=... --peers DIR --setting additive/luong
-    python scripts/bench.py -c configs/yardstick.yaml --set data.root=... --growth docs/pictures/growth.png
 
 Settings (score x wiring x precision) and peers take turns, so that what else the machine does falls on all of them;
 each figure is the median of the repetitions with the least and the most. A training rate counts target tokens, EOS
@@ -31,14 +30,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from torch import nn
 
 from nmt.config import Config
 from nmt.config_file import load_config
-from nmt.data.batching import PieceCorpus, batch_of, plan_batches
+from nmt.data.batching import PieceCorpus, plan_batches
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
@@ -211,75 +209,6 @@ def translate_with_onmt(folder: Path, threads: int) -> float:
     return (2 * LINES - 1) / (seconds[1] - seconds[0])
 
 
-def growth(config: Config, corpora: Corpora, picture: Path) -> dict[str, list[tuple[int, float]]]:
-    """How cost grows with source length, vocabulary, batch, hidden size and beam, on made-up pieces; draws it."""
-    found: dict[str, list[tuple[int, float]]] = {}
-
-    def note(name: str, value: int, cost: float) -> None:
-        found.setdefault(name, []).append((value, cost))
-
-    for length in (10, 25, 50, 100, 200):
-        note("pieces of source and target", length, update_seconds(config, length=length))
-    for vocabulary in (2000, 8000, 16000, 32000, 64000):
-        note("vocabulary", vocabulary, update_seconds(config, vocabulary=vocabulary))
-    for batch in (8, 16, 32, 64, 128, 256):
-        note("sentences in a batch", batch, update_seconds(config, batch=batch))
-    for hidden in (128, 256, 512, 1024):
-        note("hidden size", hidden, update_seconds(config, hidden=hidden))
-    for beam in (1, 2, 5, 10, 20):
-        note("beam (translating)", beam, search_seconds(config, corpora, beam))
-    draw_growth(found, picture)
-    return found
-
-
-def update_seconds(
-    config: Config, length: int = 15, vocabulary: int = 8000, batch: int = 64, hidden: int = 512
-) -> float:
-    """Milliseconds of training per target token."""
-    release_memory()
-    sizes = {"decoder": config.model.decoder.model_copy(update={"hidden_size": hidden})}
-    one = config.model_copy(update={"model": config.model.model_copy(update=sizes)})
-    device = choose_device(one.training.device)
-    model = build_model(one, vocabulary, vocabulary).to(device)
-    precision = choose_precision(one.training.precision, device)
-    trainer = Trainer(one.training, one.seed, model, device, precision, lambda epoch: None)  # type: ignore[arg-type, return-value]
-    random = np.random.default_rng(1)
-    pieces = random.integers(4, vocabulary, size=(2, batch, length))
-    made_up = batch_of(list(zip(pieces[0], pieces[1], strict=True))).to(device)
-    times = [seconds_of(lambda: trainer._learn([made_up], 1, 1)) for _ in range(6)]
-    return 1000 * statistics.median(times[2:]) / made_up.tgt_tokens
-
-
-def search_seconds(config: Config, corpora: Corpora, beam: int) -> float:
-    """Milliseconds of translating a line, 64 lines a batch."""
-    device = choose_device(config.training.device)
-    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).eval().to(device)
-    translator = Translator(model, corpora.tokenizer, fixed_length(config, beam, 64), device)
-    lines = list(corpora.valid_text[:64]["src"])
-    times = [seconds_of(lambda: translator.translate(lines)) for _ in range(3)]
-    return 1000 * statistics.median(times) / len(lines)
-
-
-def draw_growth(found: dict[str, list[tuple[int, float]]], picture: Path) -> None:
-    """A panel for each quantity."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * len(found), 3.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, (name, points) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
-        values, costs = zip(*points, strict=True)
-        axis.plot(values, costs, marker="o")
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(values, [f"{value // 1000}k" if value >= 2000 else str(value) for value in values])
-        axis.minorticks_off()
-        unit = "ms per line" if "translating" in name else "ms per target token"
-        axis.set(xlabel=name, ylabel=unit, ylim=(0, None))
-        axis.grid(alpha=0.3)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=90)
-
-
 def described(values: list[float]) -> str:
     """Median, and least to most."""
     digits = 0 if statistics.median(values) >= 100 else 2 if statistics.median(values) < 10 else 1
@@ -298,13 +227,16 @@ def table(rows: list[Row]) -> str:
 
 
 def peer_lines(ours: Row, peers: dict[str, list[float]]) -> Iterator[str]:
-    """A table of the peers' figures, and how many times faster the last of our settings is, turn by turn."""
-    yield "| | value | nmt (translating: int8), times as fast |"
-    yield "|---|---:|---:|"
+    """A table of the peers' figures beside the last of our settings, and the ratios, turn by turn."""
+    yield "| | value | nmt | times as fast |"
+    yield "|---|---:|---:|---:|"
     for name, values in peers.items():
-        mine = ours.figures["beam 5, batch 64, int8, lines/s" if "lines/s" in name else "training, tokens/s"]
-        ratios = [own / other for own, other in zip(mine, values, strict=True)]
-        yield f"| {name} | {described(values)} | {described(ratios)} |"
+        same = "beam 5, batch 64" if "lines/s" in name else "training"
+        for figure, mine in ours.figures.items():
+            if figure.startswith(same):
+                ratios = [own / other for own, other in zip(mine, values, strict=True)]
+                kind = "int8" if "int8" in figure else ours.precision
+                yield f"| {name} | {described(values)} | {described(mine)}, {kind} | {described(ratios)} |"
 
 
 def machine() -> str:
@@ -324,9 +256,6 @@ def main(
     warm: Annotated[int, typer.Option(min=1, help="Updates that are not counted.")] = 5,
     timed: Annotated[int, typer.Option(min=1, help="Updates that are.")] = 20,
     peers: Annotated[Path | None, typer.Option(help="Folder with other toolkits, to take turns with.")] = None,
-    growth_picture: Annotated[
-        Path | None, typer.Option("--growth", help="Draw how cost grows with the sizes, there.")
-    ] = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write all values there, too.")] = None,
 ) -> None:
     """Print a Markdown table."""
@@ -372,8 +301,6 @@ def main(
         "cold_start": starts,
         "peak_mib": memory,
     }
-    if growth_picture is not None:
-        kept["growth"] = growth(configs[-1], corpora, growth_picture)
     if output is not None:
         output.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
