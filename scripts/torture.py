@@ -10,6 +10,7 @@ was complete may be lost. Processes are forked, so this needs Linux or macOS.
 """
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -281,31 +282,68 @@ def harm(path: Path, draw: random.Random) -> None:
     path.write_bytes(data)
 
 
-def starved(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
-    """No space left at a random write of a checkpoint."""
+def refused(
+    config: Config, fault: str, call: str, error: OSError, trials: int, reference: dict[str, Any], draw: random.Random
+) -> Tally:
+    """A call of the operating system is refused from a random one on."""
 
     def disturb() -> tuple[int, str]:
         fails_at = draw.randint(1, 30)
 
         def train() -> None:
-            real, calls = os.fsync, 0
+            real, calls = getattr(os, call), 0
 
-            def fsync(handle: int) -> None:
+            def refusing(*args: Any, **options: Any) -> Any:
                 nonlocal calls
                 calls += 1
                 if calls >= fails_at:
-                    raise OSError(28, "No space left on device")
-                real(handle)
+                    raise error
+                return real(*args, **options)
 
-            with mock.patch.object(os, "fsync", fsync):
+            with mock.patch.object(os, call, refusing):
                 run_train(config)
 
         return in_a_child(train)
 
-    tally = Tally("no space left while saving")
+    tally = Tally(fault)
     return again_and_again(
-        config, tally, trials, disturb, lambda message: "No space left" in message, 0.3, reference, draw
+        config, tally, trials, disturb, lambda message: str(error.strerror) in message, 0.3, reference, draw
     )
+
+
+def without_memory(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
+    """Memory runs out once, at a random update: training goes on to the end of the run that would have been.
+
+    Other masks of dropout are drawn for half a batch, so that bytes cannot be the same; that the mathematics is has a
+    test of its own.
+    """
+    tally, run = Tally("memory that runs out"), RunFolder(config.run_dir)
+    while tally.trials < trials:
+        at, said = draw.randint(1, 25), config.run_dir.parent / "said"
+
+        def train(at: int = at, said: Path = said) -> None:
+            real, seen = Trainer._sum_losses, False
+
+            def losses(self: Trainer, *args: Any) -> tuple[float, float]:
+                nonlocal seen
+                if self.update == at and not seen:
+                    seen = True
+                    raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+                return real(self, *args)
+
+            handler = logging.FileHandler(said, mode="w")
+            logging.getLogger("nmt").addHandler(handler)
+            with mock.patch.object(Trainer, "_sum_losses", losses):
+                run_train(config)
+
+        code, message = in_a_child(train)
+        if code != 0 or f"memory ran out in update {at}" not in said.read_text(encoding="utf-8"):
+            tally.unusable += 1
+            tally.messages.add(message or "it was not said that memory ran out")
+        check(run, tally, 0)
+        tally.differences += code != 0 or len(fingerprint(run)["metrics"]) != len(reference["metrics"])
+        shutil.rmtree(run.path)
+    return tally
 
 
 def no_numbers(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
@@ -351,11 +389,14 @@ def main(
         config = config_of(folder, "disturbed")
         reference = fingerprint(RunFolder(config.run_dir))
         shutil.rmtree(config.run_dir)
+        no_space, no_right = OSError(28, "No space left on device"), PermissionError(13, "Permission denied")
         tallies = [
             kills(config, trials, 2 * seconds, reference, draw),
             damaged(config, few, seconds, reference, draw),
-            starved(config, few, reference, draw),
+            refused(config, "no space left while saving", "fsync", no_space, few, reference, draw),
+            refused(config, "a folder that refuses", "mkdir", no_right, few, reference, draw),
             no_numbers(config, few, reference, draw),
+            without_memory(config, few, reference, draw),
         ]
     print("| fault | trials | unusable folders | complete checkpoints lost | results that differ |")
     print("| --- | ---: | ---: | ---: | ---: |")
