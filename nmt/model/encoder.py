@@ -13,7 +13,7 @@ from nmt.model.multi_head import MultiHead
 from nmt.model.stack import MixerLayer, PositionedEmbedding, Sublayer
 
 RNN: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
-_RUNS_AT_MOST = 8  # of an LSTM on a CPU, for as many different lengths in a batch
+_RUNS_AT_MOST = 4  # of an LSTM on a CPU, for as many different lengths in a batch; with more, packing is faster
 
 
 class RNNEncoder(nn.Module):
