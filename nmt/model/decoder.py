@@ -198,8 +198,8 @@ class RNNDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if index > 0:
                 output = self.layer_dropout(output)
-            hidden = state.hidden[index][None]
-            output, _ = layer(output, (hidden, state.cell[index][None]) if isinstance(layer, nn.LSTM) else hidden)
+            first = [states[index][None].contiguous() for states in (state.hidden, state.cell) if states]
+            output, _ = layer(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
         length = output.shape[1]
         positions = torch.arange(length, device=output.device)
