@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ from torch import nn
 from nmt.config import Config
 from nmt.config_file import load_config
 from nmt.data.batching import PieceCorpus, plan_batches
+from nmt.data.corpus import read_pairs
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
@@ -46,7 +48,7 @@ from nmt.training.trainer import Trainer
 
 HERE = Path(__file__).parents[1]
 SETTINGS = ("general/luong", "additive/luong", "additive/bahdanau", "dot/luong")
-LINES, PIECES = 128, 15
+LINES, PIECES = 1000, 15  # of the test set, which are translated
 PEER_UPDATES = 60  # the first 20 are not counted
 PEERS = {"onmt": "OpenNMT-py", "joey": "JoeyNMT"}
 
@@ -121,7 +123,9 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
     row.add("waiting, %", 100 * train.seconds / seconds)
     row.add("loss", done[-1].loss)
     del trainer, updates
-    lines = list(corpora.valid_text[:LINES]["src"])
+    source = config.data.source("test") or config.data.source("valid")
+    assert source is not None
+    lines = [src for src, _, _ in islice(read_pairs(source, "test"), LINES)]
     for name, kind, beam, batch, some in (
         ("greedy, batch 64, lines/s", row.precision, 1, 64, lines),
         ("beam 5, batch 64, lines/s", row.precision, 5, 64, lines),
@@ -199,14 +203,14 @@ def translate_with_onmt(folder: Path, threads: int) -> float:
     model = folder / f"onmt-run_step_{PEER_UPDATES}.pt"
     lines = (folder / "test.sp.en").read_text(encoding="utf-8").splitlines()
     seconds = []
-    for count in (1, 2 * LINES):
+    for count in (1, LINES):
         source = folder / "bench.src"
         source.write_text("".join(line + "\n" for line in lines[:count]), encoding="utf-8")
         fixed = ["-min_length", str(PIECES), "-max_length", str(PIECES), "-beam_size", "5", "-batch_size", "64"]
         command = [str(folder / "venv-onmt/bin/onmt_translate"), "-model", str(model), "-src", str(source)]
         command += ["-output", str(folder / "bench.hyp"), *fixed]
         seconds.append(seconds_of(lambda command=command: run_peer(command, folder, threads)))  # type: ignore[misc]
-    return (2 * LINES - 1) / (seconds[1] - seconds[0])
+    return (LINES - 1) / (seconds[1] - seconds[0])
 
 
 def described(values: list[float]) -> str:

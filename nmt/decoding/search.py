@@ -193,7 +193,7 @@ def beam_search(
 
 
 class _Beams:
-    """The unfinished sentences of a batch, K rows each, and everything found so far."""
+    """The unfinished sentences of a batch, at most K rows each, and everything found so far."""
 
     def __init__(
         self, model: SearchModel, memory: SearchMemory, beam_size: int, rules: Rules, scoring: Scoring, n_best: int
@@ -201,37 +201,37 @@ class _Beams:
         self.model, self.memory, self.size = model, memory, beam_size
         self.rules, self.scoring, self.n_best = rules, scoring, n_best
         device, count = memory.src_mask.device, memory.src_mask.shape[0]
-        self.state = model.start(memory).select(torch.arange(count, device=device).repeat_interleave(beam_size))
+        self.state = model.start(memory)
         self.sentences = list(range(count))
         self.src_lengths = memory.src_mask.sum(1).tolist()
         self.max_lengths: list[int] = rules.max_lengths.tolist()
-        self.tokens = torch.full((count, beam_size), BOS, device=device)
-        # One row of each sentence starts; the others, impossible as yet, are filled by its continuations.
-        self.log_prob = torch.full((count, beam_size), -torch.inf, device=device)
-        self.log_prob[:, 0] = 0.0
+        # One row of each sentence starts; its continuations are the first beam.
+        self.tokens = torch.full((count, 1), BOS, device=device)
+        self.log_prob = torch.zeros(count, 1, device=device)
         self.room = torch.full((count,), beam_size, device=device)
-        self.ids = torch.empty(count, beam_size, 0, dtype=torch.long, device=device)
-        self.log_probs = torch.empty(count, beam_size, 0, device=device)  # of each token
+        self.ids = torch.empty(count, 1, 0, dtype=torch.long, device=device)
+        self.log_probs = torch.empty(count, 1, 0, device=device)  # of each token
         self.weights: Tensor | None = None  # [B, K, t, S]
         self.found: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.left_out = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
     def advance(self) -> bool:
         """One step for all sentences; False when all are done."""
-        count, size = self.tokens.shape
+        count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
         # No row can give the beam more than K; one more tells what is left out.
-        row_best, row_ids = _best(log_probs, min(size + 1, log_probs.shape[-1]))
+        row_best, row_ids = _best(log_probs, min(self.size + 1, log_probs.shape[-1]))
         width = row_best.shape[-1]
-        totals = (self.log_prob[:, :, None] + row_best.view(count, size, width)).flatten(1)
-        best, where = totals.topk(min(size + 1, totals.shape[-1]))
+        totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
+        best, where = totals.topk(min(self.size + 1, totals.shape[-1]))
         self._note_left_out(best)
-        best, where = best[:, :size], where[:, :size]
-        parents = where // width  # [B, K] which row each came from
-        tokens = row_ids.view(count, size * width).gather(1, where)
+        best, where = best[:, : self.size], where[:, : self.size]
+        size = best.shape[1]
+        parents = where // width  # [B, size] which row each came from
+        tokens = row_ids.view(count, before * width).gather(1, where)
         chosen = (torch.arange(size, device=best.device) < self.room[:, None]) & (best > -torch.inf)
-        rows = (parents + torch.arange(count, device=best.device)[:, None] * size).flatten()
+        rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
         self._remember(weights[rows].view(count, size, -1), row_best.view(count, -1).gather(1, where), rows)
         ended = chosen & (tokens == EOS)
         for sentence, row in ended.nonzero().tolist():
@@ -265,7 +265,7 @@ class _Beams:
 
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
         """Put the history in the order of the new beam and append this step's weights and log-probabilities."""
-        count, size = self.tokens.shape
+        count, size = log_probs.shape
         self.ids = self.ids.flatten(0, 1)[rows].view(count, size, self.ids.shape[-1])
         before = self.log_probs.flatten(0, 1)[rows].view(count, size, self.log_probs.shape[-1])
         self.log_probs = torch.cat([before.to(log_probs.dtype), log_probs[:, :, None]], dim=-1)
@@ -287,7 +287,7 @@ class _Beams:
         if not keep:
             return False
         kept = torch.tensor(keep, device=rows.device)
-        self.state = state.select(rows.view(len(hopes), self.size)[kept].flatten())
+        self.state = state.select(rows.view(len(hopes), -1)[kept].flatten())
         self.memory = self.memory.select(kept)
         self.sentences = [self.sentences[i] for i in keep]
         self.rules, self.room, self.tokens = self.rules.select(kept), self.room[kept], self.tokens[kept]

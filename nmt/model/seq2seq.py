@@ -11,7 +11,6 @@ from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, UNK
 from nmt.errors import DataError
 from nmt.model.dropout import Dropout
-from nmt.model.log_probs import log_probs_
 from nmt.model.memory import Memory
 
 
@@ -116,7 +115,7 @@ class Seq2Seq(nn.Module):
         features, weights, state = self.decoder.step(tokens, state, memory)
         by_sentence = weights.unflatten(0, (memory.mask.shape[0], -1))  # type: ignore[no-untyped-call]
         on_source = memory.on_source(by_sentence).flatten(0, 1)
-        return log_probs_(self.project(features).float()), on_source, state
+        return self.project(features).float().log_softmax(dim=-1), on_source, state
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-probabilities ``[B, T]`` of the batch's own targets, in nats, 0 on padding, and weights ``[B, T, S]``."""

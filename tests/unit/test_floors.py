@@ -33,7 +33,6 @@ FLOORS = [
         "nmt.model.kernel",
         "nmt.model.additive",
         "nmt.model.deferred",
-        "nmt.model.log_probs",
         "nmt.model.dropout",
         "nmt.model.cells",
         "nmt.model.multi_head",

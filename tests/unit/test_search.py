@@ -11,7 +11,7 @@ from torch import Tensor
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
 from nmt.decoding.rules import Rules, Scoring, length_penalty
-from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
+from nmt.decoding.search import Hypothesis, _best, beam_search, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
 
 VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said
@@ -301,3 +301,17 @@ def test_cold_or_cut_samples_are_greedy() -> None:
         expected = greedy(model, toy_memory([0]), Rules.of([3]), Scoring())[0].ids
         for cut in ({"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-6}):
             assert draw(model, [0], [seed], **cut)[0].ids == expected
+
+
+@pytest.mark.parametrize("width", [5, 64, 447, 448, 1000])
+def test_the_best_are_torchs_and_in_order(width: int) -> None:
+    values = torch.randn(20, width, generator=torch.Generator().manual_seed(width))
+    values[0, : width - 3] = -torch.inf  # hardly anything allowed
+    values[1] = values[1].sort().values  # the best are all in the last, incomplete block
+    values[2] = values[2].sort(descending=True).values  # all in the first
+    found, places = _best(values, 5)
+    expected, expected_places = values.topk(5)
+    assert torch.equal(found, expected)
+    finite = expected > -torch.inf
+    assert torch.equal(places[finite], expected_places[finite])
+    assert torch.equal(values.gather(1, places), found)
