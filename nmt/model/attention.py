@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from nmt.model.additive import additive_energies
 from nmt.model.coverage import COVERAGES, Coverage
-from nmt.model.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
+from nmt.model.kernel import LOG_KERNELS, boxcar, soft_boxcar, squared_distances, uniform_if_empty
 from nmt.model.memory import Memory
 from nmt.model.multi_head import MultiHead
-from nmt.model.normaliser import NORMALISERS
+from nmt.model.normaliser import NORMALISERS, straight_through
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,17 @@ class Attention(nn.Module):
         """Energies with -inf where `allowed` (broadcastable bool) is False."""
         return energies.masked_fill(~allowed, -math.inf)
 
+    def weigh(self, energies: Tensor, window: Tensor | None, allowed: Tensor) -> Tensor:
+        """Weights from energies.
+
+        Args:
+            energies: as `energies` gives them, in float32 at least.
+            window: the logarithm of a window's weights, or None; broadcastable.
+            allowed: broadcastable bool, True on what may be looked at.
+        """
+        seen = energies if window is None else energies + window
+        return self.normalise(self.masked(seen, allowed))
+
     def values(self, memory: Memory) -> Tensor:
         """What is summed, ``[B, L, M]`` or by head ``[B, h, L, d]``."""
         return memory.values
@@ -120,11 +131,11 @@ class Attention(nn.Module):
         energies = self._energies(query, memory)
         # bfloat16 is too coarse for a softmax
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
-        allowed = memory.mask[:, None, :]
+        allowed, window = memory.mask[:, None, :], None
         if self.window is not None:
             bias, inside = self.window(query, memory)
-            energies, allowed = energies + _per_head(bias, energies), allowed & inside
-        weights = self.normalise(self.masked(energies, _per_head(allowed, energies)))
+            window, allowed = _per_head(bias, energies), allowed & inside
+        weights = self.weigh(energies, window, _per_head(allowed, energies))
         values = self.values(memory)
         context = self.join(weights.to(values.dtype) @ values)
         return context, weights.mean(dim=1) if weights.dim() == 4 else weights
@@ -287,7 +298,8 @@ class FullyConnectedAttention(Attention, score="fc"):
 class KernelAttention(Attention, score="kernel"):
     """Weights in proportion to k(|W q - U k| / sigma) (Nadaraya 1964, Watson 1964).
 
-    A query with no key inside a compact kernel (boxcar, epanechnikov) looks at all real places alike.
+    A query with no key inside a compact kernel (boxcar, epanechnikov) looks at all real places alike. The boxcar's
+    weights are a boxcar's and their gradient is that of soft edges: straight-through, as with hard weights.
     """
 
     def __init__(self, options: AttentionOptions):
@@ -303,9 +315,16 @@ class KernelAttention(Attention, score="kernel"):
         return self.key_layer(values)  # type: ignore[no-any-return]
 
     def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        """-u², minus the squared distance over sigma squared."""
         wide = torch.promote_types(self.log_width.dtype, torch.float32)  # distances lose too much in bfloat16
         squared = squared_distances(self.query_layer(query).to(wide), keys.to(wide))
-        return self.log_kernel(squared * torch.exp(-2 * self.log_width))
+        return -squared * torch.exp(-2 * self.log_width)
+
+    def weigh(self, energies: Tensor, window: Tensor | None, allowed: Tensor) -> Tensor:
+        weights = super().weigh(self.log_kernel(-energies), window, allowed)
+        if self.log_kernel is boxcar and torch.is_grad_enabled():
+            return straight_through(weights, super().weigh(soft_boxcar(-energies), window, allowed))
+        return weights
 
     def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
         return uniform_if_empty(super().masked(energies, allowed), allowed)

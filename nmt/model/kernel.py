@@ -12,8 +12,17 @@ def gaussian(squared: Tensor) -> Tensor:
 
 
 def boxcar(squared: Tensor) -> Tensor:
-    """k(u) = 1 for |u| < 1, else 0. It is flat, so distances get no gradient."""
+    """k(u) = 1 for |u| < 1, else 0. It is flat, so distances get no gradient; `soft_boxcar` lends it one."""
     return torch.where(squared < 1, 0.0, -torch.inf).to(squared.dtype)
+
+
+def soft_boxcar(squared: Tensor) -> Tensor:
+    """k(u) = 1 / (1 + u⁴) + 0.1: a boxcar with soft edges, half of 1 at |u| = 1, whose gradient points inside.
+
+    The 0.1 is to it what looking at all places alike is to a boxcar without any key inside: a key that would help gains
+    weight by coming nearer, not only by being nearer than the others.
+    """
+    return torch.log(1 / (1 + squared**2) + 0.1)
 
 
 def epanechnikov(squared: Tensor) -> Tensor:

@@ -43,8 +43,9 @@ def entmax15(energies: Tensor) -> Tensor:
 
 
 def hard(energies: Tensor) -> Tensor:
-    """One 1 at the largest energy; the gradient is the softmax's (straight-through, Bengio et al. 2013)."""
-    return _StraightThrough.apply(energies.softmax(dim=-1))  # type: ignore[no-any-return, no-untyped-call]
+    """One 1 at the largest energy; the gradient is the softmax's."""
+    soft = energies.softmax(dim=-1)
+    return straight_through(torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0), soft)
 
 
 NORMALISERS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -60,13 +61,18 @@ def _shifted(energies: Tensor) -> Tensor:
     return (energies - energies.amax(dim=-1, keepdim=True)).clamp(min=_FAR_BELOW)
 
 
+def straight_through(weights: Tensor, soft: Tensor) -> Tensor:
+    """`weights`, which have no gradient of their own, with that of the `soft` ones (Bengio et al. 2013, section 4)."""
+    return _StraightThrough.apply(weights, soft)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class _StraightThrough(torch.autograd.Function):
-    """Forward one-hot of the largest; backward the identity."""
+    """Forward the first, backward to the second."""
 
     @staticmethod
-    def forward(context: Any, weights: Tensor) -> Tensor:
-        return torch.zeros_like(weights).scatter_(-1, weights.argmax(dim=-1, keepdim=True), 1.0)
+    def forward(context: Any, weights: Tensor, soft: Tensor) -> Tensor:
+        return weights.view_as(weights)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        return gradient
+    def backward(context: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, gradient

@@ -51,7 +51,13 @@ def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor
 
 
 class DotProductMixer(nn.Module):
-    """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter."""
+    """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter.
+
+    A normalised vector's product with itself is E, far above all others, so a place would look at itself alone, and no
+    gradient would say where else to look. With a norm whose gain starts at `gain` the energies are a quarter of that.
+    """
+
+    gain = 0.5
 
     def __init__(self, dropout: float = 0.0):
         super().__init__()
@@ -241,9 +247,19 @@ def feature_map(x: Tensor) -> Tensor:
 class Sublayer(nn.Module):
     """A residual block: x + dropout(f(norm(x))) with norm first, or norm(x + dropout(f(x)))."""
 
-    def __init__(self, size: int, norm: Literal["pre", "post"], dropout: float):
+    def __init__(self, size: int, norm: Literal["pre", "post"], dropout: float, gain: float = 1.0):
+        """Make the norm.
+
+        Args:
+            size: E.
+            norm: before the block or after the sum.
+            dropout: on what the block adds.
+            gain: what a norm before the block multiplies by at first.
+        """
         super().__init__()
         self.norm, self.pre, self.dropout = nn.LayerNorm(size), norm == "pre", Dropout(dropout)
+        if self.pre:
+            nn.init.constant_(self.norm.weight, gain)
 
     def forward(self, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         """Run `block` on ``[..., E]``."""
@@ -271,7 +287,8 @@ class MixerLayer(nn.Module):
             dropout: on what each block adds.
         """
         super().__init__()
-        self.mixer, self.mixer_sublayer = mixer, Sublayer(size, norm, dropout)
+        gain = mixer.gain if isinstance(mixer, DotProductMixer) else 1.0
+        self.mixer, self.mixer_sublayer = mixer, Sublayer(size, norm, dropout, gain)
         self.feed_forward = feed_forward(size, hidden_size, dropout) if hidden_size else None
         self.feed_forward_sublayer = Sublayer(size, norm, dropout) if hidden_size else None
 

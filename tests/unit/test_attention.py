@@ -279,7 +279,28 @@ def test_a_row_outside_a_compact_kernel_looks_at_all_alike(query: Query, values:
         assert all(gradient is None or torch.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov"])
+def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Tensor) -> None:
+    """Weights are those of the box (other tests); their gradient is that of 1 / (1 + u⁴) + 0.1, normalised."""
+    for width in (6.0, 1e-1):  # some keys are inside; none is
+        attention = built("kernel", {"kernel": "boxcar", "width": width})
+        parameters = dict(attention.named_parameters())
+        wanted = torch.linspace(-1, 1, S, dtype=torch.float64)
+        _, weights = attention(query, memory_of(attention, values, mask))
+        found = torch.autograd.grad((weights * wanted).sum(), list(parameters.values()))
+        total = torch.zeros((), dtype=torch.float64)
+        for b in range(B):
+            keys = values[b][mask[b]] @ parameters["key_layer.weight"].T
+            for asked in query.state[b] @ parameters["query_layer.weight"].T:
+                u = ((asked - keys) ** 2).sum(-1).sqrt() / parameters["log_width"].exp()
+                soft = 1 / (1 + u**4) + 0.1
+                total = total + (soft / soft.sum() * wanted[: len(keys)]).sum()
+        expected = torch.autograd.grad(total, list(parameters.values()))
+        for gradient, by_hand in zip(found, expected, strict=True):
+            assert by_hand.abs().max() > 1e-9
+            torch.testing.assert_close(gradient, by_hand, atol=1e-12, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "boxcar", "epanechnikov"])
 def test_the_width_of_a_kernel_is_learned_on_demand(kernel: str, query: Query, values: Tensor, mask: Tensor) -> None:
     learned = built("kernel", {"kernel": kernel, "width": 6.0})
     fixed = built("kernel", {"kernel": kernel, "width": 6.0, "learned_width": False})

@@ -16,6 +16,7 @@ from nmt.model.stack import (
     CausalSelfAttention,
     DotProductMixer,
     LinearMixer,
+    MixerLayer,
     PositionalMixer,
     SelfAttentionMixer,
     causal_linear_attention,
@@ -75,6 +76,17 @@ def test_dot_product_self_attention_by_a_slow_loop(x: Tensor) -> None:
             weights = softmax([sum(p * q for p, q in zip(row, other, strict=True)) / math.sqrt(E) for other in rows])
             expected = [sum(w * other[e] for w, other in zip(weights, rows, strict=True)) for e in range(E)]
             torch.testing.assert_close(found[b, i], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_dot_product_self_attention_looks_at_others_before_it_has_learned_anything() -> None:
+    # With a gain of 1 a place's energy with itself is √128, and it looks at others with less than a thousandth.
+    torch.manual_seed(1)
+    layer = MixerLayer(DotProductMixer(), 128, 0, "pre", 0.0)
+    x, everything = torch.randn(1, 20, 128), torch.ones(1, 20, dtype=torch.bool)
+    shown = layer.mixer_sublayer.norm(x)
+    weights = (shown @ shown.transpose(1, 2) / math.sqrt(128)).softmax(-1)
+    torch.testing.assert_close(layer(x, everything), x + weights @ shown)
+    assert 0.2 < 1 - weights.diagonal(dim1=1, dim2=2).mean() < 0.8
 
 
 @pytest.mark.parametrize("causal", [False, True])
