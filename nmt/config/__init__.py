@@ -115,9 +115,10 @@ class Config(Section):
             )
         for side, limit in (("src", self.model.max_src_length), ("tgt", self.model.max_tgt_length)):
             if limit is not None and self.data.max_length + (side == "tgt") > limit:
+                counted = ", the end mark counted" if side == "tgt" else ""
                 raise problem(
                     f"data.max_length lets pairs of {self.data.max_length} pieces through, but the model has places "
-                    f"for {limit} on the {side} side, the end mark counted; lower the one or raise the other"
+                    f"for {limit} on the {side} side{counted}; lower the one or raise the other"
                 )
         averaging = self.training.averaging
         if averaging.which == "last" and averaging.checkpoints > self.training.keep_last:
@@ -126,13 +127,15 @@ class Config(Section):
                 f"{self.training.keep_last} checkpoints are kept"
             )
         guided = self.training.guided_alignment
-        if guided.enabled and guided.loss == "cross_entropy" and self.model.attention.normaliser != "softmax":
+        if guided.enabled and guided.loss == "cross_entropy" and self.model.attention.gives_zeros:
             raise problem(
-                f"training.guided_alignment: a weight of exactly 0, as {self.model.attention.normaliser} gives, has no "
-                f"cross-entropy to learn from; set its loss to squared"
+                f"training.guided_alignment: a weight of exactly 0, as {self.model.attention.gives_zeros} gives, has "
+                f"no cross-entropy to learn from; set its loss to squared"
             )
         if guided.enabled and not self.model.has_alignment:
-            raise problem("training.guided_alignment needs attention, and model.attention.score is none")
+            raise problem(
+                "training.guided_alignment needs attention, and model.attention.score is none; set its enabled to false"
+            )
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             raise problem("training.coverage_loss needs attention, and model.attention.score is none")
         if self.name == "latest":

@@ -46,7 +46,7 @@ class SelfAttentionEncoderConfig(StackConfig):
     @model_validator(mode="after")
     def _one_head(self) -> Self:
         if self.projections == "none" and self.heads != 1:
-            raise problem("without projections all heads would be the same: set heads to 1")
+            raise problem("without projections there is one head, the product of whole vectors: set heads to 1")
         return self
 
 
@@ -138,7 +138,8 @@ class AttentionConfig(Section):
     - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
     - `normed`: additive and concat with weight normalisation (normed Bahdanau).
     - `max_src_length`: the longest source, in pieces, of location and fc.
-    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`.
+    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`. The compact ones, boxcar and epanechnikov,
+      learn only if keys lie inside at first, as with a width of 4.
     - `normaliser`: energies to weights; sparsemax and entmax15 have rows with exact zeros, hard has one 1.
     - `window`: a Gaussian of standard deviation `window_size` / 2, cut at `window_size`, around the target position
       (local-m) or a predicted one (local-p).
@@ -158,6 +159,15 @@ class AttentionConfig(Section):
     window_size: Annotated[float, Field(ge=1.0)] = 10.0
     coverage: Literal["none", "linguistic", "neural"] = "none"
     coverage_size: Positive = 10
+
+    @property
+    def gives_zeros(self) -> str | None:
+        """The choice by which weights on real places can be exactly 0."""
+        if self.normaliser != "softmax":
+            return self.normaliser
+        if self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov"):
+            return f"the kernel {self.kernel}"
+        return None if self.window == "none" else f"the window {self.window}"
 
     @model_validator(mode="after")
     def _options_belong(self) -> Self:

@@ -299,14 +299,20 @@ class Translator:
         return Translation(source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from)
 
     def _limited(self, source: Encoded, line: int) -> Encoded:
-        """A source that is too long is cut, with a warning that names the line."""
-        limit, why = self.settings.max_src_length, "decoding.max_src_length"
-        places = self.model.max_src_length
-        if places is not None and places < limit:
-            limit, why = places, "the model has places for no more"
-        if len(source.ids) <= limit:
+        """A source above `decoding.max_src_length` is cut, with a warning that names the line.
+
+        Raises:
+            DataError: if the model has fewer places than are left.
+        """
+        limit, places, found = self.settings.max_src_length, self.model.max_src_length, len(source.ids)
+        if places is not None and min(found, limit) > places:
+            raise DataError(
+                f"line {line} has {found} pieces, but the model has places for {places}: split the line, or cut all "
+                f"longer ones with --set decoding.max_src_length={places}"
+            )
+        if found <= limit:
             return source
-        log.warning("line %d has %d pieces; only the first %d are translated (%s)", line, len(source.ids), limit, why)
+        log.warning("line %d has %d pieces; only the first %d are read (decoding.max_src_length)", line, found, limit)
         text = source.text[: source.offsets[limit - 1][1]]
         return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])
 

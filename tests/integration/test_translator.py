@@ -103,6 +103,21 @@ def test_a_model_without_attention_translates_but_has_no_matrix(
     assert forced.log_prob < 0
 
 
+def test_a_source_that_the_model_has_no_places_for_is_refused_unless_it_is_to_be_cut(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    model = make_model(attention={"score": "fc", "max_src_length": 100})
+    lines = ["a cat", "a black cat sleeps " * 50]
+    for use in (
+        lambda translator: translator.translate(lines),
+        lambda translator: translator.force([(line, "un chat") for line in lines]),
+    ):
+        with pytest.raises(DataError, match=r"line 2 has \d+ pieces.* places for 100.*decoding.max_src_length=100"):
+            use(translator_of(model, tokenizer))
+        found = use(translator_of(model, tokenizer, max_src_length=100))
+        assert len(found[1].src.ids) == 100
+
+
 def test_a_source_over_the_limit_is_cut_with_a_warning_that_names_its_line(
     make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -110,7 +125,7 @@ def test_a_source_over_the_limit_is_cut_with_a_warning_that_names_its_line(
     translator = translator_of(make_model(), tokenizer, max_src_length=4)
     translation = translator.translate(["a cat", "the black cat sees me today"])[1]
     assert "line 2 has" in caplog.text
-    assert "only the first 4 are translated" in caplog.text
+    assert "only the first 4 are read" in caplog.text
     assert len(translation.src.ids) == 4
     matrix = translation.alignment()
     assert matrix is not None

@@ -279,10 +279,11 @@ def test_a_row_outside_a_compact_kernel_looks_at_all_alike(query: Query, values:
         assert all(gradient is None or torch.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Tensor) -> None:
+@pytest.mark.parametrize("window", ["none", "local-m"])
+def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Tensor, window: str) -> None:
     """Weights are those of the box (other tests); their gradient is that of 1 / (1 + u⁴) + 0.1, normalised."""
     for width in (6.0, 1e-1):  # some keys are inside; none is
-        attention = built("kernel", {"kernel": "boxcar", "width": width})
+        attention = built("kernel", {"kernel": "boxcar", "width": width, "window": window, "window_size": 3.0})
         parameters = dict(attention.named_parameters())
         wanted = torch.linspace(-1, 1, S, dtype=torch.float64)
         _, weights = attention(query, memory_of(attention, values, mask))
@@ -290,14 +291,17 @@ def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Ten
         total = torch.zeros((), dtype=torch.float64)
         for b in range(B):
             keys = values[b][mask[b]] @ parameters["key_layer.weight"].T
-            for asked in query.state[b] @ parameters["query_layer.weight"].T:
+            for i, asked in enumerate(query.state[b] @ parameters["query_layer.weight"].T):
                 u = ((asked - keys) ** 2).sum(-1).sqrt() / parameters["log_width"].exp()
                 soft = 1 / (1 + u**4) + 0.1
+                if window == "local-m":
+                    away = (torch.arange(len(keys)) - min(i, len(keys) - 1)).abs()
+                    soft = soft * torch.exp(-(away**2) / (2 * 1.5**2)) * (away <= 3)
                 total = total + (soft / soft.sum() * wanted[: len(keys)]).sum()
         expected = torch.autograd.grad(total, list(parameters.values()))
         for gradient, by_hand in zip(found, expected, strict=True):
             assert by_hand.abs().max() > 1e-9
-            torch.testing.assert_close(gradient, by_hand, atol=1e-12, rtol=1e-7)
+            torch.testing.assert_close(gradient, by_hand, atol=1e-8, rtol=1e-5)  # a window is float32
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "boxcar", "epanechnikov"])
@@ -378,6 +382,28 @@ def test_linguistic_coverage_by_hand(query: Query, values: Tensor, mask: Tensor)
             for i in range(Q):
                 expected = float(before[b, i, s, 0]) + float(weights[b, i, s]) / fertility
                 assert float(after[b, i, s, 0].detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_neural_coverage_is_a_gru_cell_of_weight_place_and_query(query: Query, values: Tensor, mask: Tensor) -> None:
+    attention = built("additive", {"coverage": "neural", "coverage_size": 3})
+    tracker = attention.coverage
+    assert tracker is not None
+    memory = memory_of(attention, values, mask)
+    before = torch.rand(B, Q, S, 3, dtype=torch.float64)
+    weights = torch.rand(B, Q, S, dtype=torch.float64)
+    after = tracker.advance(before, weights, query.state, memory)
+    p = {name: parameter.detach() for name, parameter in tracker.cell.named_parameters()}  # type: ignore[union-attr]
+    for b in range(B):
+        for s in range(S):
+            for i in range(Q):
+                seen = torch.cat([weights[b, i, s][None], values[b, s], query.state[b, i]])
+                old = before[b, i, s]
+                read_r, read_z, read_n = (p["weight_ih"] @ seen + p["bias_ih"]).chunk(3)
+                kept_r, kept_z, kept_n = (p["weight_hh"] @ old + p["bias_hh"]).chunk(3)
+                z = torch.sigmoid(read_z + kept_z)
+                new = torch.tanh(read_n + torch.sigmoid(read_r + kept_r) * kept_n)
+                expected = (1 - z) * new + z * old if mask[b, s] else torch.zeros(3, dtype=torch.float64)
+                torch.testing.assert_close(after[b, i, s].detach(), expected, atol=1e-12, rtol=1e-9)
 
 
 def test_a_new_score_is_one_class() -> None:

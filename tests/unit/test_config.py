@@ -8,6 +8,7 @@ from nmt.config import Config
 from nmt.config_file import differing_keys, load_comparison, load_config, save_config
 from nmt.errors import ConfigError
 
+GUIDED = "training: {guided_alignment: {enabled: true}}\n"
 GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
 
 
@@ -69,6 +70,13 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {encoder: {type: linaer}}\n", "model.encoder.type: 'linaer' is not one of rnn, self_attention"),
         (GOOD + "model: {encoder: {type: linear, cell: gru}}\n", "line 4: model.encoder.cell: unknown key"),
         (GOOD + "model: {encoder: {type: linear, layrs: 2}}\n", "did you mean 'layers'?"),
+        (GOOD + GUIDED + "model: {attention: {normaliser: entmax15}}\n", "exactly 0, as entmax15 gives"),
+        (GOOD + GUIDED + "model: {attention: {window: local-m}}\n", "exactly 0, as the window local-m gives"),
+        (
+            GOOD + GUIDED + "model: {attention: {score: kernel, kernel: boxcar}}\n",
+            "exactly 0, as the kernel boxcar gives",
+        ),
+        (GOOD + GUIDED + "model: {attention: {score: none}}\n", "set its enabled to false"),
         (GOOD + "model: {encoder: {type: self_attention, projections: none}}\n", "set heads to 1"),
         (GOOD + "model: {encoder: {type: linear, heads: 3}}\n", "256 does not divide into 3 heads"),
         (GOOD + "model: {encoder: {type: linear}, bridge: last, decoder: {hidden_size: 256}}\n", "has none"),

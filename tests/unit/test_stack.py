@@ -1,14 +1,17 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.config import Config
 from nmt.data.batching import batch_of
 from nmt.errors import DataError
+from nmt.model.build import build_model
 from nmt.model.multi_head import MultiHead
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.stack import (
@@ -18,7 +21,9 @@ from nmt.model.stack import (
     LinearMixer,
     MixerLayer,
     PositionalMixer,
+    PositionedEmbedding,
     SelfAttentionMixer,
+    Sublayer,
     causal_linear_attention,
     fast_weights_step,
     linear_attention,
@@ -83,7 +88,7 @@ def test_dot_product_self_attention_looks_at_others_before_it_has_learned_anythi
     torch.manual_seed(1)
     layer = MixerLayer(DotProductMixer(), 128, 0, "pre", 0.0)
     x, everything = torch.randn(1, 20, 128), torch.ones(1, 20, dtype=torch.bool)
-    shown = layer.mixer_sublayer.norm(x)
+    shown = 0.5 * functional.layer_norm(x, (128,))
     weights = (shown @ shown.transpose(1, 2) / math.sqrt(128)).softmax(-1)
     torch.testing.assert_close(layer(x, everything), x + weights @ shown)
     assert 0.2 < 1 - weights.diagonal(dim1=1, dim2=2).mean() < 0.8
@@ -183,6 +188,49 @@ def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tenso
     joined = torch.cat([weights[:, h] @ values[..., h * 4 : h * 4 + 4] for h in range(2)], -1)
     expected_output = mixer.output_layer(joined)  # type: ignore[operator]
     torch.testing.assert_close(mixer(x, MASK), expected_output, atol=1e-12, rtol=1e-9)
+
+
+def test_the_builder_leaves_the_gain_of_dot_product_self_attention_as_it_is(make_config: Callable[..., Config]) -> None:
+    def gains(**more: object) -> list[float]:
+        encoder = ENCODERS["dot products alone"] | more
+        layers = build_model(make_config(model={"encoder": encoder}), 50, 50).encoder.layers
+        return [float(layer.mixer_sublayer.norm.weight.detach().mean()) for layer in layers]  # type: ignore[union-attr]
+
+    assert gains(layers=2) == [0.5, 0.5]
+    assert gains(norm="post") == [1.0]  # a norm behind the sum is not before the products
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_residual_blocks_by_hand(norm: Literal["pre", "post"], x: Tensor) -> None:
+    block = Sublayer(E, norm, 0.0).double()
+    nn.init.normal_(block.norm.weight)
+    nn.init.normal_(block.norm.bias)
+
+    def normalised(row: Tensor) -> Tensor:
+        spread = ((row - row.mean()) ** 2).mean()
+        return (row - row.mean()) / torch.sqrt(spread + 1e-5) * block.norm.weight + block.norm.bias
+
+    found = block(x, lambda inside: inside**2)
+    for b in range(B):
+        for place in range(S):
+            row = x[b, place]
+            expected = row + normalised(row) ** 2 if norm == "pre" else normalised(row + row**2)
+            torch.testing.assert_close(found[b, place], expected)
+
+
+@pytest.mark.parametrize("kind", ["none", "sinusoidal", "learned"])
+def test_embeddings_are_scaled_and_positions_added(kind: Literal["none", "sinusoidal", "learned"], x: Tensor) -> None:
+    positions = PositionedEmbedding(E, kind, 20, 0.0).double()
+    table = torch.zeros(20, E, dtype=torch.float64)
+    if kind == "sinusoidal":
+        for place in range(20):
+            for i in range(E // 2):
+                angle = place / 10000 ** (2 * i / E)
+                table[place, 2 * i], table[place, 2 * i + 1] = math.sin(angle), math.cos(angle)
+    if positions.position_table is not None:
+        table = nn.init.normal_(positions.position_table).detach()
+    expected = math.sqrt(E) * x + table[3 : 3 + S]
+    torch.testing.assert_close(positions(x, first=3), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_sinusoids_by_hand() -> None:
