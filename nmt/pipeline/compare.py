@@ -16,7 +16,6 @@ from nmt.files import written_whole
 from nmt.pipeline.evaluate import run_eval
 from nmt.pipeline.load import LoadedModel, load_model
 from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder
 from nmt.runtime import release_memory
 
 log = logging.getLogger("nmt")
@@ -65,14 +64,15 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
         NmtError: for anything the user can mend.
     """
     folder = comparison.folder
-    results, pictures = [], []
+    known = {name: _stored(comparison, config) for name, config in configs.items()}
+    pictures = []
     for number, (name, config) in enumerate(configs.items(), start=1):
         log.info("variant %d of %d: %s", number, len(configs), name)
-        result, matrices = _variant(comparison, name, config)
-        results.append(result)
+        known[name], matrices = _variant(comparison, name, config, known[name])
         pictures.append(matrices)
         release_memory()
-        _write(folder, results)
+        _write(folder, [result for result in known.values() if result is not None])
+    results = [result for result in known.values() if result is not None]
     shown = [place for place, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
     if comparison.sentences and shown:
         rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]
@@ -86,26 +86,34 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
     return comparison_table(results)
 
 
-def _variant(comparison: Comparison, name: str, config: Config) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
-    """Train (on), score and show one variant; what was scored already is read back."""
-    run = RunFolder(config.run_dir)
-    stored = run.path / "comparison.json"
-    result = None
-    made_with = _settings(comparison, config)
+def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
+    """The row of a variant that was scored already, with these settings."""
+    stored = _row_file(config)
     kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    if kept.get("made_with") == made_with:
-        row = kept["result"]
-        result = VariantResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
-    else:
+    if kept.get("made_with") != _settings(comparison, config):
+        return None
+    row = kept["result"]
+    return VariantResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
+
+
+def _variant(
+    comparison: Comparison, name: str, config: Config, result: VariantResult | None
+) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
+    """Train (on) and score one variant, if it has no `result` yet, and show it."""
+    if result is None:
         run_train(config)
-    model = load_model(run.path)
+    model = load_model(config.run_dir)
     if result is None:
         result = _score(comparison, name, model)
-        with written_whole(stored) as beside:
-            held = {"result": asdict(result), "made_with": made_with}
+        with written_whole(_row_file(config)) as beside:
+            held = {"result": asdict(result), "made_with": _settings(comparison, config)}
             beside.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
     translations = model.translator.translate(comparison.sentences)
     return result, [translation.alignment() for translation in translations]
+
+
+def _row_file(config: Config) -> Path:
+    return config.run_dir / "comparison.json"
 
 
 def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:

@@ -387,3 +387,9 @@ variants:
     assert longer.exit_code == 0, longer.output
     rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert [row["updates"] for row in rows] == [3, 3, 3]  # another budget: trained on and scored again
+    text = (home / "comparison.yaml").read_text(encoding="utf-8")
+    (home / "comparison.yaml").write_text(text.replace("score: general", "score: additive"), encoding="utf-8")
+    refused = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
+    assert refused.exit_code == 1
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["none", "transformer"]  # what is known stays in the table
