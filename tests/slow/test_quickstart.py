@@ -55,7 +55,6 @@ def test_without_links_it_translates_as_well(tmp_path: Path) -> None:
     unguided = load_config(CONFIGS / "quickstart.yaml", ["training.guided_alignment.enabled=false"])
     _, report = train(tmp_path, unguided)
     assert report["scores"]["bleu"]["value"] >= 95
-    assert report["alignment"]["aer"] <= 0.10
 
 
 @pytest.mark.parametrize("name", variants("compare-guided.yaml"))
