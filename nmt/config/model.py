@@ -162,12 +162,11 @@ class AttentionConfig(Section):
 
     @property
     def gives_zeros(self) -> str | None:
-        """The choice by which weights on real places can be exactly 0."""
+        """The choice by which weights can be exactly 0 on places that may be looked at."""
         if self.normaliser != "softmax":
             return self.normaliser
-        if self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov"):
-            return f"the kernel {self.kernel}"
-        return None if self.window == "none" else f"the window {self.window}"
+        compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
+        return f"the kernel {self.kernel}" if compact else None
 
     @model_validator(mode="after")
     def _options_belong(self) -> Self:

@@ -71,7 +71,6 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {encoder: {type: linear, cell: gru}}\n", "line 4: model.encoder.cell: unknown key"),
         (GOOD + "model: {encoder: {type: linear, layrs: 2}}\n", "did you mean 'layers'?"),
         (GOOD + GUIDED + "model: {attention: {normaliser: entmax15}}\n", "exactly 0, as entmax15 gives"),
-        (GOOD + GUIDED + "model: {attention: {window: local-m}}\n", "exactly 0, as the window local-m gives"),
         (
             GOOD + GUIDED + "model: {attention: {score: kernel, kernel: boxcar}}\n",
             "exactly 0, as the kernel boxcar gives",
