@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nmt.config import AttentionScore
 from nmt.model.attention import Attention, AttentionOptions, Query, build_attention
+from nmt.model.coverage import Coverage
 from nmt.model.memory import Memory
 
 B, Q, S, H, M, A, E = 3, 4, 6, 8, 8, 6, 5
@@ -367,14 +368,20 @@ def test_coverage_moves_the_weights(score: str, coverage: str, query: Query, val
         torch.testing.assert_close(attention(alone, memory)[1][:, 0], moved[:, i])
 
 
-def test_linguistic_coverage_by_hand(query: Query, values: Tensor, mask: Tensor) -> None:
-    attention = built("additive", {"coverage": "linguistic"})
+def one_step_of_coverage(
+    choices: dict[str, Any], query: Query, values: Tensor, mask: Tensor
+) -> tuple[Coverage, Tensor, Tensor, Tensor]:
+    """The tracker, made-up coverage and weights, and what it makes of them."""
+    attention = built("additive", choices)
     tracker = attention.coverage
     assert tracker is not None
-    memory = memory_of(attention, values, mask)
-    before = torch.rand(B, Q, S, 1, dtype=torch.float64)
+    before = torch.rand(B, Q, S, tracker.size, dtype=torch.float64)
     weights = torch.rand(B, Q, S, dtype=torch.float64)
-    after = tracker.advance(before, weights, query.state, memory)
+    return tracker, before, weights, tracker.advance(before, weights, query.state, memory_of(attention, values, mask))
+
+
+def test_linguistic_coverage_by_hand(query: Query, values: Tensor, mask: Tensor) -> None:
+    tracker, before, weights, after = one_step_of_coverage({"coverage": "linguistic"}, query, values, mask)
     u = tracker.fertility.weight[0].tolist()  # type: ignore[union-attr]
     for b in range(B):
         for s in range(S):
@@ -385,13 +392,8 @@ def test_linguistic_coverage_by_hand(query: Query, values: Tensor, mask: Tensor)
 
 
 def test_neural_coverage_is_a_gru_cell_of_weight_place_and_query(query: Query, values: Tensor, mask: Tensor) -> None:
-    attention = built("additive", {"coverage": "neural", "coverage_size": 3})
-    tracker = attention.coverage
-    assert tracker is not None
-    memory = memory_of(attention, values, mask)
-    before = torch.rand(B, Q, S, 3, dtype=torch.float64)
-    weights = torch.rand(B, Q, S, dtype=torch.float64)
-    after = tracker.advance(before, weights, query.state, memory)
+    choices = {"coverage": "neural", "coverage_size": 3}
+    tracker, before, weights, after = one_step_of_coverage(choices, query, values, mask)
     p = {name: parameter.detach() for name, parameter in tracker.cell.named_parameters()}  # type: ignore[union-attr]
     for b in range(B):
         for s in range(S):
