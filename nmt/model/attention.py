@@ -20,6 +20,7 @@ from nmt.model.kernel import LOG_KERNELS, boxcar, soft_boxcar, squared_distances
 from nmt.model.memory import Memory
 from nmt.model.multi_head import MultiHead
 from nmt.model.normaliser import NORMALISERS, straight_through
+from nmt.model.window import Window
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class Attention(nn.Module):
         super().__init__()
         self.context_size, self.key_size = options.memory_size, key_size
         self.normalise = NORMALISERS[options.normaliser]
-        self.window = None if options.window == "none" else Window(options)
+        self.window = (
+            None if options.window == "none" else Window(options.window, options.window_size, options.query_size)
+        )
         self.coverage: Coverage | None = None
         if options.coverage != "none":
             self.coverage = COVERAGES[options.coverage](
@@ -133,7 +136,7 @@ class Attention(nn.Module):
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
         allowed, window = memory.mask[:, None, :], None
         if self.window is not None:
-            bias, inside = self.window(query, memory)
+            bias, inside = self.window(query.state, query.position, memory.mask)
             window, allowed = _per_head(bias, energies), allowed & inside
         weights = self.weigh(energies, window, _per_head(allowed, energies))
         values = self.values(memory)
@@ -328,38 +331,6 @@ class KernelAttention(Attention, score="kernel"):
 
     def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
         return uniform_if_empty(super().masked(energies, allowed), allowed)
-
-
-class Window(nn.Module):
-    """Local attention (Luong et al. 2015, section 3.2): a Gaussian around p, cut at distance D.
-
-    local-m: p is the target position, or the last place if the source is shorter. local-p, their equation 9:
-    p = (S - 1) sigmoid(vᵀ tanh(W q)). The Gaussian, of standard deviation D / 2, is multiplied in before the weights
-    are normalised, so rows sum to 1; theirs is multiplied in afterwards.
-    """
-
-    def __init__(self, options: AttentionOptions):
-        """Make the parameters of local-p; `window_size` is D."""
-        super().__init__()
-        self.size = options.window_size
-        self.place: nn.Module | None = None
-        if options.window == "local-p":
-            self.place = nn.Sequential(
-                nn.Linear(options.query_size, options.query_size, bias=False),
-                nn.Tanh(),
-                nn.Linear(options.query_size, 1, bias=False),
-            )
-
-    def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
-        """What is added to the energies, ``[B, Q, L]`` in float32, and where the window is, bool ``[B, Q, L]``."""
-        last = (memory.mask.sum(1) - 1)[:, None].float()  # [B, 1]
-        if self.place is None:
-            centre = torch.minimum(query.position[None].float(), last)
-        else:
-            centre = last * torch.sigmoid(self.place(query.state).squeeze(-1).float())
-        places = torch.arange(memory.mask.shape[1], device=centre.device, dtype=centre.dtype)
-        distance = places - centre[..., None]
-        return -(distance**2) / (2 * (self.size / 2) ** 2), distance.abs() <= self.size
 
 
 def _energy_layer(options: AttentionOptions) -> nn.Linear:

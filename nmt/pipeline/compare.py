@@ -65,14 +65,14 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
     """
     folder = comparison.folder
     known = {name: _stored(comparison, config) for name, config in configs.items()}
-    pictures = []
+    results, pictures = [], []
     for number, (name, config) in enumerate(configs.items(), start=1):
         log.info("variant %d of %d: %s", number, len(configs), name)
         known[name], matrices = _variant(comparison, name, config, known[name])
         pictures.append(matrices)
         release_memory()
-        _write(folder, [result for result in known.values() if result is not None])
-    results = [result for result in known.values() if result is not None]
+        results = [result for result in known.values() if result is not None]
+        _write(folder, results)
     shown = [place for place, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
     if comparison.sentences and shown:
         rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]

@@ -31,6 +31,7 @@ FLOORS = [
         "nmt.model.memory",
         "nmt.model.normaliser",
         "nmt.model.kernel",
+        "nmt.model.window",
         "nmt.model.additive",
         "nmt.model.deferred",
         "nmt.model.dropout",
