@@ -17,7 +17,7 @@ from pathlib import Path
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.decoding.translator import Translation, Translator
 from nmt.errors import AlignmentError
-from nmt.pipeline.load import LoadedModel, load_model
+from nmt.runs.load import LoadedModel, load_model
 
 
 class Model:

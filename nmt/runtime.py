@@ -5,8 +5,12 @@ import ctypes
 import logging
 import os
 import random
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -117,3 +121,32 @@ def log_to_file(path: Path) -> logging.Handler:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     return handler
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect the first signal to stop instead of dying of it; a second one ends the process as usual.
+
+    The signals are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal) and SIGUSR1 (SLURM's warning), as far as the
+    system has them. Outside the main thread Python lets nobody handle signals, so the list stays empty there.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)
+
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    # A signal that is ignored on purpose (nohup ignores SIGHUP) stays ignored.
+    previous = {kind: handler for kind in kinds if (handler := signal.getsignal(kind)) != signal.SIG_IGN}
+    for kind in previous:
+        signal.signal(kind, receive)
+    try:
+        yield received
+    finally:
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)

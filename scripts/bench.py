@@ -36,13 +36,14 @@ import typer
 from torch import nn
 
 from nmt.config import Config
-from nmt.config_file import load_config
-from nmt.data.batching import PieceCorpus, plan_batches
-from nmt.data.corpus import read_pairs
+from nmt.config.load import load_config
+from nmt.data.batching import plan_batches
+from nmt.data.dataset import PieceCorpus
+from nmt.data.prepare import Corpora, load_corpora
+from nmt.data.sources import read_pairs
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
-from nmt.pipeline.corpora import Corpora, load_corpora
 from nmt.runtime import choose_device, choose_precision, release_memory, set_seed, set_up_machine
 from nmt.training.trainer import Trainer
 
@@ -161,7 +162,9 @@ def cold_start() -> float:
 
 def padding_share(train: PieceCorpus, config: Config) -> float:
     """Part of the positions of an epoch's batches, both sides together, that are padding."""
-    plan = plan_batches(train, config.training.batch_size, config.training.batch_unit, config.seed, 0)
+    plan = plan_batches(
+        train.src_len, train.tgt_len, config.training.batch_size, config.training.batch_unit, config.seed, 0
+    )
     lengths = (train.src_len, train.tgt_len + 1)
     padded = sum(int(side[chosen].max()) * len(chosen) for chosen in plan for side in lengths)
     return 1.0 - sum(int(side.sum()) for side in lengths) / padded

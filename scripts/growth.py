@@ -15,11 +15,11 @@ import typer
 from bench import HERE, fixed_length, seconds_of
 
 from nmt.config import Config
-from nmt.config_file import load_config
+from nmt.config.load import load_config
 from nmt.data.batching import batch_of
+from nmt.data.prepare import Corpora, load_corpora
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
-from nmt.pipeline.corpora import Corpora, load_corpora
 from nmt.runtime import choose_device, choose_precision, release_memory, set_seed, set_up_machine
 from nmt.training.trainer import Trainer
 

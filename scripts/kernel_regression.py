@@ -13,7 +13,7 @@ import torch
 import typer
 from torch import Tensor
 
-from nmt.model.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
+from nmt.model.attention.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
 
 KERNELS = ("gaussian", "boxcar", "epanechnikov")
 RANGE = 5.0

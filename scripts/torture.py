@@ -26,13 +26,13 @@ from unittest import mock
 import torch
 import typer
 
-import nmt.training.checkpoint as checkpoints
+import nmt.runs.checkpoint as checkpoints
+from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.errors import NmtError
-from nmt.pipeline.load import load_model
-from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder
-from nmt.training.checkpoint import intact_checkpoint, load_state, newest
+from nmt.runs.checkpoint import intact_checkpoint, load_state, newest_checkpoint
+from nmt.runs.folder import RunFolder
+from nmt.runs.load import load_model
 from nmt.training.trainer import Trainer
 
 WORDS = {"the": "le", "cat": "chat", "dog": "chien", "sees": "voit", "black": "noir", "small": "petit", "my": "mon"}
@@ -173,7 +173,7 @@ def plain(value: Any) -> Any:
 
 def update_of(run: RunFolder) -> int:
     """The update of the newest complete checkpoint; 0 before the first."""
-    kept = newest(run.checkpoints)
+    kept = newest_checkpoint(run.checkpoints)
     return int(kept.name.removeprefix("step-")) if kept else 0
 
 
@@ -250,7 +250,7 @@ def damaged(config: Config, trials: int, seconds: float, reference: dict[str, An
         if update_of(run) >= 30:
             shutil.rmtree(run.path)
             continue
-        checkpoint = newest(run.checkpoints)
+        checkpoint = newest_checkpoint(run.checkpoints)
         assert checkpoint is not None
         victim = draw.choice(["model.safetensors", "state.pt", "manifest.json", "best", "last"])
         if victim in ("best", "last"):

@@ -8,10 +8,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from nmt.alignment.aer import format_pharaoh
+from nmt.alignment.links import format_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix, Level
+from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
-from nmt.files import written_whole
 
 MAX_PICTURES = 50
 
@@ -52,11 +52,11 @@ def write_alignments(
         AlignmentError: for another suffix.
     """
     check_suffix(path)
-    with written_whole(path) as beside:
+    with atomic_write(path) as tmp_path:
         if links is not None and path.suffix == ".pharaoh":
-            beside.write_text("".join(format_pharaoh(sentence) + "\n" for sentence in links), encoding="utf-8")
+            tmp_path.write_text("".join(format_pharaoh(sentence) + "\n" for sentence in links), encoding="utf-8")
             return
-        _WRITERS[path.suffix](beside, matrices)
+        _WRITERS[path.suffix](tmp_path, matrices)
 
 
 def matrix_fields(matrix: AlignmentMatrix) -> dict[str, Any]:

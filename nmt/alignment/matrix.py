@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.alignment.words import spans_at
 from nmt.errors import AlignmentError
-from nmt.words import spans_at
 
 Floats = NDArray[np.float32]
 Span = tuple[int, int]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmt.alignment.matrix import AlignmentMatrix
-from nmt.files import written_whole
+from nmt.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def write_report(path: Path, sentences: Sequence[Sequence[ReportOption]]) -> Non
     }
     # "</script>" in a sentence must not end the element that holds the data.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    with written_whole(path) as beside:
-        beside.write_text(template.replace("@@DATA@@", text), encoding="utf-8")
+    with atomic_write(path) as tmp_path:
+        tmp_path.write_text(template.replace("@@DATA@@", text), encoding="utf-8")
 
 
 def _option(option: ReportOption) -> dict[str, Any]:

@@ -29,22 +29,22 @@ def train(
     ] = None,
 ) -> None:
     """Train a model, or go on with an unfinished run: the same command resumes."""
-    from nmt.config_file import load_config
+    from nmt.config.load import load_config
 
     settings = load_config(config, overrides or [])
     from nmt.runtime import set_up_logging
 
     set_up_logging()
     if fresh:
-        from nmt.pipeline.begin import fresh_name
+        from nmt.runs.resume import fresh_name
 
         settings = fresh_name(settings)
     if dry_run:
-        from nmt.pipeline.dry_run import run_dry_run
+        from nmt.commands.dry_run import run_dry_run
 
         typer.echo(run_dry_run(settings))
         return
-    from nmt.pipeline.train import run_train
+    from nmt.commands.train import run_train
 
     run = run_train(settings, init_from)
     typer.echo(str(run.path))
@@ -65,14 +65,14 @@ def doctor(
         raise typer.BadParameter("give two parallel files, or --config")
     if config is None and overrides:
         raise typer.BadParameter("--set goes with --config")
-    from nmt.pipeline.doctor import examine_files, run_doctor
+    from nmt.commands.doctor import examine_files, run_doctor
     from nmt.runtime import set_up_logging
 
     set_up_logging()
     if config is None:
         lines = examine_files(*files)  # type: ignore[misc]
     else:
-        from nmt.config_file import load_config
+        from nmt.config.load import load_config
 
         lines = run_doctor(load_config(config, overrides or []))
     for line in lines:
@@ -85,13 +85,13 @@ def compare(
     overrides: SetOption = None,
 ) -> None:
     """Train and score several variants of one configuration; the same command goes on where it stopped."""
-    from nmt.config_file import load_comparison
+    from nmt.config.load import load_comparison
 
     comparison, configs = load_comparison(config, overrides or [])
     from nmt.runtime import set_up_logging
 
     set_up_logging()
-    from nmt.pipeline.compare import run_compare
+    from nmt.commands.compare import run_compare
 
     typer.echo(run_compare(comparison, configs))
 
@@ -106,8 +106,8 @@ def average(
     name: Annotated[str, typer.Option("--name", help="Of the new checkpoint.")] = "averaged",
 ) -> None:
     """Average the weights of a run's checkpoints; translate with --checkpoint averaged."""
-    from nmt.pipeline.average import run_average
-    from nmt.run_folder import find_model
+    from nmt.commands.average import run_average
+    from nmt.runs.folder import find_model
 
     target, averaged = run_average(find_model(model, Path("runs")), best or last, best is not None, name)
     typer.echo(f"the mean of {', '.join(averaged)}", err=True)
@@ -122,9 +122,9 @@ def calibrate(
     overrides: SetOption = None,
 ) -> None:
     """Calibrate word confidences: of the words with confidence 0.8, 80 % should then be right."""
-    from nmt.pipeline.calibrate import run_calibrate
-    from nmt.pipeline.evaluate import source_of
-    from nmt.pipeline.load import load_model
+    from nmt.commands.calibrate import run_calibrate
+    from nmt.commands.evaluate import source_of
+    from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()
@@ -139,7 +139,7 @@ def export(
 ) -> None:
     """Write a split of the built-in corpus as text files, with its gold links."""
     from nmt.config import Source
-    from nmt.data.corpus import export_text
+    from nmt.data.sources import export_text
 
     for path in export_text(Source(builtin="phrasebook"), split, folder, "en", "fr"):
         typer.echo(str(path))

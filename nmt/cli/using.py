@@ -27,7 +27,7 @@ from nmt.cli.options import (
 
 if TYPE_CHECKING:
     from nmt.config import Source
-    from nmt.pipeline.load import LoadedModel
+    from nmt.runs.load import LoadedModel
 
 
 @app.command()
@@ -63,9 +63,11 @@ def translate(
     overrides: SetOption = None,
 ) -> None:
     """Translate: one line out for every line in."""
-    from nmt.files import written_whole
-    from nmt.pipeline.load import load_model
-    from nmt.pipeline.translate import Shown, argument_lines, input_lines, run_translate
+    from nmt.atomic import atomic_write
+    from nmt.commands.translate import run_translate
+    from nmt.data.lines import argument_lines, input_lines
+    from nmt.decoding.output import OutputOptions
+    from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()
@@ -73,14 +75,14 @@ def translate(
         raise typer.BadParameter("give texts or --input, not both")
     drawing = ["decoding.sampling.enabled=true"] if sample else []
     loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
-    shown = Shown(as_json, alignments, show_alignment, level, keep_eos, n_best)
+    shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)
     lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
     typing = not texts and input_file is None and sys.stdin.isatty()
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         run_translate(loaded, lines, sys.stdout, shown, at_once=typing, prefix=prefix)
         return
-    with written_whole(output) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
         run_translate(loaded, lines, out, shown, prefix=prefix)
 
 
@@ -131,7 +133,7 @@ def evaluate(
 ) -> None:
     """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, perplexity, AER where gold exists."""
     if hypotheses:
-        from nmt.pipeline.evaluate import run_versus
+        from nmt.commands.evaluate import run_versus
 
         if ref is None or src is not None or model or versus:
             raise typer.BadParameter("--hypotheses goes with --ref alone")
@@ -139,8 +141,8 @@ def evaluate(
             raise typer.BadParameter("a file of --hypotheses is given twice")
         typer.echo(run_versus([(str(path), path) for path in hypotheses], ref, tokenize, lowercase))
         return
-    from nmt.pipeline.evaluate import run_eval, run_eval_versus
-    from nmt.pipeline.load import load_model
+    from nmt.commands.evaluate import run_eval, run_eval_versus
+    from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()
@@ -197,15 +199,15 @@ def align(
     overrides: SetOption = None,
 ) -> None:
     """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
-    from nmt.alignment.aer import format_pharaoh
-    from nmt.pipeline.align import Linking, run_align
-    from nmt.pipeline.load import load_model
-    from nmt.pipeline.translate import Shown
+    from nmt.alignment.links import format_pharaoh
+    from nmt.commands.align import LinkExtraction, run_align
+    from nmt.decoding.output import OutputOptions
+    from nmt.runs.load import load_model
 
     loaded, source = _model_and_pairs(model, checkpoint, overrides, src, tgt, split)
-    shown = Shown(alignments=alignments, level=level, keep_eos=keep_eos)
+    shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     other = load_model(backward, None, overrides or []) if backward else None
-    linking = Linking(extract, threshold, null_below, other, symmetrise)
+    linking = LinkExtraction(extract, threshold, null_below, other, symmetrise)
     reference = (gold, gold_format, gold_base) if gold else None
     links, score = run_align(loaded, source, split or "test", shown, reference, linking)
     for sentence in links:
@@ -230,7 +232,7 @@ def score(
     overrides: SetOption = None,
 ) -> None:
     """Score given translations: log-probability (nats) and score, one line per pair."""
-    from nmt.pipeline.score import run_score
+    from nmt.commands.score import run_score
 
     loaded, source = _model_and_pairs(model, checkpoint, overrides, src, tgt, split)
     for line in run_score(loaded, source, split or "test", as_json):
@@ -246,8 +248,8 @@ def _model_and_pairs(
     split: Literal["train", "valid", "test"] | None,
 ) -> "tuple[LoadedModel, Source]":
     """The model, and where the given pairs are: two files or a split."""
-    from nmt.pipeline.evaluate import source_of
-    from nmt.pipeline.load import load_model
+    from nmt.commands.evaluate import source_of
+    from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()

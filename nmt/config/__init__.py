@@ -19,7 +19,7 @@ from nmt.config.data import (
 )
 from nmt.config.decoding import (
     DecodingConfig,
-    DrawingConfig,
+    DecodingSamplingConfig,
     EvaluationConfig,
 )
 from nmt.config.model import (
@@ -63,7 +63,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "DecodingConfig",
-    "DrawingConfig",
+    "DecodingSamplingConfig",
     "DropoutConfig",
     "EarlyStoppingConfig",
     "EvaluationConfig",

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from nmt.config.section import NonNegative, Positive, Section
 
+BleuTokenizer = Literal["auto", "13a", "none", "intl", "char", "zh"]
 
-class DrawingConfig(Section):
+
+class DecodingSamplingConfig(Section):
     """Translations drawn at random instead of searched for.
 
     `temperature` divides the log-probabilities; `top_k` (0: all) and `top_p` (1: all) keep the likeliest tokens only.
@@ -45,13 +47,17 @@ class DecodingConfig(Section):
     alignment_at: Literal["predicts", "input"] = "predicts"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
-    sampling: DrawingConfig = DrawingConfig()
+    sampling: DecodingSamplingConfig = DecodingSamplingConfig()
     batch_size: Positive = 64
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 
 
 class EvaluationConfig(Section):
-    """How sacrebleu tokenises before it counts BLEU ('none' for text that is tokenised already)."""
+    """How translations are scored.
 
-    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh"] = "13a"
+    `bleu_tokenize` is sacrebleu's tokenizer for BLEU: `none` for text that is tokenised already; `auto` takes 13a, or
+    for targets written without spaces zh (Chinese) or char (Japanese, Thai, ...). `lowercase` ignores case.
+    """
+
+    bleu_tokenize: BleuTokenizer = "auto"
     lowercase: bool = False

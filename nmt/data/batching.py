@@ -1,24 +1,19 @@
-"""From cached piece ids to batches: which pairs, in which order, and their padded tensors."""
+"""Batches: which pairs go together, in which order, and their padded tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.data.corpus import cached_table
-from nmt.data.guide import Guide
-from nmt.data.sampling import Sampling
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus
-
-if TYPE_CHECKING:
-    import datasets
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK
 
 Ints = NDArray[np.int64]
+
+
 WINDOW_BATCHES = 500  # of 64 sentences, some 3 % of the tokens are padding then; 12 % with 50
 
 
@@ -77,81 +72,6 @@ class Batch:
         return parts
 
 
-@dataclass(frozen=True)
-class Drops:
-    """How many pairs each filter took from the training data."""
-
-    empty: int
-    too_long: int
-
-
-class PieceCorpus:
-    """Sentence pairs as piece ids in a memory-mapped table, and the rows of it that are used."""
-
-    def __init__(
-        self,
-        table: "datasets.Dataset",
-        max_length: int | None = None,
-        rows: Ints | None = None,
-        guide: Guide | None = None,
-    ):
-        """Measure the pairs and choose the rows.
-
-        Args:
-            table: columns `src_ids` and `tgt_ids`.
-            max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
-            rows: use just these rows, and drop nothing.
-            guide: what the attention ought to be; None where nobody says.
-        """
-        import pyarrow.compute
-
-        self.guide = guide
-        self._src, self._tgt = (table.data.column(name) for name in ("src_ids", "tgt_ids"))
-        src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
-        empty = (src_len == 0) | (tgt_len == 0)
-        too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
-        kept = np.flatnonzero(~(empty | too_long)) if max_length is not None else np.arange(len(src_len))
-        self.rows: Ints = kept if rows is None else rows
-        self.src_len: Ints = src_len[self.rows].astype(np.int64)
-        self.tgt_len: Ints = tgt_len[self.rows].astype(np.int64)
-        self.drops = Drops(int(empty.sum()), int(too_long.sum())) if max_length is not None else Drops(0, 0)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, chosen: Sequence[int] | Ints) -> Batch:
-        """The pairs `chosen` (positions among the used rows) as one padded batch."""
-        rows = self.rows[np.asarray(chosen)]
-        src, tgt = _ragged(self._src, rows), _ragged(self._tgt, rows)
-        batch = collate(src, tgt)
-        if self.guide is None:
-            return batch
-        srcs, tgts = (np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in (src, tgt))
-        guide = self.guide.batch(rows, srcs, tgts, (batch.tgt_in.shape[1], batch.src_ids.shape[1]))
-        return replace(batch, guide=torch.from_numpy(guide))
-
-    def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
-        """All pairs by length, nothing random, in batches of at most `batch_size` padded tokens on the longer side."""
-        order = np.lexsort((self.src_len, self.tgt_len))
-        for chosen in cut_batches(order, self.costs, batch_size, "tokens"):
-            yield self.batch(chosen)
-
-    @property
-    def costs(self) -> Ints:
-        """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
-        return np.maximum(self.src_len, self.tgt_len + 1)
-
-
-def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
-    """Values and lengths of the chosen rows of an Arrow list column."""
-    import pyarrow
-
-    taken = column.take(pyarrow.array(rows)).combine_chunks()
-    if isinstance(taken, pyarrow.ChunkedArray):  # several chunks stay several when they are empty
-        taken = pyarrow.concat_arrays(taken.chunks)
-    return taken.flatten().to_numpy().astype(np.int64), np.diff(taken.offsets.to_numpy()).astype(np.int64)
-
-
 def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
     """A batch from piece ids held in memory."""
     sides = zip(*pairs, strict=True)
@@ -195,45 +115,8 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
     return padded, lengths
 
 
-def encode_table(
-    text: "datasets.Dataset",
-    tokenizer: Tokenizer,
-    path: Path,
-    sampling: Sampling | None = None,
-    longest_sample: int | None = None,
-) -> "datasets.Dataset":
-    """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
-
-    Args:
-        text: columns `src` and `tgt`.
-        tokenizer: the models.
-        path: the Arrow file.
-        sampling: see `encode_corpus`; None for the best segmentation.
-        longest_sample: a side whose sampled segmentation has more pieces takes the best one.
-    """
-
-    def rows() -> Iterator[dict[str, Any]]:
-        encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
-        if longest_sample is None:
-            yield from ({"src_ids": src, "tgt_ids": tgt} for src, tgt in encoded)
-            return
-        for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
-            yield {
-                "src_ids": src if len(src) <= longest_sample else tokenizer.encode_src(src_text).ids,
-                "tgt_ids": tgt if len(tgt) <= longest_sample else tokenizer.encode_tgt(tgt_text).ids,
-            }
-
-    return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows())
-
-
-def text_pairs(text: "datasets.Dataset") -> Iterator[tuple[str, str]]:
-    """The (source, target) texts of a table, in order."""
-    for chunk in text.select_columns(["src", "tgt"]).iter(batch_size=2000):
-        yield from zip(chunk["src"], chunk["tgt"], strict=True)
-
-
 def plan_batches(
-    corpus: PieceCorpus, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
+    src_len: Ints, tgt_len: Ints, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
 ) -> list[Ints]:
     """Which pairs go together, and in which order, in one epoch; a function of the lengths, `seed` and `epoch` alone.
 
@@ -241,7 +124,8 @@ def plan_batches(
     exactly once.
 
     Args:
-        corpus: the pairs.
+        src_len: ``[N]`` source pieces of each pair.
+        tgt_len: ``[N]`` target pieces of each pair, without EOS.
         batch_size: for `tokens`, the most padded positions on the longer side (sentences x longest, EOS counted on the
             target); for `sentences`, the most sentences.
         unit: what `batch_size` counts.
@@ -249,16 +133,22 @@ def plan_batches(
         epoch: from 0.
     """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(corpus))
-    costs = corpus.costs
-    mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(corpus) else 1.0
+    order = random.permutation(len(src_len))
+    costs = pair_costs(src_len, tgt_len)
+    mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(src_len) else 1.0
     window = max(1, int(WINDOW_BATCHES * batch_size / mean))
     batches: list[Ints] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
-        part = part[np.lexsort((corpus.src_len[part], corpus.tgt_len[part]))]
+        part = part[np.lexsort((src_len[part], tgt_len[part]))]
         batches += cut_batches(part, costs, batch_size, unit)
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
+    """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+    costs: Ints = np.maximum(src_len, tgt_len + 1)
+    return costs
 
 
 def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.aer import parse_pharaoh
+from nmt.alignment.links import parse_pharaoh
+from nmt.alignment.words import word_spans
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
-from nmt.words import word_spans
 
 if TYPE_CHECKING:
     import datasets
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 _SHOWN = 5  # bad lines named in a message
 
 
-class Guide:
+class TargetAlignments:
     """The links of every pair, on words, projected to whatever pieces an epoch has."""
 
     def __init__(self, links: "datasets.Dataset", text: "datasets.Dataset", tokenizer: Tokenizer):

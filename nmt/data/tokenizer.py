@@ -11,10 +11,10 @@ from typing import Any
 
 import sentencepiece as spm
 
+from nmt.alignment.words import SPACE, word_spans
 from nmt.config import TokenizerConfig
-from nmt.data.sampling import Sampler, Sampling
+from nmt.data.subword_regularization import Sampler, Sampling
 from nmt.errors import TokenizerError
-from nmt.words import SPACE, word_spans
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}

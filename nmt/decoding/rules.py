@@ -75,8 +75,10 @@ class Rules:
             log_probs: ``[N, V]``, which may be changed; the K rows of each of the B sentences lie together.
             ids: ``[N, t]`` what each row has said.
         """
-        begun = ids.shape[1] < self.prefixes.shape[1]
-        raw = log_probs.clone() if begun or self.no_repeat_ngram else log_probs  # what is forced may be forbidden
+        inside_prefix = ids.shape[1] < self.prefixes.shape[1]
+        raw = (
+            log_probs.clone() if inside_prefix or self.no_repeat_ngram else log_probs
+        )  # what is forced may be forbidden
         beams = len(log_probs) // len(self.max_lengths)
         length = ids.shape[1] + 1  # counting the piece to come
         for piece in (PAD, BOS, UNK) if self.forbid_unk else (PAD, BOS):
@@ -93,7 +95,7 @@ class Rules:
             end = log_probs[at_limit, EOS]
             log_probs[at_limit] = -torch.inf
             log_probs[at_limit, EOS] = end
-        if begun:
+        if inside_prefix:
             wanted = self.prefixes[:, ids.shape[1]].repeat_interleave(beams)
             forced = torch.full_like(log_probs, -torch.inf)
             at = wanted.clamp(min=0)[:, None]
@@ -140,9 +142,9 @@ def length_penalty(length: int, alpha: float) -> float:
     return math.pow((5.0 + length) / 6.0, alpha)
 
 
-def _forbid_repeats(log_probs: Tensor, said: list[list[int]], size: int) -> None:
+def _forbid_repeats(log_probs: Tensor, generated: list[list[int]], size: int) -> None:
     """Forbid, in place, every piece that would complete a run of `size` pieces said before."""
-    for row, ids in enumerate(said):
+    for row, ids in enumerate(generated):
         last = ids[len(ids) - size + 1 :]
         repeats = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == last]
         if repeats:

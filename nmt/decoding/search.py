@@ -208,12 +208,12 @@ class _Beams:
         # One row of each sentence starts; its continuations are the first beam.
         self.tokens = torch.full((count, 1), BOS, device=device)
         self.log_prob = torch.zeros(count, 1, device=device)
-        self.room = torch.full((count,), beam_size, device=device)
+        self.slots = torch.full((count,), beam_size, device=device)
         self.ids = torch.empty(count, 1, 0, dtype=torch.long, device=device)
         self.log_probs = torch.empty(count, 1, 0, device=device)  # of each token
         self.weights: Tensor | None = None  # [B, K, t, S]
         self.found: list[list[Hypothesis]] = [[] for _ in range(count)]
-        self.left_out = [-math.inf] * count  # the largest log-probability that the beam had no room for
+        self.best_pruned = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
     def advance(self) -> bool:
         """One step for all sentences; False when all are done."""
@@ -225,12 +225,12 @@ class _Beams:
         width = row_best.shape[-1]
         totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
         best, where = totals.topk(min(self.size + 1, totals.shape[-1]))
-        self._note_left_out(best)
+        self._note_pruned(best)
         best, where = best[:, : self.size], where[:, : self.size]
         size = best.shape[1]
         parents = where // width  # [B, size] which row each came from
         tokens = row_ids.view(count, before * width).gather(1, where)
-        chosen = (torch.arange(size, device=best.device) < self.room[:, None]) & (best > -torch.inf)
+        chosen = (torch.arange(size, device=best.device) < self.slots[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
         self._remember(weights[rows].view(count, size, -1), row_best.view(count, -1).gather(1, where), rows)
         ended = chosen & (tokens == EOS)
@@ -241,7 +241,7 @@ class _Beams:
             self.found[original].append(
                 _hypothesis(self.ids[sentence, row], self.log_probs[sentence, row], attention, self.scoring)
             )
-        self.room = self.room - ended.sum(1)
+        self.slots = self.slots - ended.sum(1)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
         self.tokens = tokens
         self.ids = torch.cat([self.ids, tokens[:, :, None]], dim=-1)
@@ -249,19 +249,19 @@ class _Beams:
 
     def results(self) -> list[list[Hypothesis]]:
         """The n best of each sentence, and whether the first is proven."""
-        ranked = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
-        for sentence, hypotheses in enumerate(ranked):
-            bound = self.scoring.bound(self.left_out[sentence], self.max_lengths[sentence])
+        ranking = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
+        for sentence, hypotheses in enumerate(ranking):
+            bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
             if hypotheses and hypotheses[0].score >= bound:
                 hypotheses[0] = replace(hypotheses[0], proven=True)
-        return ranked
+        return ranking
 
-    def _note_left_out(self, best: Tensor) -> None:
+    def _note_pruned(self, best: Tensor) -> None:
         """Of the candidates `best` ``[B, K + 1]``, in order, the first that there is no room for."""
         if best.shape[1] <= self.size:
             return
-        for sentence, value in zip(self.sentences, best.gather(1, self.room[:, None])[:, 0].tolist(), strict=True):
-            self.left_out[sentence] = max(self.left_out[sentence], value)
+        for sentence, value in zip(self.sentences, best.gather(1, self.slots[:, None])[:, 0].tolist(), strict=True):
+            self.best_pruned[sentence] = max(self.best_pruned[sentence], value)
 
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
         """Put the history in the order of the new beam and append this step's weights and log-probabilities."""
@@ -279,28 +279,28 @@ class _Beams:
     def _drop_done(self, state: Any, rows: Tensor) -> bool:
         """Let the sentences that are done leave, and reorder the state for the rest; False when none is left."""
         assert self.weights is not None
-        hopes = self.log_prob.max(dim=1).values.tolist()
-        keep = [i for i, hope in enumerate(hopes) if not self._is_done(self.sentences[i], hope)]
-        if len(keep) == len(hopes):
+        best_alive = self.log_prob.max(dim=1).values.tolist()
+        keep = [i for i, best in enumerate(best_alive) if not self._is_done(self.sentences[i], best)]
+        if len(keep) == len(best_alive):
             self.state = state.select(rows)
             return True
         if not keep:
             return False
         kept = torch.tensor(keep, device=rows.device)
-        self.state = state.select(rows.view(len(hopes), -1)[kept].flatten())
+        self.state = state.select(rows.view(len(best_alive), -1)[kept].flatten())
         self.memory = self.memory.select(kept)
         self.sentences = [self.sentences[i] for i in keep]
-        self.rules, self.room, self.tokens = self.rules.select(kept), self.room[kept], self.tokens[kept]
+        self.rules, self.slots, self.tokens = self.rules.select(kept), self.slots[kept], self.tokens[kept]
         self.log_prob, self.ids, self.weights = self.log_prob[kept], self.ids[kept], self.weights[kept]
         self.log_probs = self.log_probs[kept]
         return True
 
-    def _is_done(self, sentence: int, hope: float) -> bool:
+    def _is_done(self, sentence: int, best_alive: float) -> bool:
         """Whether nothing unfinished, the best of log-probability `hope`, can still enter the n best."""
-        if hope == -torch.inf:
+        if best_alive == -torch.inf:
             return True
         scores = sorted((hypothesis.score for hypothesis in self.found[sentence]), reverse=True)
-        bound = self.scoring.bound(hope, self.max_lengths[sentence])
+        bound = self.scoring.bound(best_alive, self.max_lengths[sentence])
         return len(scores) >= self.n_best and scores[self.n_best - 1] >= bound
 
 

@@ -13,17 +13,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matrix
+from nmt.alignment.words import spans_at
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import UNK, Encoded, Tokenizer
-from nmt.decoding.confidence import Calibration, word_log_probs
+from nmt.decoding.confidence import word_log_probs
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.decoding.unknown import replace_unknown
 from nmt.errors import DataError
+from nmt.evaluation.calibration import Calibration
 from nmt.model.seq2seq import Seq2Seq, evaluating
-from nmt.words import spans_at
 
 log = logging.getLogger("nmt")
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.alignment.words import SPACE, word_spans
 from nmt.data.tokenizer import UNK, Encoded
-from nmt.words import SPACE, word_spans
 
 
 def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) -> Encoded:

@@ -14,11 +14,15 @@ from nmt.config import (
     StackConfig,
 )
 from nmt.data.tokenizer import PAD
-from nmt.model.attention import Attention, AttentionOptions, build_attention
-from nmt.model.decoder import Bridge, RNNDecoder
-from nmt.model.encoder import PerceiverEncoder, RNNEncoder, StackEncoder
+from nmt.model.attention.base import Attention, AttentionOptions
+from nmt.model.attention.scores import build_attention
+from nmt.model.rnn.bridge import Bridge
+from nmt.model.rnn.decoder import RNNDecoder
+from nmt.model.rnn.encoder import RNNEncoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.model.stack import (
+from nmt.model.transformer.decoder import TransformerDecoder
+from nmt.model.transformer.encoder import PerceiverEncoder, StackEncoder
+from nmt.model.transformer.layers import (
     DotProductMixer,
     LinearMixer,
     MixerLayer,
@@ -26,7 +30,6 @@ from nmt.model.stack import (
     PositionedEmbedding,
     SelfAttentionMixer,
 )
-from nmt.model.transformer import TransformerDecoder
 
 
 def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:

@@ -17,9 +17,9 @@ def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "
         guide: ``[B, T, S]``, rows sum to 1; rows of 0 have no loss.
         kind: `cross_entropy`: -sum of guide x log weight; `squared`: half the squared distance.
     """
-    told = guide.sum(dim=-1, keepdim=True) > 0
+    has_link = guide.sum(dim=-1, keepdim=True) > 0
     if kind == "squared":
-        return ((weights - guide) ** 2 * told).sum() / 2
+        return ((weights - guide) ** 2 * has_link).sum() / 2
     return -(guide * weights.clamp(min=1e-6).log()).sum()
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,9 +15,8 @@ from tqdm import tqdm
 
 from nmt.alignment.heatmap import draw_heatmaps
 from nmt.alignment.matrix import AlignmentMatrix
-from nmt.evaluation import perplexity
-from nmt.files import written_whole
-from nmt.run_folder import RunFolder
+from nmt.atomic import atomic_write
+from nmt.evaluation.metrics import perplexity
 from nmt.training.trainer import Update
 
 log = logging.getLogger("nmt")
@@ -25,27 +25,39 @@ log = logging.getLogger("nmt")
 class Reporter:
     """Takes updates and validations; writes only inside the run's folder and to stderr."""
 
-    def __init__(self, run: RunFolder, log_every: int, tensorboard: bool, done_updates: int, window: dict[str, Any]):
+    def __init__(
+        self,
+        *,
+        metrics: Path,
+        curve: Path,
+        tensorboard: Path | None,
+        log_every: int,
+        epochs: int,
+        updates_done: int,
+        window: dict[str, Any],
+    ):
         """Open the files.
 
         Args:
-            run: where they are.
+            metrics: the file of metrics, one JSON object per line.
+            curve: the picture of the training curve.
+            tensorboard: the folder of TensorBoard's event files; None for none.
             log_every: updates between two lines of metrics.
-            tensorboard: whether to write event files.
-            done_updates: updates that a resumed run has behind it; later lines of metrics are cut off.
+            epochs: epochs of the whole run.
+            updates_done: updates that a resumed run has behind it; later lines of metrics are cut off.
             window: what `window_state` was then; empty for a new run.
         """
-        self.log_every = log_every
-        self.curve_path = run.curve
-        self.history = [record for record in _read_records(run) if record["update"] <= done_updates]
-        with written_whole(run.metrics) as beside:
-            beside.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
-        self._metrics = run.metrics.open("a", encoding="utf-8")
+        self.log_every, self.epochs = log_every, epochs
+        self.curve_path = curve
+        self.history = [record for record in _read_records(metrics) if record["update"] <= updates_done]
+        with atomic_write(metrics) as tmp_path:
+            tmp_path.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
+        self._metrics = metrics.open("a", encoding="utf-8")
         self._writer: Any = None
-        if tensorboard:
+        if tensorboard is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=done_updates + 1)
+            self._writer = SummaryWriter(str(tensorboard), purge_step=updates_done + 1)
         self._bar: tqdm[Any] | None = None
         self._window = _Window(**window)
 
@@ -61,8 +73,9 @@ class Reporter:
             self._write(record)
             if bar.disable:
                 log.info(
-                    "epoch %d, update %d (%d of %d): %s",
+                    "epoch %d of %d, update %d (%d of %d): %s",
                     update.epoch,
+                    self.epochs,
                     update.number,
                     update.position,
                     update.epoch_updates,
@@ -108,7 +121,8 @@ class Reporter:
 
     def draw_curve(self) -> None:
         """Write the training curve: loss, and each validation metric, over updates."""
-        draw_curve(self.history, self.curve_path)
+        with atomic_write(self.curve_path) as tmp_path:
+            draw_curve(self.history, tmp_path)
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +140,7 @@ class Reporter:
             self._bar = tqdm(
                 total=update.epoch_updates,
                 initial=update.position - 1,
-                desc=f"epoch {update.epoch}",
+                desc=f"epoch {update.epoch}/{self.epochs}",
                 unit="update",
                 disable=not sys.stderr.isatty(),
                 leave=False,
@@ -177,12 +191,12 @@ class _Window:
     def describe(self) -> str:
         mean = self.nll / self.tgt_tokens
         loss = self.loss / self.tgt_tokens
-        return f"loss {loss:.3f}, ppl {perplexity(mean, 1):.2f}, lr {self.lr:.2e}, {self.rate:,.0f} tokens/s"
+        return f"loss {loss:.3f}, ppl {perplexity(mean):.2f}, lr {self.lr:.2e}, {self.rate:,.0f} tokens/s"
 
     def record(self, update: Update) -> dict[str, float]:
         return {
             "loss": self.loss / self.tgt_tokens,
-            "ppl": perplexity(self.nll, self.tgt_tokens),
+            "ppl": perplexity(self.nll / self.tgt_tokens),
             "lr": update.lr,
             "grad_norm": update.grad_norm,
             "teacher_forcing": update.teacher_forcing,
@@ -191,15 +205,17 @@ class _Window:
         }
 
 
-def _read_records(run: RunFolder) -> list[dict[str, Any]]:
-    if not run.metrics.exists():
-        return []
+def _read_records(metrics: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of metrics, up to the first one that a crash cut short."""
     records = []
-    for line in run.metrics.read_text(encoding="utf-8").splitlines():
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else ():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
-            break  # the line a crash cut short; nothing after it counts
+            break
+        if not isinstance(record, dict) or not isinstance(record.get("update"), int):
+            break
+        records.append(record)
     return records
 
 

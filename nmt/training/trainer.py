@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config import TrainingConfig
-from nmt.data.batching import Batch, PieceCorpus, plan_batches
+from nmt.data.batching import Batch, plan_batches
+from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError
-from nmt.model.coverage import coverage_loss
+from nmt.model.attention.coverage import coverage_loss
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.runtime import autocast, release_memory
 from nmt.training.loss import guided_loss, sequence_loss
@@ -96,7 +97,9 @@ class Trainer:
         config = self.config
         while self.epoch < config.epochs:
             corpus = self.corpus_of_epoch(self.epoch)
-            plan = plan_batches(corpus, config.batch_size, config.batch_unit, self.seed, self.epoch)
+            plan = plan_batches(
+                corpus.src_len, corpus.tgt_len, config.batch_size, config.batch_unit, self.seed, self.epoch
+            )
             if not plan:
                 raise TrainingError(f"there is no training pair in epoch {self.epoch + 1}")
             groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]

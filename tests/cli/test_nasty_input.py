@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from nmt.cli import app
-from nmt.config_file import load_config
+from nmt.config.load import load_config
 from nmt.errors import ConfigError
 
 runner = CliRunner()

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder, point
-from nmt.training.checkpoint import kept_checkpoints
+from nmt.runs.checkpoint import kept_checkpoints
+from nmt.runs.folder import RunFolder, replace_symlink
+from nmt.training.validation import Validation, Validator
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -20,7 +21,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def losses_are(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     """Let the validations find these losses, one after the other."""
     left = iter(values)
-    monkeypatch.setattr("nmt.pipeline.train._Session._metrics", lambda self, reporter: {"loss": next(left), "ppl": 1.0})
+    monkeypatch.setattr(Validator, "run", lambda self: Validation({"loss": next(left), "ppl": 1.0}, []))
 
 
 TRAINING = {
@@ -70,11 +71,11 @@ def test_a_kill_before_the_last_link_was_moved_changes_nothing(
 ) -> None:
     through = run_train(make_config(name="through", training=TRAINING))
     with monkeypatch.context() as patch:
-        patch.setattr("nmt.pipeline.train._Session._average", lambda self, reporter: 1 / 0)
+        patch.setattr("nmt.commands.train._Session._average", lambda self, reporter: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_train(make_config(training=TRAINING))
     run = RunFolder(make_config().run_dir)
-    point(run.checkpoints / "last", kept_checkpoints(run.checkpoints)[-2].name)
+    replace_symlink(run.checkpoints / "last", kept_checkpoints(run.checkpoints)[-2].name)
     run_train(make_config(training=TRAINING))
     assert run.checkpoint("last").resolve().name == through.checkpoint("last").resolve().name
     torch.testing.assert_close(weights(run.checkpoint("last")), weights(through.checkpoint("last")), atol=0, rtol=0)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.errors import CheckpointError, ConfigError, TrainingError
-from nmt.pipeline.begin import fresh_name
-from nmt.pipeline.load import load_model
-from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder, point
-from nmt.training.checkpoint import average_checkpoints, damage, newest, tidy
+from nmt.runs.checkpoint import average_checkpoints, find_damage, newest_checkpoint, remove_leftovers
+from nmt.runs.folder import RunFolder, replace_symlink
+from nmt.runs.load import load_model
+from nmt.runs.resume import fresh_name
 from nmt.training.trainer import Trainer
 
 MakeConfig = Callable[..., Config]
@@ -47,14 +47,14 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_result_is_the_same(
     caplog.set_level(logging.WARNING, "nmt")
     through = run_train(make_config(name="through", training=KEEP["training"] | {"epochs": 4}))
     run = run_train(make_config(**KEEP))
-    last = newest(run.checkpoints)
+    last = newest_checkpoint(run.checkpoints)
     assert last is not None
     harm(last / victim)
     assert translate(run)
     resumed = run_train(make_config(training=KEEP["training"] | {"epochs": 4}))
     assert weights_of(resumed) == weights_of(through)
     assert last.name in caplog.text
-    assert damage(newest(run.checkpoints) or last) is None
+    assert find_damage(newest_checkpoint(run.checkpoints) or last) is None
 
 
 def test_a_damaged_checkpoint_that_was_asked_for_is_refused(make_config: MakeConfig) -> None:
@@ -77,12 +77,12 @@ def test_vanished_links_are_made_good(make_config: MakeConfig, caplog: pytest.Lo
 
 def test_what_a_dead_process_left_is_cleared_away(make_config: MakeConfig) -> None:
     run = run_train(make_config(**KEEP))
-    last = newest(run.checkpoints)
+    last = newest_checkpoint(run.checkpoints)
     assert last is not None
     (run.checkpoints / ".step-000999.tmp").mkdir()
     last.rename(last.with_name(f".{last.name}.old"))  # died between two renames
-    tidy(run.checkpoints)
-    assert newest(run.checkpoints) == last
+    remove_leftovers(run.checkpoints)
+    assert newest_checkpoint(run.checkpoints) == last
     assert not list(run.checkpoints.glob(".*"))
 
 
@@ -200,7 +200,7 @@ def test_an_interrupted_run_averages_the_same_checkpoints(
 
 def test_damaged_checkpoints_are_not_averaged(make_config: MakeConfig) -> None:
     run = run_train(make_config(**KEEP))
-    last = newest(run.checkpoints)
+    last = newest_checkpoint(run.checkpoints)
     assert last is not None
     flip(last / "model.safetensors")
     with pytest.raises(CheckpointError, match="cannot be averaged, it is damaged"):
@@ -213,6 +213,6 @@ def test_a_link_that_was_not_moved_in_time_is_moved(make_config: MakeConfig) -> 
     )
     best = (run.checkpoints / "best").resolve().name
     other = next(path.name for path in run.checkpoints.glob("step-*") if path.name != best)
-    point(run.checkpoints / "best", other)  # died between the checkpoint and the link
+    replace_symlink(run.checkpoints / "best", other)  # died between the checkpoint and the link
     run_train(make_config(training={"validation": {"every": 2}, "keep_last": 3, "early_stopping": {"metric": "loss"}}))
     assert (run.checkpoints / "best").resolve().name == best

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.config_file import save_config
+from nmt.config.load import save_config
 from nmt.errors import CheckpointError, ConfigError
-from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder
+from nmt.runs.folder import RunFolder
 
 EVERYTHING: dict[str, Any] = {
     "model": {"dropout": {"word": 0.1}, "encoder": {"layers": 2}},

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from nmt.commands.average import run_average
+from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.config_file import load_config, save_config
+from nmt.config.load import load_config, save_config
 from nmt.errors import CheckpointError, ConfigError, NmtError
-from nmt.pipeline.average import run_average
-from nmt.pipeline.load import load_model
-from nmt.pipeline.train import run_train
-from nmt.run_folder import RunFolder
+from nmt.runs.folder import RunFolder
+from nmt.runs.load import load_model
 
 MakeConfig = Callable[..., Config]
 
@@ -44,7 +44,7 @@ def publish(run: RunFolder, weights: dict[str, torch.Tensor]) -> None:
     """Put other weights in place, with a manifest that fits."""
     checkpoint = run.checkpoint("best").resolve()
     save_file(weights, checkpoint / "model.safetensors")
-    from nmt.training.checkpoint import _digest
+    from nmt.runs.checkpoint import _digest
 
     manifest = {"format": 1, "sha256": {"model.safetensors": _digest(checkpoint / "model.safetensors")}}
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
@@ -122,7 +122,7 @@ def test_a_header_that_promises_too_much_is_refused(stranger: RunFolder) -> None
     weights = path.read_bytes()
     for data in (weights, (2**60).to_bytes(8, "little") + b"{}"):
         path.write_bytes(data)
-        from nmt.training.checkpoint import _digest
+        from nmt.runs.checkpoint import _digest
 
         manifest = {"format": 1, "sha256": {"model.safetensors": _digest(path)}}
         path.with_name("manifest.json").write_text(json.dumps(manifest))

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from nmt.commands.evaluate import run_eval
+from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.config_file import load_comparison, load_config
-from nmt.pipeline.evaluate import run_eval
-from nmt.pipeline.load import LoadedModel, load_model
-from nmt.pipeline.train import run_train
+from nmt.config.load import load_comparison, load_config
+from nmt.runs.load import LoadedModel, load_model
 
 pytestmark = pytest.mark.slow
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nmt.model.additive import additive_energies
+from nmt.model.attention.additive import additive_energies
 
 
 def inputs(queries: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt.alignment.aer import GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, score_links, transposed
+from nmt.alignment.aer import score_links
+from nmt.alignment.links import GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, transposed
 from nmt.errors import AlignmentError
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from nmt.config import AttentionScore
-from nmt.model.attention import Attention, AttentionOptions, Query, build_attention
-from nmt.model.coverage import Coverage
+from nmt.model.attention.base import Attention, AttentionOptions, Query
+from nmt.model.attention.coverage import Coverage
+from nmt.model.attention.scores import build_attention
 from nmt.model.memory import Memory
 
 B, Q, S, H, M, A, E = 3, 4, 6, 8, 8, 6, 5

@@ -4,8 +4,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from nmt.data.batching import PieceCorpus, batch_of, encode_table, plan_batches
-from nmt.data.corpus import cached_table
+from nmt.data.batching import batch_of, plan_batches
+from nmt.data.cache import cached_table
+from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 
 
@@ -27,7 +28,7 @@ def test_each_pair_exactly_once_and_never_over_the_budget(
 ) -> None:
     corpus = corpus_of(tmp_path, random_lengths(3000))
     for epoch in (0, 1):
-        plan = plan_batches(corpus, size, unit, seed=1, epoch=epoch)
+        plan = plan_batches(corpus.src_len, corpus.tgt_len, size, unit, seed=1, epoch=epoch)
         assert sorted(np.concatenate(plan).tolist()) == list(range(3000))
         for chosen in plan:
             batch = corpus.batch(chosen)
@@ -39,7 +40,7 @@ def test_the_plan_is_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, random_lengths(500))
 
     def plan(seed: int, epoch: int) -> list[list[int]]:
-        return [chosen.tolist() for chosen in plan_batches(corpus, 200, "tokens", seed, epoch)]
+        return [chosen.tolist() for chosen in plan_batches(corpus.src_len, corpus.tgt_len, 200, "tokens", seed, epoch)]
 
     assert plan(1, 0) == plan(1, 0)
     assert plan(1, 0) != plan(1, 1)
@@ -48,7 +49,9 @@ def test_the_plan_is_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
 
 def test_sorting_in_windows_saves_padding(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, random_lengths(5000))
-    masks = [corpus.batch(chosen).tgt_mask for chosen in plan_batches(corpus, 32, "sentences", 1, 0)]
+    masks = [
+        corpus.batch(chosen).tgt_mask for chosen in plan_batches(corpus.src_len, corpus.tgt_len, 32, "sentences", 1, 0)
+    ]
     padding = 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
     assert padding < 0.1
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from nmt.errors import CheckpointError
-from nmt.run_folder import RunFolder, find_model, point
-from nmt.training.checkpoint import load_state, load_weights, newest, prune, save_checkpoint
+from nmt.runs.checkpoint import load_state, load_weights, newest_checkpoint, prune, save_checkpoint
+from nmt.runs.folder import RunFolder, find_model, replace_symlink
 
 
 def test_weights_and_state_come_back(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_weights_and_state_come_back(tmp_path: Path) -> None:
     assert state["numbers"] == [1.5, 2]
     assert torch.equal(state["tensor"], torch.arange(3))
     assert (tmp_path / "last").readlink() == Path("step-000012")
-    assert newest(tmp_path) == folder
+    assert newest_checkpoint(tmp_path) == folder
 
 
 def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path: Path, monkeyp
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(CheckpointError, match="No space left"):
         save_checkpoint(tmp_path, 2, model, {"x": 2})
-    assert newest(tmp_path) == good
+    assert newest_checkpoint(tmp_path) == good
     assert (tmp_path / "last").resolve() == good
 
 
@@ -40,7 +40,7 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     for update in range(1, 6):
         save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
         if update == 2:
-            point(tmp_path / "best", "step-000002")
+            replace_symlink(tmp_path / "best", "step-000002")
         prune(tmp_path, 2, [f"step-{done:06d}" for done in range(1, update + 1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best",
@@ -64,7 +64,7 @@ def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
     for update in (999_999, 1_000_000):
         save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
     prune(tmp_path, 1, ["step-999999", "step-1000000"])
-    assert newest(tmp_path) == tmp_path / "step-1000000"
+    assert newest_checkpoint(tmp_path) == tmp_path / "step-1000000"
     assert not (tmp_path / "step-999999").exists()
 
 

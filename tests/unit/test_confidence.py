@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from nmt.data.tokenizer import Encoded
-from nmt.decoding.confidence import (
-    Calibration,
-    calibration_error,
-    correct_words,
-    fit_calibration,
-    word_log_probs,
-)
+from nmt.decoding.confidence import word_log_probs
+from nmt.evaluation.calibration import Calibration, calibration_error, correct_words, fit_calibration
 
 TARGET = Encoded("je t'aime", [5, 6, 7, 8], ["▁je", "▁t'", "ai", "me"], [(0, 2), (2, 5), (5, 7), (7, 9)])
 

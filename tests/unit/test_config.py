@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nmt.config import Config
-from nmt.config_file import differing_keys, load_comparison, load_config, save_config
+from nmt.config.load import differing_keys, load_comparison, load_config, save_config
 from nmt.errors import ConfigError
 
 GUIDED = "training: {guided_alignment: {enabled: true}}\n"
@@ -124,7 +124,7 @@ def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) 
 
 def test_reading_a_configuration_does_not_import_torch(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    code = "import sys, pathlib, nmt.config_file as c; "
+    code = "import sys, pathlib, nmt.config.load as c; "
     code += "c.load_config(pathlib.Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nmt.alignment.aer import parse_pharaoh
+from nmt.alignment.links import parse_pharaoh
 from nmt.config import Source
 from nmt.config.data import DataConfig
-from nmt.data.corpus import cached_table, export_text, load_text, read_lines, read_pairs
+from nmt.data.cache import cached_table
+from nmt.data.lines import read_lines
+from nmt.data.sources import export_text, load_text, read_pairs
 from nmt.errors import DataError
 
 PAIRS = [("a cat", "un chat"), ('say "yes"', "dis « oui »"), ("NA", "null"), ("odd\u2028line\x85end", "reste entier")]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.batching import Batch, batch_of
-from nmt.model.attention import Attention
-from nmt.model.cells import gru_cell, lstm_cell
+from nmt.model.attention.base import Attention
+from nmt.model.rnn.cells import gru_cell, lstm_cell
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS
 

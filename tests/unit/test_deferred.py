@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.deferred import DeferredLinear, deferring
+from nmt.model.rnn.deferred import DeferredLinear, deferring
 
 
 def recurrence(product: object, x: Tensor, steps: int) -> Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.model import encoder as encoder_module
-from nmt.model.encoder import RNNEncoder
+from nmt.model.rnn import encoder as encoder_module
+from nmt.model.rnn.encoder import RNNEncoder
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from nmt.config import Config
-from nmt.data.guide import Guide, check_links, project_links, word_of_pieces
+from nmt.data.guide import TargetAlignments, check_links, project_links, word_of_pieces
+from nmt.data.prepare import SampledEpochs, load_corpora
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError, ConfigError
 from nmt.model.build import build_model
-from nmt.pipeline.corpora import SampledEpochs, load_corpora
 from nmt.training.loss import guided_loss
 from nmt.training.trainer import Trainer
 
@@ -93,7 +93,7 @@ def test_a_corpus_without_links_says_where_to_name_them(make_config: Callable[..
 
 
 def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    from nmt.data.corpus import cached_table
+    from nmt.data.cache import cached_table
 
     rows = [
         {"links": links, "src": src, "tgt": "un chat"}
@@ -101,7 +101,7 @@ def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Pa
     ]
     table = cached_table(tmp_path / "l.arrow", {"links": "string", "src": "string", "tgt": "string"}, rows)
     src, tgt = (np.array(encoded.ids) for encoded in (tokenizer.encode_src("a cat"), tokenizer.encode_tgt("un chat")))
-    guide = Guide(table, table, tokenizer).batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
+    guide = TargetAlignments(table, table, tokenizer).batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
     assert guide[0, 0].sum() == pytest.approx(1.0)
     assert not guide[0, -1].any()  # EOS
     assert not guide[1].any()

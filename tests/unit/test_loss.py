@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nmt.model.coverage import coverage_loss
+from nmt.model.attention.coverage import coverage_loss
 from nmt.training.loss import sequence_loss
 
 LOGITS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [9.0, 9.0, 9.0]]])

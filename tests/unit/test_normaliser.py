@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.model.normaliser import NORMALISERS, entmax15, hard, sparsemax
+from nmt.model.attention.normaliser import NORMALISERS, entmax15, hard, sparsemax
 
 Vector = list[float]
 

@@ -2,9 +2,9 @@ import itertools
 import random
 import re
 
-from nmt.alignment.aer import parse_pharaoh
-from nmt.data.phrasebook import Grammar, phrasebook, render
-from nmt.words import split_words
+from nmt.alignment.links import parse_pharaoh
+from nmt.alignment.words import split_words
+from nmt.data.builtin.grammar import Grammar, phrasebook, render
 
 SPLITS = {split: list(phrasebook(split)) for split in ("train", "valid", "test")}
 ALL = [pair for pairs in SPLITS.values() for pair in pairs]

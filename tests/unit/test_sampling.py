@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nmt.config import TokenizerConfig
-from nmt.data.sampling import Sampler, Sampling
+from nmt.data.subword_regularization import Sampler, Sampling
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from tests.conftest import SENTENCES
 
@@ -108,7 +108,8 @@ def test_another_process_draws_the_same(tokenizer: Tokenizer, tmp_path: Any) -> 
     tokenizer.save(tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from nmt.data.tokenizer import Tokenizer, encode_corpus; from nmt.data.sampling import Sampling\n"
+        "from nmt.data.tokenizer import Tokenizer, encode_corpus\n"
+        "from nmt.data.subword_regularization import Sampling\n"
         "pairs = [('the black cat sees me today', 'le chat noir')] * 20\n"
         "print(list(encode_corpus(Tokenizer.load(Path(sys.argv[1])), pairs, Sampling('bpe', 0.3, -1, 7))))"
     )

@@ -258,13 +258,13 @@ def test_no_run_of_pieces_is_said_twice() -> None:
 
 
 def test_the_unknown_piece_can_be_forbidden() -> None:
-    said = [
+    generated = [
         1 in greedy(ToyModel(seed), toy_memory([0]), Rules.of([8], 6, forbid_unk=forbid), Scoring())[0].ids
         for forbid in (False, True)
         for seed in range(20)
     ]
-    assert any(said[:20])
-    assert not any(said[20:])
+    assert any(generated[:20])
+    assert not any(generated[20:])
 
 
 def test_the_coverage_penalty_by_hand() -> None:

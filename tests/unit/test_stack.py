@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from nmt.config import Config
 from nmt.data.batching import batch_of
+from nmt.data.prepare import load_corpora
 from nmt.errors import DataError
+from nmt.model.attention.multi_head import MultiHead
 from nmt.model.build import build_model
-from nmt.model.multi_head import MultiHead
 from nmt.model.seq2seq import Seq2Seq
-from nmt.model.stack import (
+from nmt.model.transformer.layers import (
     CausalLinearAttention,
     CausalSelfAttention,
     DotProductMixer,
@@ -24,12 +25,9 @@ from nmt.model.stack import (
     PositionedEmbedding,
     SelfAttentionMixer,
     Sublayer,
-    causal_linear_attention,
-    fast_weights_step,
-    linear_attention,
     sinusoids,
 )
-from nmt.pipeline.corpora import load_corpora
+from nmt.model.transformer.linear_attention import causal_linear_attention, fast_weights_step, linear_attention
 from tests.variants import ENCODERS, TRANSFORMER_DECODER
 
 B, S, E = 2, 5, 8

@@ -2,12 +2,12 @@ import itertools
 
 import pytest
 
+from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
-from nmt.data.phrasebook import phrasebook
-from nmt.data.sampling import Sampling
+from nmt.data.builtin.grammar import phrasebook
+from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus, train_tokenizer
 from nmt.errors import TokenizerError
-from nmt.words import word_spans
 
 PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
 

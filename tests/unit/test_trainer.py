@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config import Config
-from nmt.data.batching import PieceCorpus
-from nmt.data.corpus import cached_table
+from nmt.data.cache import cached_table
+from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError
+from nmt.model.attention.coverage import coverage_loss
 from nmt.model.build import build_model
-from nmt.model.coverage import coverage_loss
-from nmt.model.decoder import RNNDecoder
 from nmt.model.memory import Memory
+from nmt.model.rnn.decoder import RNNDecoder
 from nmt.training.trainer import Trainer, corpus_loss
 from tests.variants import MODELS
 

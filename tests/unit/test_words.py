@@ -1,6 +1,6 @@
 import pytest
 
-from nmt.words import split_words, word_spans
+from nmt.alignment.words import split_words, word_spans
 
 
 @pytest.mark.parametrize(

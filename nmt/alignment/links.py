@@ -1,0 +1,117 @@
+"""Word links and their notations: Pharaoh (i-j) and NAACL (sentence src tgt)."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.errors import AlignmentError
+
+Link = tuple[int, int]  # source word, target word, from 0
+
+
+_PHARAOH = re.compile(r"(\d+)([-p?])(\d+)")
+
+
+@dataclass(frozen=True)
+class GoldLinks:
+    """One sentence's links, (source, target) from 0. The possible ones include the sure ones."""
+
+    sure: frozenset[Link]
+    possible: frozenset[Link]
+
+
+def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
+    """Links like ``0-0 1p2 3?4``: source, then target; ``-`` is sure, ``p`` and ``?`` are possible.
+
+    Args:
+        line: one sentence's links.
+        base: 0 or 1, the number of the first word.
+        where: names the place in messages.
+
+    Raises:
+        AlignmentError: for anything else, or a number below `base`.
+    """
+    sure, possible = set(), set()
+    for item in line.split():
+        match = _PHARAOH.fullmatch(item)
+        if match is None:
+            raise AlignmentError(f"{where}: '{item}' is no link; write i-j (sure), ipj or i?j (possible)")
+        link = _from_base(int(match[1]), int(match[3]), base, where)
+        possible.add(link)
+        if match[2] == "-":
+            sure.add(link)
+    return GoldLinks(frozenset(sure), frozenset(possible))
+
+
+def transposed(line: str) -> str:
+    """The links of a line in Pharaoh notation with source and target exchanged; what is no link stays as it is."""
+    return _PHARAOH.sub(r"\3\2\1", line)
+
+
+def read_gold(
+    path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0
+) -> list[GoldLinks]:
+    """Gold links of a corpus.
+
+    Args:
+        path: names the file in messages.
+        lines: its lines.
+        sentences: how many sentence pairs there are.
+        kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared
+            task of 2003), sentences counted from 1 and S where nothing stands.
+        base: 0 or 1, the number of the first word.
+
+    Raises:
+        AlignmentError: naming file and line.
+    """
+    if kind == "pharaoh":
+        gold = [parse_pharaoh(line, base, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+        if len(gold) != sentences:
+            raise AlignmentError(f"{path} has {len(gold)} lines, but there are {sentences} sentence pairs")
+        return gold
+    sure: list[set[Link]] = [set() for _ in range(sentences)]
+    possible: list[set[Link]] = [set() for _ in range(sentences)]
+    for number, line in enumerate(lines, start=1):
+        where, fields = f"{path}, line {number}", line.split()
+        if not fields:
+            continue
+        if (
+            len(fields) not in (3, 4)
+            or not all(field.isdecimal() for field in fields[:3])
+            or fields[3:] not in ([], ["S"], ["P"])
+        ):
+            raise AlignmentError(f"{where}: '{line}' is not 'sentence src tgt [S|P]'")
+        sentence = int(fields[0]) - 1
+        if not 0 <= sentence < sentences:
+            raise AlignmentError(f"{where}: sentence {fields[0]}, but there are {sentences}, counted from 1")
+        link = _from_base(int(fields[1]), int(fields[2]), base, where)
+        possible[sentence].add(link)
+        if fields[3:] != ["P"]:
+            sure[sentence].add(link)
+    return [GoldLinks(frozenset(s), frozenset(p)) for s, p in zip(sure, possible, strict=True)]
+
+
+def _from_base(src: int, tgt: int, base: int, where: str) -> Link:
+    if src < base or tgt < base:
+        raise AlignmentError(f"{where}: word 0, but words are counted from {base}; see --gold-base")
+    return src - base, tgt - base
+
+
+def format_pharaoh(links: Iterable[Link]) -> str:
+    """Links as ``0-0 2-1 1-2``."""
+    return " ".join(f"{src}-{tgt}" for src, tgt in links)
+
+
+def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) -> list[str]:
+    """Gold links as the lines that `read_gold` reads: possible links that are not sure are ``ipj``, or end in ``P``."""
+    lines = []
+    for number, sentence in enumerate(gold, start=1):
+        links = [
+            (tgt + base, src + base, (src, tgt) in sentence.sure) for src, tgt in sentence.possible | sentence.sure
+        ]
+        if kind == "pharaoh":
+            lines.append(" ".join(f"{src}{'-' if sure else 'p'}{tgt}" for tgt, src, sure in sorted(links)))
+        else:
+            lines += [f"{number} {src} {tgt} {'S' if sure else 'P'}" for tgt, src, sure in sorted(links)]
+    return lines

@@ -1,0 +1,25 @@
+"""Writing results: whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place when the block ends well and vanishes when it does not.
+
+    What is no plain file (a pipe, /dev/stdout) cannot be replaced and is given as it is.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield tmp_path
+        with tmp_path.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(tmp_path, path)
+    finally:
+        tmp_path.unlink(missing_ok=True)

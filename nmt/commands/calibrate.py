@@ -1,0 +1,38 @@
+"""`nmt calibrate`: what makes word confidences the shares of words that are right."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from nmt.atomic import atomic_write
+from nmt.config import Source
+from nmt.data.sources import load_text
+from nmt.decoding.confidence import judged_words
+from nmt.evaluation.calibration import Calibration, calibration_error, fit_calibration
+from nmt.runs.load import LoadedModel
+
+
+def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
+    """Fit the calibration on a corpus, for which the validation split is made, and keep it in the run folder.
+
+    Args:
+        model: a loaded model.
+        source: the corpus.
+        split: which split it is.
+
+    Returns:
+        What was fitted and the calibration error before and after, as text.
+    """
+    text, _ = load_text(source, split, Path(model.config.data.cache_dir).expanduser())
+    translations = model.translator.translate(list(text["src"]), progress=True)
+    log_probs, correct = judged_words(
+        [one.tgt for one in translations], [one.token_log_probs for one in translations], list(text["tgt"])
+    )
+    fitted = fit_calibration(log_probs, correct)
+    before, after = (calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), fitted))
+    with atomic_write(model.run.calibration) as tmp_path:
+        tmp_path.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
+    return (
+        f"temperature {fitted.temperature:.3f}, offset {fitted.offset:.3f}; calibration error {before:.3f} before, "
+        f"{after:.3f} after, {len(correct)} words"
+    )

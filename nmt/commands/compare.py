@@ -1,0 +1,193 @@
+"""`nmt compare`: train variants of one configuration and put their scores, matrices and curves side by side."""
+
+import json
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nmt.alignment.heatmap import draw_grid
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.atomic import atomic_write
+from nmt.commands.evaluate import run_eval
+from nmt.commands.train import run_train
+from nmt.config import Comparison, Config
+from nmt.evaluation.metrics import LengthScore
+from nmt.evaluation.plots import draw_lengths
+from nmt.runs.load import LoadedModel, load_model
+from nmt.runtime import release_memory
+
+log = logging.getLogger("nmt")
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One row of the comparison.
+
+    Attributes:
+        name: of the variant.
+        parameters: trained numbers; shared ones count once.
+        updates: done in all.
+        tokens_per_second: target tokens, median over the training log.
+        minutes: of updates, by the clock; validation is not counted.
+        ppl: of the references.
+        bleu: of the corpus.
+        bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
+        signature: sacrebleu's.
+        aer: against gold links; None without them or without attention.
+        sentences_per_second: translated, with the configuration's beam.
+        by_length: BLEU by source length.
+    """
+
+    name: str
+    parameters: int
+    updates: int
+    tokens_per_second: float
+    minutes: float
+    ppl: float
+    bleu: float
+    bleu_margin: float | None
+    signature: str
+    aer: float | None
+    sentences_per_second: float
+    by_length: list[LengthScore]
+
+
+def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
+    """Train and score every variant that is not done yet; write tables and pictures.
+
+    Returns:
+        The table, as Markdown.
+
+    Raises:
+        NmtError: for anything the user can mend.
+    """
+    folder = comparison.folder
+    known = {name: _stored(comparison, config) for name, config in configs.items()}
+    results, pictures = [], []
+    for number, (name, config) in enumerate(configs.items(), start=1):
+        log.info("variant %d of %d: %s", number, len(configs), name)
+        known[name], matrices = _variant(comparison, name, config, known[name])
+        pictures.append(matrices)
+        release_memory()
+        results = [result for result in known.values() if result is not None]
+        _write(folder, results)
+    shown = [place for place, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
+    if comparison.sentences and shown:
+        rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]
+        figure = draw_grid(rows, [results[place].name for place in shown])  # type: ignore[arg-type]
+        figure.savefig(folder / "matrices.png", dpi=90)
+        (folder / "pictures").mkdir(exist_ok=True)
+        for place in shown:
+            figure = draw_grid([pictures[place]], [""] * len(comparison.sentences))  # type: ignore[list-item]
+            figure.savefig(folder / "pictures" / f"{results[place].name}.png", dpi=70)
+    draw_lengths({result.name: result.by_length for result in results}, folder / "lengths.png")
+    return comparison_table(results)
+
+
+def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
+    """The row of a variant that was scored already, with these settings."""
+    stored = _row_file(config)
+    kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    if kept.get("made_with") != _settings(comparison, config):
+        return None
+    row = kept["result"]
+    return VariantResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
+
+
+def _variant(
+    comparison: Comparison, name: str, config: Config, result: VariantResult | None
+) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
+    """Train (on) and score one variant, if it has no `result` yet, and show it."""
+    if result is None:
+        run_train(config)
+    model = load_model(config.run_dir)
+    if result is None:
+        result = _score(comparison, name, model)
+        with atomic_write(_row_file(config)) as tmp_path:
+            held = {"result": asdict(result), "made_with": _settings(comparison, config)}
+            tmp_path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    translations = model.translator.translate(comparison.sentences)
+    return result, [translation.alignment() for translation in translations]
+
+
+def _row_file(config: Config) -> Path:
+    return config.run_dir / "comparison.json"
+
+
+def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
+    """All that a result depends on: settings aside that say only where things lie and how they are shown."""
+    held = config.model_dump(mode="json", exclude={"runs_dir": True, "data": {"root", "cache_dir"}})
+    for key in ("device", "threads", "log_every", "tensorboard", "keep_last"):
+        del held["training"][key]
+    return held | {"split": comparison.split}
+
+
+def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResult:
+    report = run_eval(model, comparison.split, None, None)
+    scored = report.scores
+    records = [json.loads(line) for line in model.run.metrics.read_text(encoding="utf-8").splitlines()]
+    rates = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]
+    bleu = scored["scores"]["bleu"]
+    return VariantResult(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in model.translator.model.parameters()),
+        updates=max((record["update"] for record in records), default=0),
+        tokens_per_second=statistics.median(rates) if rates else 0.0,
+        minutes=_minutes(records),
+        ppl=scored["ppl"],
+        bleu=bleu["value"],
+        bleu_margin=bleu["margin"],
+        signature=bleu["signature"],
+        aer=scored.get("alignment", {}).get("aer"),
+        sentences_per_second=scored["sentences"] / max(1e-9, scored["decoding_seconds"]),
+        by_length=report.by_length,
+    )
+
+
+def comparison_table(results: Sequence[VariantResult]) -> str:
+    """The results as a Markdown table; BLEU of the quarter with the longest sources stands beside BLEU of all."""
+    head = (
+        "variant", "parameters", "updates", "minutes", "tokens/s", "ppl", "BLEU", "BLEU, longest", "AER", "sentences/s"
+    )  # fmt: skip
+    rows = [
+        (
+            result.name,
+            f"{result.parameters:,}",
+            f"{result.updates:,}",
+            f"{result.minutes:.1f}",
+            f"{result.tokens_per_second:,.0f}",
+            f"{result.ppl:.2f}",
+            f"{result.bleu:.2f}" + ("" if result.bleu_margin is None else f" ± {result.bleu_margin:.2f}"),
+            f"{result.by_length[-1].bleu:.2f}" if result.by_length else "",
+            "" if result.aer is None else f"{result.aer:.3f}",
+            f"{result.sentences_per_second:.0f}",
+        )
+        for result in results
+    ]
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    signatures = sorted({result.signature for result in results})
+    return (
+        f"{table}\n\nBLEU: {'; '.join(signatures)}. Tokens are target tokens; ± is half the 95 % interval (bootstrap)."
+    )
+
+
+def _write(folder: Path, results: Sequence[VariantResult]) -> None:
+    """The table so far, as Markdown and JSON."""
+    with atomic_write(folder / "comparison.md") as tmp_path:
+        tmp_path.write_text(comparison_table(results) + "\n", encoding="utf-8")
+    with atomic_write(folder / "comparison.json") as tmp_path:
+        values: list[dict[str, Any]] = [asdict(result) for result in results]
+        tmp_path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _minutes(records: Sequence[dict[str, Any]]) -> float:
+    """Minutes of training that the log tells of: updates between two lines over their rate."""
+    seconds = 0.0
+    for record in records:
+        if record.get("tgt_tokens") and record.get("tokens_per_second"):
+            seconds += record["tgt_tokens"] / record["tokens_per_second"]
+    return seconds / 60

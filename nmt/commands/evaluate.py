@@ -1,0 +1,260 @@
+"""`nmt eval`: translate a test set and score it."""
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nmt.atomic import atomic_write
+from nmt.commands.align import run_align
+from nmt.config import Config, Source
+from nmt.data.dataset import PieceCorpus, encode_table
+from nmt.data.lines import one_line, read_lines
+from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
+from nmt.data.sources import load_text
+from nmt.decoding.confidence import judged_words
+from nmt.decoding.output import OutputOptions
+from nmt.decoding.translator import Translation
+from nmt.errors import ConfigError
+from nmt.evaluation.calibration import Calibration, calibration_error
+from nmt.evaluation.metrics import (
+    LengthScore,
+    compare_systems,
+    corpus_scores,
+    perplexity,
+    scores_by_length,
+    sentence_scores,
+)
+from nmt.evaluation.plots import draw_lengths
+from nmt.runs.load import LoadedModel
+from nmt.training.trainer import corpus_nll
+
+_BOOTSTRAP = 1000
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Scores of one test set, as printed and as written beside the run."""
+
+    table: str
+    hypotheses: Path
+    json: Path
+    hyps: list[str]
+    scores: dict[str, Any]  # what the JSON file holds
+    by_length: list[LengthScore]
+
+
+def run_eval(
+    model: LoadedModel,
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+    source: Source | None = None,
+) -> EvalReport:
+    """Translate and score a split of the run's data, or given files.
+
+    Args:
+        model: a loaded model.
+        split: `train`, `valid` or `test` of the run's configuration.
+        files: source and reference files instead of a split.
+        output: stem of the files written; None for ``<run>/eval/<split or file name>``.
+        source: where the pairs are, if not where `files` or the run's configuration say.
+
+    Raises:
+        ConfigError: if the configuration names no such split.
+        DataError: if the data cannot be read, or source and reference differ in length.
+    """
+    source = source or source_of(model, split, files)
+    name = files[0].name if files else split
+    config, translator = model.config, model.translator
+    cache = Path(config.data.cache_dir).expanduser()
+    text, fingerprint = load_text(source, split, cache)
+    srcs, refs = list(text["src"]), list(text["tgt"])
+    pieces = PieceCorpus(
+        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
+    )
+    refuse_longer_than_the_model(pieces, config, name)
+    started = time.perf_counter()
+    translations = translator.translate(srcs, progress=True)
+    hyps = [one_line(translation.tgt.text) for translation in translations]
+    seconds = time.perf_counter() - started
+    scores = corpus_scores(
+        hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
+    )
+    loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
+    ppl = perplexity(loss)
+    log_probs, correct = judged_words(
+        [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
+    )
+    raw, calibrated = (
+        calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), model.calibration)
+    )
+    by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
+    report: dict[str, Any] = {
+        "data": name,
+        "sentences": len(srcs),
+        "model": model.name,
+        "checkpoint": model.checkpoint.resolve().name,
+        "beam_size": config.decoding.beam_size,
+        "length_penalty": config.decoding.length_penalty,
+        "decoding_seconds": seconds,
+        "scores": {key: asdict(score) for key, score in scores.items()},
+        "loss": loss,
+        "ppl": ppl,
+        "by_length": [asdict(group) for group in by_length],
+        "calibration_error": {"raw": raw, "calibrated": calibrated},
+    }
+    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
+        draw_lengths({model.name: by_length}, tmp_path)
+    _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
+    margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
+    rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
+    rows += [f"loss   {loss:6.3f}", f"ppl    {ppl:6.3f}"]
+    if any(text["links"]) and config.model.has_alignment:
+        _, agreement = run_align(model, source, split, OutputOptions(), None)
+        assert agreement is not None  # the links were seen
+        report["alignment"] = asdict(agreement)
+        rows.append(
+            f"AER    {agreement.aer:6.4f}   "
+            f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
+        )
+    rows.append(
+        f"calibration error of word confidence: {raw:.3f}"
+        + (f", {calibrated:.3f} calibrated" if model.run.calibration.exists() else "")
+    )
+    groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
+    rows.append(f"BLEU by source length: {', '.join(groups)}")
+    hyp_path, json_path = _write(stem, hyps, report)
+    return EvalReport("\n".join(rows), hyp_path, json_path, hyps, report, by_length)
+
+
+def run_eval_versus(
+    models: Sequence[LoadedModel],
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+) -> str:
+    """Translate one test set with several models and score them side by side; see `run_versus`.
+
+    Args:
+        models: the first one is what the others are compared with.
+        split: of the first model's configuration.
+        files: source and reference files instead of a split.
+        output: folder of what is written; None for each model's own ``eval`` folder.
+
+    Returns:
+        A Markdown table, and BLEU by source length.
+
+    Raises:
+        ConfigError: if two models have one name, so that the table could not tell them apart.
+        DataError: if the data cannot be read.
+    """
+    names = [model.name for model in models]
+    if len({tuple(path.resolve() for path in model.members) for model in models}) < len(models):
+        raise ConfigError(f"the same model is given twice: {', '.join(names)}")
+    if len(set(names)) < len(names):
+        names = ["+".join(map(str, model.members)) for model in models]
+    first = models[0]
+    source = source_of(first, split, files)
+    text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
+    refs, settings = list(text["tgt"]), first.config.evaluation
+    systems, curves = [], {}
+    for name, model in zip(names, models, strict=True):
+        stem = None if output is None else output / name.replace("/", "-")
+        report = run_eval(model, split, files, stem, source)
+        systems.append((name, report.hyps))
+        curves[name] = report.by_length
+    lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
+    lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
+    lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
+    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase)
+    return "\n".join([versus, "", *lines])
+
+
+def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool) -> str:
+    """Score files of translations, without a model; see `versus_table`.
+
+    Raises:
+        DataError: if a file cannot be read, or has another number of lines than the reference.
+    """
+    said = [(name, list(read_lines(path))) for name, path in systems]
+    return versus_table(said, list(read_lines(ref)), tokenize, lowercase)
+
+
+def versus_table(
+    systems: Sequence[tuple[str, Sequence[str]]], refs: Sequence[str], tokenize: str, lowercase: bool
+) -> str:
+    """Each system's scores with their intervals, and each beside the first one's.
+
+    Args:
+        systems: names and translations; those of several runs of one system with different seeds can be given, too.
+        refs: references.
+        tokenize: for BLEU.
+        lowercase: whether case is ignored.
+
+    Returns:
+        A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
+
+    Raises:
+        DataError: if a system has another number of lines than there are references.
+    """
+    results = compare_systems(systems, refs, tokenize, lowercase, _BOOTSTRAP)
+    names, metrics = [name for name, _ in systems], ["bleu", "chrf", "ter"]
+    by_place = {(result.name, result.metric): result for result in results}
+    lines = ["| system | BLEU | chrF2 | TER |", "| --- | ---: | ---: | ---: |"]
+    for name in names:
+        cells = []
+        for metric in metrics:
+            result = by_place[name, metric]
+            p_value = "" if result.p_value is None else f" (p = {result.p_value:.3f})"
+            cells.append(f"{result.value:.2f} ± {result.margin:.2f}{p_value}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    if len(names) > 2:
+        values = {metric: [by_place[name, metric].value for name in names] for metric in metrics}
+        cells = [f"{statistics.mean(of):.2f} ± {statistics.stdev(of):.2f}" for of in values.values()]
+        lines.append(f"| mean ± standard deviation | {' | '.join(cells)} |")
+    signatures = [f"{metric}: {by_place[names[0], metric].signature}" for metric in metrics]
+    return "\n".join([*lines, "", *signatures])
+
+
+def _write_sentences(
+    path: Path, config: Config, translations: Sequence[Translation], hyps: Sequence[str], refs: Sequence[str]
+) -> None:
+    """A table with one row per sentence: scores, lengths in words, log-probability."""
+    scores = sentence_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
+    with atomic_write(path) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
+        rows = zip(scores, translations, hyps, refs, strict=True)
+        for number, (score, translation, hyp, ref) in enumerate(rows, start=1):
+            words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, ref))
+            out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
+
+
+def source_of(
+    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
+) -> Source:
+    """Where the pairs of two files, or of a split of the run's own data, come from.
+
+    Raises:
+        ConfigError: if the configuration names no such split.
+    """
+    if files is not None:
+        return Source(src=str(files[0]), tgt=str(files[1]))
+    source = model.config.data.source(split)
+    if source is None:
+        raise ConfigError(f"{model.run.config} names no data.{split}; give files, or --set data.{split}=...")
+    return source
+
+
+def _write(stem: Path, hyps: list[str], report: dict[str, Any]) -> tuple[Path, Path]:
+    hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
+    with atomic_write(hyp_path) as tmp_path:
+        tmp_path.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
+    with atomic_write(json_path) as tmp_path:
+        tmp_path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return hyp_path, json_path

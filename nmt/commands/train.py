@@ -1,0 +1,340 @@
+"""`nmt train`: data, model and loop put together, and everything that is done between updates."""
+
+import importlib.metadata
+import json
+import logging
+import platform
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmt import __version__
+from nmt.atomic import atomic_write
+from nmt.config import Config
+from nmt.config.load import save_config
+from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
+from nmt.data.tokenizer import Tokenizer
+from nmt.errors import CheckpointError, TrainingError
+from nmt.model.build import build_model
+from nmt.runs.checkpoint import (
+    average_checkpoints,
+    checkpoint_name,
+    find_damage,
+    load_state,
+    load_weights,
+    newest_checkpoint,
+    prune,
+    rank_checkpoints,
+    remove_leftovers,
+    save_checkpoint,
+)
+from nmt.runs.folder import RunFolder, remember_latest, replace_symlink
+from nmt.runs.resume import earlier_checkpoint, first_weights
+from nmt.runtime import (
+    choose_device,
+    choose_precision,
+    log_to_file,
+    release_memory,
+    set_seed,
+    set_up_machine,
+    stop_signals,
+)
+from nmt.training.progress import Best, Progress
+from nmt.training.reporter import Reporter
+from nmt.training.trainer import Trainer, Update
+from nmt.training.validation import Validator
+
+log = logging.getLogger("nmt")
+_RELEASE_EVERY = 200  # updates between two calls of `release_memory`
+_PACKAGES = ("torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
+
+
+def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
+    """Train, or go on with an unfinished run of the same name and configuration.
+
+    Args:
+        config: the configuration of the run.
+        init_from: a run folder whose weights and tokenizer a new run begins with; a resumed run does not look at it.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        NmtError: for anything the user can mend.
+        KeyboardInterrupt: after Ctrl-C, when everything is saved.
+        SystemExit: with 128 + the signal's number after SIGTERM, SIGHUP or SIGUSR1, when everything is saved.
+    """
+    set_up_machine(config.training.threads)
+    run = RunFolder(config.run_dir)
+    # One lock over deciding and training: between the two another process could finish this very run.
+    with run.locked():
+        try:
+            _train_locked(config, run, init_from)
+        except OSError as error:
+            raise TrainingError(
+                f"{error.filename or run.path}: {error.strerror or error}. Make room, or see that {run.path} can be "
+                f"written; the same command then goes on from the last checkpoint"
+            ) from None
+    return run
+
+
+def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> None:
+    remove_leftovers(run.checkpoints)
+    checkpoint = earlier_checkpoint(config, run)
+    if init_from is not None and checkpoint is not None:
+        log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
+    first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
+    known = run if checkpoint else first[0] if first else None
+    corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
+    handler = log_to_file(run.log)
+    try:
+        session = _Session.open(config, run, corpora, checkpoint)
+        if first is not None:
+            load_weights(first[1], session.trainer.model)
+            log.info("beginning with the weights of %s", first[1])
+        if checkpoint is None:
+            corpora.tokenizer.save(run.tokenizer)
+            _write_versions(run)
+        session.run()
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+        for epoch_table in run.path.glob(EPOCH_TABLES):
+            epoch_table.unlink()
+
+
+def _write_versions(run: RunFolder) -> None:
+    versions = {"nmt": __version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+    versions |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    with atomic_write(run.path / "versions.json") as tmp_path:
+        tmp_path.write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+
+
+class _Session:
+    """One process's share of a run: it drives the trainer, validates, saves and stops."""
+
+    def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer):
+        self.config, self.run_folder, self.corpora, self.trainer = config, run, corpora, trainer
+        self.metric = config.training.early_stopping.metric
+        self.progress = Progress()
+        self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
+        self.validator = Validator(config, corpora, trainer)
+        self.started = time.monotonic()
+
+    @classmethod
+    def open(cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None) -> "_Session":
+        """Build model and trainer, and bring them to where the checkpoint left off."""
+        device = choose_device(config.training.device)
+        precision = choose_precision(config.training.precision, device)
+        set_seed(config.seed)
+        model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
+        sampled = config.tokenizer.sampling.enabled
+        corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
+        trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch)
+        session = cls(config, run, corpora, trainer)
+        if checkpoint is not None:
+            session._restore(checkpoint, torch.get_num_threads())
+        _describe(corpora, model, device, precision)
+        return session
+
+    def _restore(self, checkpoint: Path, threads: int) -> None:
+        state = load_state(checkpoint)
+        if state.get("data") != self.corpora.fingerprint:
+            raise CheckpointError(
+                f"{self.run_folder.path}: the training data is not what this run was started with; "
+                f"give the new run another name (--set name=...)"
+            )
+        load_weights(checkpoint, self.trainer.model)
+        try:
+            self.trainer.load_state_dict(state["trainer"])
+            self.progress, self.window = Progress.from_state(state["progress"]), dict(state["window"])
+            self.started -= self.progress.seconds
+            machine = dict(state["machine"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            raise CheckpointError(
+                f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
+                f"and training goes on from the checkpoint before it"
+            ) from None
+        self._repair_best()
+        log.info("going on with %s after update %d", self.run_folder.path, self.trainer.update)
+        if machine != (now := self._machine(threads)):
+            changed = ", ".join(
+                f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]
+            )
+            log.warning("the run goes on with another %s: its numbers will differ in rounding", changed)
+
+    def _machine(self, threads: int) -> dict[str, Any]:
+        """What the bytes of a result depend on beside configuration and data."""
+        precision = str(self.trainer.precision).removeprefix("torch.")
+        return {"device": self.trainer.device.type, "threads": threads, "precision": precision}
+
+    def run(self) -> None:
+        """Train until something says stop; save on the way."""
+        reason = self._reason_to_stop()
+        if reason is not None and self.progress.ended:
+            log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
+            remember_latest(self.run_folder)
+            return
+        save_config(self.config, self.run_folder.config)
+        with self._reporter() as reporter, stop_signals() as received:
+            self.progress.ended = False
+            try:
+                for update in self.trainer.updates() if reason is None else ():
+                    reporter.update(update)
+                    reason = self._after(update, reporter, received)
+                    if reason is not None:
+                        break
+            except TrainingError as error:
+                last = newest_checkpoint(self.run_folder.checkpoints)
+                raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
+            if received:
+                self._leave(received[0], reporter)
+            if self.progress.validated != self.trainer.update:
+                self._validate(reporter)
+            if self.config.training.averaging.checkpoints > 1:
+                self._average(reporter)
+            reporter.draw_curve()
+            self.progress.ended = True
+            self._save(reporter)
+        minutes = self.progress.seconds / 60
+        log.info("finished (%s) after %d updates, %.1f minutes", reason, self.trainer.update, minutes)
+        if (best := self.progress.best) is not None:
+            log.info("best validation %s %.2f at update %d", self.metric, best.value, best.update)
+        remember_latest(self.run_folder)
+
+    def _reporter(self) -> Reporter:
+        run, training = self.run_folder, self.config.training
+        return Reporter(
+            metrics=run.metrics,
+            curve=run.curve,
+            tensorboard=run.tensorboard if training.tensorboard else None,
+            log_every=training.log_every,
+            epochs=training.epochs,
+            updates_done=self.trainer.update,
+            window=self.window,
+        )
+
+    def _after(self, update: Update, reporter: Reporter, received: list[int]) -> str | None:
+        """Validate and save if it is time; return why to stop, or None."""
+        every = self.config.training.validation.every
+        if (update.number % every == 0) if every else update.ends_epoch:
+            with reporter.paused():
+                self._validate(reporter)
+        if update.number % _RELEASE_EVERY == 0:
+            release_memory()
+        return "interrupted" if received else self._reason_to_stop()
+
+    def _reason_to_stop(self) -> str | None:
+        self.progress.seconds = time.monotonic() - self.started
+        return self.progress.reason_to_stop(self.config.training, self.trainer.epoch, self.trainer.update)
+
+    def _validate(self, reporter: Reporter) -> None:
+        """Score the validation split, let schedule and early stopping know, save."""
+        trainer = self.trainer
+        found = self.validator.run()
+        reporter.pictures(trainer.update, found.matrices)
+        trainer.schedule.observe(found.metrics)
+        self.progress.values[checkpoint_name(trainer.update)] = found.metrics[self.metric], found.metrics["loss"]
+        better = self.progress.observe(self.metric, found.metrics, trainer.update)
+        reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), found.metrics, better)
+        self._save(reporter)
+
+    def _average(self, reporter: Reporter) -> None:
+        """Average the last or best checkpoints; the mean becomes the best model if it validates better."""
+        folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
+        order = self._ranked(best=averaging.which == "best")
+        chosen = [path for path in order if find_damage(path) is None][: averaging.checkpoints]
+        if len(chosen) < averaging.checkpoints:
+            log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), averaging.checkpoints)
+        target = folder / f"mean-{self.trainer.update:06d}"
+        average_checkpoints(chosen, target)
+        load_weights(target, self.trainer.model)
+        found = self.validator.run()
+        reporter.pictures(self.trainer.update, found.matrices)
+        load_weights(folder / checkpoint_name(self.trainer.update), self.trainer.model)  # `last` may be a kill behind
+        better = self.progress.observe(self.metric, found.metrics, self.trainer.update, averaged=True)
+        numbers = ", ".join(f"{name} {value:.2f}" for name, value in found.metrics.items())
+        mark = "  * best so far" if better else ""
+        log.info("mean of the %s %d checkpoints: %s%s", averaging.which, len(chosen), numbers, mark)
+        if not better:
+            shutil.rmtree(target)
+            return
+        replace_symlink(folder / "best", target.name)
+        for other in folder.glob("mean-*"):
+            if other != target:
+                shutil.rmtree(other)
+
+    def _repair_best(self) -> None:
+        """Make `best` what the progress says; if that is gone or damaged, the best checkpoint that is left."""
+        folder, best = self.run_folder.checkpoints, self.progress.best
+        if best is None:
+            return
+        if not best.averaged and find_damage(folder / (name := checkpoint_name(best.update))) is None:
+            if (folder / "best").resolve().name != name:  # the process died between the checkpoint and the link
+                replace_symlink(folder / "best", name)
+            return
+        if (folder / "best").exists() and find_damage(folder / "best") is None:
+            return
+        left = next((path.name for path in self._ranked(best=True) if find_damage(path) is None), None)
+        log.warning("%s is missing or damaged; the best that is left is %s", folder / "best", left or "none")
+        (folder / "best").unlink(missing_ok=True)
+        self.progress.best = None
+        if left is not None:
+            self.progress.best = Best(*self.progress.values[left], int(left.removeprefix("step-")))
+            replace_symlink(folder / "best", left)
+
+    def _ranked(self, best: bool) -> list[Path]:
+        """Return the validated checkpoints that are kept, the best or the newest first."""
+        return rank_checkpoints(self.run_folder.checkpoints, self.progress.values, self.metric if best else None)
+
+    def _save(self, reporter: Reporter) -> None:
+        self.progress.seconds = time.monotonic() - self.started
+        state: dict[str, Any] = {
+            "trainer": self.trainer.state_dict(),
+            "progress": self.progress.state_dict(),
+            "window": reporter.window_state(),
+            "data": self.corpora.fingerprint,
+            "machine": self._machine(torch.get_num_threads()),
+        }
+        folder, best, averaging = self.run_folder.checkpoints, self.progress.best, self.config.training.averaging
+        saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
+        if best is not None and best.update == self.trainer.update and not best.averaged:
+            replace_symlink(folder / "best", saved.name)
+        to_average = self._ranked(best=True)[: averaging.checkpoints] if averaging.which == "best" else []
+        prune(folder, self.config.training.keep_last, self.progress.values, [path.name for path in to_average])
+        remember_latest(self.run_folder)
+
+    def _leave(self, signal_number: int, reporter: Reporter) -> None:
+        """Save after a signal and end the process as the signal would have."""
+        if self.progress.validated != self.trainer.update:
+            self._save(reporter)
+        reporter.draw_curve()
+        log.info("interrupted; saved after update %d. The same command goes on from here.", self.trainer.update)
+        if signal_number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal_number)
+
+
+def _describe(corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:
+    train, tokenizer = corpora.train, corpora.tokenizer
+    log.info(
+        "%d training pairs (dropped: %d empty, %d too long), %d for validation",
+        len(train),
+        train.drops.empty,
+        train.drops.too_long,
+        len(corpora.valid),
+    )
+    joint, threads = tokenizer.joint, torch.get_num_threads()
+    log.info(
+        "%s, %s parameters, %s on %s with %d thread%s",
+        f"{tokenizer.src_size} joint pieces" if joint else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces",
+        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        str(precision).removeprefix("torch."),
+        device,
+        threads,
+        "" if threads == 1 else "s",
+    )

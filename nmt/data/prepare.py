@@ -1,0 +1,177 @@
+"""The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nmt.alignment.links import transposed
+from nmt.config import Config
+from nmt.data.cache import cached_table, digest
+from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
+from nmt.data.guide import TargetAlignments, check_links
+from nmt.data.lines import read_lines
+from nmt.data.sources import load_text
+from nmt.data.subword_regularization import Sampling
+from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+log = logging.getLogger("nmt")
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """What training reads.
+
+    Attributes:
+        tokenizer: trained on the training text.
+        train_text: columns `src`, `tgt`, `links`.
+        valid_text: the same of the validation split.
+        train: the training pairs that no filter dropped.
+        valid: all validation pairs.
+        fingerprint: of training text and tokenizer; another one is other data.
+    """
+
+    tokenizer: Tokenizer
+    train_text: "datasets.Dataset"
+    valid_text: "datasets.Dataset"
+    train: PieceCorpus
+    valid: PieceCorpus
+    fingerprint: str
+
+
+def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
+    """Read, tokenise and measure the training and validation data.
+
+    Args:
+        config: of the run.
+        tokenizer: of a run that is resumed; None to train one (or take the cached one of the same text and settings).
+
+    Raises:
+        DataError: if the data cannot be read, or nothing is left to train on.
+    """
+    cache = Path(config.data.cache_dir).expanduser()
+    train_source, valid_source = config.data.source("train"), config.data.source("valid")
+    assert train_source is not None  # the schema requires both
+    assert valid_source is not None
+    train_text, train_id = load_text(train_source, "train", cache)
+    valid_text, valid_id = load_text(valid_source, "valid", cache)
+    if (test_source := config.data.source("test")) is not None:
+        load_text(test_source, "test", cache)  # better now than after the training
+    if tokenizer is None:
+        tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
+    train_path = pieces_path(cache, train_id, tokenizer)
+    guide = _load_guide(config, train_text, tokenizer, cache)
+    train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length, guide=guide)
+    valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
+    refuse_longer_than_the_model(valid, config, "validation")
+    if len(train) == 0:
+        raise DataError(
+            f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than "
+            f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
+        )
+    return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
+
+
+def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, cache: Path) -> TargetAlignments | None:
+    """The links that guide the attention, if the configuration wants them; checked against the words of the pairs."""
+    settings = config.training.guided_alignment
+    if not settings.enabled:
+        return None
+    if settings.links is None:
+        if not any(text["links"]):
+            raise ConfigError(
+                "training.guided_alignment: the training corpus comes without links; name a file with "
+                "training.guided_alignment.links"
+            )
+        return TargetAlignments(text, text, tokenizer)
+    path = Path(config.data.root or "").expanduser() / Path(settings.links).expanduser()
+
+    def lines() -> Iterator[str]:
+        return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
+
+    check_links(str(path), lines(), text_pairs(text))
+    stamp = path.stat()
+    name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)}.arrow"
+    links = cached_table(cache / name, {"links": "string"}, ({"links": line} for line in lines()))
+    return TargetAlignments(links, text, tokenizer)
+
+
+def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:
+    """Refuse pairs that a model with a fixed number of places could not score; no pair is dropped from evaluation.
+
+    Raises:
+        DataError: naming the first such line.
+    """
+    for side, lengths, limit in (
+        ("source", corpus.src_len, config.model.max_src_length),
+        ("target", corpus.tgt_len + 1, config.model.max_tgt_length),
+    ):
+        if limit is not None and (lengths > limit).any():
+            line = int((lengths > limit).argmax())
+            raise DataError(
+                f"line {line + 1} of the {name} data has {lengths[line]} {side} pieces (EOS counted on the target), "
+                f"but the model has places for {limit}; raise its max_src_length or max_positions, or split the line"
+            )
+
+
+def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
+    """Where the piece ids of a text under a tokenizer are cached."""
+    return cache / f"pieces-{text_id}-{digest(*(model.hex() for model in tokenizer.models))}.arrow"
+
+
+def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, cache: Path) -> Tokenizer:
+    settings = config.tokenizer.model_dump(exclude={"sampling"})
+    folder = cache / f"tokenizer-{digest(text_id, settings)}"
+    if not folder.exists():
+        log.info("training a %s tokenizer of %d pieces", config.tokenizer.type, config.tokenizer.vocab_size)
+        tokenizer = train_tokenizer(config.tokenizer, lambda: text_pairs(text))
+        with tempfile.TemporaryDirectory(dir=cache, prefix=folder.name) as tmp_path:
+            tokenizer.save(Path(tmp_path) / "model")
+            try:
+                (Path(tmp_path) / "model").rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, with the same result
+                    raise
+    return Tokenizer.load(folder)
+
+
+EPOCH_TABLES = "pieces-epoch-*.arrow"
+
+
+class SampledEpochs:
+    """The training pairs of each epoch under subword sampling: segmented anew, a function of seed and epoch.
+
+    The pairs are those that no filter dropped from the best segmentation; where the sampled one is over the limit, the
+    best one stands in.
+    """
+
+    def __init__(self, config: Config, corpora: Corpora, folder: Path):
+        """Prepare; nothing is segmented yet.
+
+        Args:
+            config: of the run.
+            corpora: text and tokenizer.
+            folder: where the epoch's table lies while it is used.
+        """
+        self.config, self.corpora, self.folder = config, corpora, folder
+
+    def __call__(self, epoch: int) -> PieceCorpus:
+        """The pairs of an epoch, from 0; the tables of other epochs are removed."""
+        settings = self.config.tokenizer
+        for old in self.folder.glob(EPOCH_TABLES):
+            old.unlink()
+        seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
+        path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
+        kind: Literal["bpe", "unigram"] = "bpe" if settings.type == "bpe" else "unigram"
+        drawn = Sampling(kind, settings.sampling.alpha, settings.sampling.nbest, seed)
+        table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, drawn, self.config.data.max_length)
+        return PieceCorpus(table, rows=self.corpora.train.rows, guide=self.corpora.train.guide)

@@ -1,0 +1,155 @@
+"""Segmentations drawn at random: BPE-dropout and the sampling of a unigram model, from a generator of one's own.
+
+sentencepiece can draw, too, but its generator mixes in something of the process, so a resumed run would draw other
+segmentations than the run it goes on with. Here the same seed draws the same ones, in any process. Words are drawn one
+by one: a piece never reaches over the space between two words.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nmt.alignment.words import SPACE
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw; see `config.SamplingConfig`. The same seed draws the same segmentations."""
+
+    type: Literal["bpe", "unigram"]
+    alpha: float
+    nbest: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Arc:
+    """A piece that may end somewhere in a word."""
+
+    start: int
+    piece: int
+    energy: float  # of all segmentations up to here that end with it, in nats
+
+
+class Sampler:
+    """Draws segmentations of texts whose best one is known."""
+
+    def __init__(self, processor: Any, sampling: Sampling):
+        """Begin with the seed.
+
+        Args:
+            processor: a sentencepiece processor.
+            sampling: how to draw.
+        """
+        self.sampling, self._random = sampling, random.Random(sampling.seed)
+        size = int(processor.get_piece_size())
+        self._pieces = [str(processor.id_to_piece(piece)) for piece in range(size)]
+        special = [
+            bool(kind(piece))
+            for kind in (processor.is_control, processor.is_unknown, processor.is_byte, processor.is_unused)
+            for piece in range(size)
+        ]
+        plain = [piece for piece in range(size) if not any(special[piece::size])]
+        self._vocabulary = {self._pieces[piece]: (piece, float(processor.get_score(piece))) for piece in plain}
+        self._longest = max(map(len, self._vocabulary), default=1)
+        self._lattices: dict[str, list[list[_Arc]]] = {}
+        self._best: dict[str, tuple[list[tuple[int, ...]], list[float]]] = {}
+
+    def draw(self, ids: Sequence[int]) -> list[int]:
+        """Another segmentation of the text whose best one is `ids`; words with unknown pieces or bytes stay."""
+        drawn: list[int] = []
+        for word in self._words(ids):
+            text = "".join(self._pieces[piece] for piece in word)
+            known = all(self._pieces[piece] in self._vocabulary for piece in word)
+            if not known or not all(character in self._vocabulary for character in text):
+                drawn += word
+            elif self.sampling.type == "bpe":
+                drawn += self._with_dropout(text, word)
+            elif self.sampling.nbest == -1:
+                drawn += self._from_lattice(text)
+            else:
+                drawn += self._of_the_best(text)
+        return drawn
+
+    def _words(self, ids: Sequence[int]) -> list[list[int]]:
+        words: list[list[int]] = []
+        for piece in ids:
+            if not words or self._pieces[piece].startswith(SPACE):
+                words.append([])
+            words[-1].append(piece)
+        return words
+
+    def _with_dropout(self, text: str, best: list[int]) -> list[int]:
+        """BPE-dropout (Provilkov et al. 2020): each merge that comes up is left out with probability alpha."""
+        merges = len(text) - len(best)
+        until_dropped = self._merges_until_dropped()
+        if until_dropped >= merges:
+            return best  # nothing is left out, which the best segmentation shows
+        symbols, dropped = list(text), set()
+        while True:
+            found, at, start = -math.inf, -1, 0
+            for place in range(len(symbols) - 1):
+                joined = symbols[place] + symbols[place + 1]
+                score = self._vocabulary.get(joined, (0, -math.inf))[1]
+                if score > found and (start, len(joined)) not in dropped:
+                    found, at, where = score, place, (start, len(joined))
+                start += len(symbols[place])
+            if at < 0:
+                return [self._vocabulary[symbol][0] for symbol in symbols]
+            if until_dropped == 0:
+                dropped.add(where)
+                until_dropped = self._merges_until_dropped()
+            else:
+                symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+                until_dropped -= 1
+
+    def _merges_until_dropped(self) -> float:
+        """How many merges are done before the next is left out."""
+        alpha = self.sampling.alpha
+        return 0 if alpha >= 1.0 else math.log(1.0 - self._random.random()) // math.log1p(-alpha)
+
+    def _from_lattice(self, text: str) -> list[int]:
+        """One of all segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2), from the end backwards."""
+        if text not in self._lattices:
+            self._lattices[text] = self._lattice(text)
+        lattice, end, drawn = self._lattices[text], len(text), []
+        while end > 0:
+            arcs = lattice[end]
+            top = max(arc.energy for arc in arcs)
+            arc = self._random.choices(arcs, [math.exp(arc.energy - top) for arc in arcs])[0]
+            drawn.append(arc.piece)
+            end = arc.start
+        return drawn[::-1]
+
+    def _lattice(self, text: str) -> list[list[_Arc]]:
+        """For each place, the pieces that end there."""
+        sums: list[float] = [0.0]
+        lattice: list[list[_Arc]] = [[]]
+        for end in range(1, len(text) + 1):
+            arcs = []
+            for start in range(max(0, end - self._longest), end):
+                if (entry := self._vocabulary.get(text[start:end])) is not None and sums[start] > -math.inf:
+                    arcs.append(_Arc(start, entry[0], sums[start] + self.sampling.alpha * entry[1]))
+            top = max((arc.energy for arc in arcs), default=-math.inf)
+            total = sum(math.exp(arc.energy - top) for arc in arcs)
+            sums.append(top + math.log(total) if arcs else -math.inf)
+            lattice.append(arcs)
+        return lattice
+
+    def _of_the_best(self, text: str) -> list[int]:
+        """One of the word's `nbest` best segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2)."""
+        if text not in self._best:
+            best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())]]
+            for end in range(1, len(text) + 1):
+                found = [
+                    (score + entry[1], (*pieces, entry[0]))
+                    for start in range(max(0, end - self._longest), end)
+                    if (entry := self._vocabulary.get(text[start:end])) is not None
+                    for score, pieces in best[start]
+                ]
+                best.append(sorted(found, reverse=True)[: self.sampling.nbest])
+            weights = [math.exp(self.sampling.alpha * (score - best[-1][0][0])) for score, _ in best[-1]]
+            self._best[text] = ([pieces for _, pieces in best[-1]], weights)
+        return list(self._random.choices(*self._best[text])[0])

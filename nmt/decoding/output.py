@@ -1,0 +1,111 @@
+"""A translation as text, TSV or JSON."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nmt.alignment.diagnostics import diagnose
+from nmt.alignment.files import matrix_fields
+from nmt.alignment.matrix import AlignmentMatrix, Level
+from nmt.alignment.report import ReportOption
+from nmt.data.lines import one_line
+from nmt.decoding.translator import Translation
+from nmt.errors import AlignmentError
+from nmt.evaluation.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is given out beside the text.
+
+    Attributes:
+        as_json: one JSON object per line, with scores, instead of the text.
+        alignments: a file for the matrices, or None.
+        heatmap: whether matrices are drawn to stderr.
+        level: `words`, `tokens` or `pieces`.
+        keep_eos: whether matrices keep the row that predicted the end.
+        n_best: translations per line; more than one are lines of number, score and text between tabs.
+    """
+
+    as_json: bool = False
+    alignments: Path | None = None
+    heatmap: bool = False
+    level: Level = "words"
+    keep_eos: bool = False
+    n_best: int = 1
+
+
+def _report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:
+    matrix = matrix_of(translation, shown)
+    eos = [1.0] if shown.keep_eos else []
+    return ReportOption(matrix, [*translation.confidence(shown.level, calibration), *eos], translation.score)
+
+
+def matrix_of(translation: Translation, shown: OutputOptions) -> AlignmentMatrix:
+    """The translation's matrix at the level asked for.
+
+    Raises:
+        AlignmentError: for a model without attention.
+    """
+    matrix = translation.alignment(shown.level, shown.keep_eos)
+    if matrix is None:
+        raise AlignmentError(
+            "this model has no attention (model.attention.score is none), so there is no alignment to show"
+        )
+    return matrix
+
+
+def json_fields(
+    translation: Translation, number: int, shown: OutputOptions, calibration: Calibration
+) -> dict[str, Any]:
+    """A translation as the fields of a JSON object.
+
+    Log-probabilities are in nats; `confidence` (0 to 1, for each of `words`) and `alignment` are of the level shown.
+    """
+    fields: dict[str, Any] = {
+        "line": number,
+        "src": translation.src.text,
+        "src_pieces": translation.src.pieces,
+        **_json_fields(translation, shown, calibration),
+    }
+    matrix = translation.alignment()
+    if matrix is not None:
+        fields["diagnostics"] = {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(diagnose(matrix)).items()
+        }
+    if translation.others:
+        fields["others"] = [_json_fields(other, shown, calibration) for other in translation.others]
+    return fields
+
+
+def _json_fields(translation: Translation, shown: OutputOptions, calibration: Calibration) -> dict[str, Any]:
+    matrix = translation.alignment(shown.level, shown.keep_eos)
+    return {
+        "tgt": translation.tgt.text,
+        "log_prob": _number(translation.log_prob),
+        "score": _number(translation.score),
+        "proven": translation.proven,
+        "tgt_pieces": translation.tgt.pieces,
+        "token_log_probs": [_number(value) for value in translation.token_log_probs],
+        "words": translation.words(shown.level),
+        "confidence": [_number(value) for value in translation.confidence(shown.level, calibration)],
+        "alignment": None if matrix is None else matrix_fields(matrix),
+    }
+
+
+def _number(value: float) -> float | None:
+    """Rounded for JSON, which has no infinity: null for the impossible."""
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _shown(translation: Translation, number: int, shown: OutputOptions, calibration: Calibration) -> str:
+    """What is written for one line of input."""
+    if shown.as_json:
+        return json.dumps(json_fields(translation, number, shown, calibration), ensure_ascii=False)
+    if shown.n_best == 1:
+        return one_line(translation.tgt.text)
+    every = [translation, *translation.others]
+    return "\n".join(f"{number}\t{one.score:.4f}\t{one_line(one.tgt.text)}" for one in every)

@@ -1,0 +1,227 @@
+"""BLEU, chrF and TER through sacrebleu, each with its signature; perplexity from log-likelihoods."""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nmt.config import LOWER_IS_BETTER, Metric
+from nmt.errors import DataError
+
+
+@dataclass(frozen=True)
+class Score:
+    """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature.
+
+    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for, or
+    there are too few sentences for one.
+    """
+
+    name: str
+    value: float
+    signature: str
+    margin: float | None = None
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss); `loss` is the negative log-likelihood per target piece in nats, EOS counted, not smoothed."""
+    return math.exp(min(700.0, loss))
+
+
+def ranking_key(metric: Metric, value: float, loss: float) -> tuple[float, float]:
+    """Return a sort key of a validation, higher is better: the metric first, then the loss where metrics are equal."""
+    return (-value if metric in LOWER_IS_BETTER else value), -loss
+
+
+def corpus_scores(
+    hyps: Sequence[str],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
+    bootstrap: int = 1,
+) -> dict[str, Score]:
+    """Score translations against one reference each.
+
+    Args:
+        hyps: translations.
+        refs: references, as many.
+        tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text, ``auto`` for `choose_tokenizer`.
+        lowercase: whether case is ignored, by all metrics.
+        metrics: which, of `bleu`, `chrf` and `ter`.
+        bootstrap: number of resamplings for the confidence interval; 1 for none.
+
+    Raises:
+        DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
+    """
+    _refuse_unequal(hyps, refs)
+    tokenize, scores = choose_tokenizer(tokenize, refs), {}
+    for name in metrics:
+        metric = _metric(name, tokenize, lowercase)
+        try:
+            result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
+            margin = float(result._ci) if bootstrap > 1 else None
+        except TypeError:  # with a handful of sentences, resamples without a match make sacrebleu 2.6 mix number types
+            result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
+        scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
+    return scores
+
+
+_CHARACTER_SCRIPTS = ("HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+def choose_tokenizer(name: str, refs: Sequence[str]) -> str:
+    """Return sacrebleu's tokenizer for BLEU: `name` itself, or for ``auto`` the one that suits the references.
+
+    13a splits at spaces and punctuation only, so a sentence in Chinese, Japanese or Thai would be one token, and BLEU
+    would be 0 for ever. References written mainly in Han characters get ``zh`` (each character is a token), those in
+    Japanese kana, Thai, Lao, Khmer, Myanmar or Tibetan script get ``char``, all others ``13a``. References that are cut
+    at spaces already, with few characters between two of them, get ``13a`` whatever their script.
+
+    Args:
+        name: `auto`, or the name of a tokenizer.
+        refs: the references; the first thousand are looked at.
+    """
+    if name != "auto":
+        return name
+    letters = han = unspaced = tokens = 0
+    for ref in refs[:1000]:
+        tokens += len(ref.split())
+        for character in ref:
+            if not character.isalpha():
+                continue
+            letters += 1
+            if "\u3400" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff":
+                han += 1
+            elif ord(character) > 0x0E00 and unicodedata.name(character, "").startswith(_CHARACTER_SCRIPTS):
+                unspaced += 1
+    if 2 * (han + unspaced) <= letters or letters < 4 * tokens:
+        return "13a"
+    return "char" if 10 * unspaced > han else "zh"
+
+
+@dataclass(frozen=True)
+class LengthScore:
+    """BLEU of the sentences of `shortest` to `longest` source words."""
+
+    shortest: int
+    longest: int
+    bleu: float
+
+
+def scores_by_length(
+    srcs: Sequence[str],
+    hyps: Sequence[str],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    groups: int = 4,
+) -> list[LengthScore]:
+    """BLEU of equally large groups of sentences, from the shortest sources (by white-space words) to the longest."""
+    _refuse_unequal(hyps, refs)
+    tokenize = choose_tokenizer(tokenize, refs)
+    lengths = [len(src.split()) for src in srcs]
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    scores = []
+    for group in range(groups):
+        chosen = order[group * len(order) // groups : (group + 1) * len(order) // groups]
+        if chosen:
+            some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
+            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
+            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+    return scores
+
+
+def sentence_scores(
+    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False
+) -> list[dict[str, float]]:
+    """`bleu` (smoothed, effective order) and `chrf` of each sentence by itself."""
+    _refuse_unequal(hyps, refs)
+    from sacrebleu.metrics import BLEU, CHRF
+
+    bleu = BLEU(tokenize=choose_tokenizer(tokenize, refs), lowercase=lowercase, effective_order=True, force=True)
+    chrf = CHRF(lowercase=lowercase)
+    return [
+        {"bleu": float(bleu.sentence_score(hyp, [ref]).score), "chrf": float(chrf.sentence_score(hyp, [ref]).score)}
+        for hyp, ref in zip(hyps, refs, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class SystemScore:
+    """A system's score beside a baseline's, by paired bootstrap resampling (Koehn 2004).
+
+    Attributes:
+        name: of the system.
+        metric: `bleu`, `chrf` or `ter`.
+        value: its score.
+        margin: half the 95 % interval.
+        p_value: of the difference to the baseline; None for the baseline.
+        signature: sacrebleu's.
+    """
+
+    name: str
+    metric: str
+    value: float
+    margin: float
+    p_value: float | None
+    signature: str
+
+
+def compare_systems(
+    systems: Sequence[tuple[str, Sequence[str]]],
+    refs: Sequence[str],
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    samples: int = 1000,
+) -> list[SystemScore]:
+    """Score systems against the first one through sacrebleu's own significance test.
+
+    Args:
+        systems: names, all different, and translations; the first is the baseline.
+        refs: references.
+        tokenize: as in `corpus_scores`.
+        lowercase: as in `corpus_scores`.
+        samples: bootstrap resamplings.
+
+    Raises:
+        DataError: if a system has another number of translations than there are references.
+    """
+    from sacrebleu.significance import PairedTest
+
+    for name, hyps in systems:
+        _refuse_unequal(hyps, refs, f"{name}: ")
+    tokenize = choose_tokenizer(tokenize, refs)
+    metrics = {name: _metric(name, tokenize, lowercase) for name in ("bleu", "chrf", "ter")}
+    named = [(name, list(hyps)) for name, hyps in systems]
+    signatures, table = PairedTest(named, metrics, [list(refs)], test_type="bs", n_samples=samples)()
+    return [
+        SystemScore(
+            name,
+            metric,
+            float(result.score),
+            float(result.ci),
+            None if result.p_value is None else 1.0 if hyps == named[0][1] else float(result.p_value),
+            str(signatures[column]),
+        )
+        # sacrebleu names its columns as it likes, in the order of the metrics
+        for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
+        # and it calls a system that says the very same significantly different
+        for (name, hyps), result in zip(named, table[column], strict=True)
+    ]
+
+
+def _metric(name: str, tokenize: str, lowercase: bool) -> Any:
+    from sacrebleu.metrics import BLEU, CHRF, TER
+
+    if name == "bleu":
+        # force silences the advice about tokenised input, which is intended
+        return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    return CHRF(lowercase=lowercase) if name == "chrf" else TER(case_sensitive=not lowercase)
+
+
+def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:
+    """Sacrebleu would cut to the shorter list."""
+    if len(hyps) != len(refs):
+        raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; they must be one to one")

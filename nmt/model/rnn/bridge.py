@@ -1,0 +1,52 @@
+"""From the encoder's last state to the decoder's first."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nmt.model.memory import Memory, mean_state
+
+
+class Bridge(nn.Module):
+    """The encoder's last state (of an encoder that has none: the mean of its outputs) to the decoder's first.
+
+    `zero`: nothing. `last`: the last state, copied layer by layer. `mean`: the mean of the encoder's outputs, copied to
+    every layer. `learned`: tanh(W h + b) of the top layer's last state, one W for each decoder layer and state.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["zero", "last", "mean", "learned"],
+        memory_size: int,
+        hidden_size: int,
+        layers: int,
+        states: int,
+    ):
+        """Make the parameters.
+
+        Args:
+            kind: see the class.
+            memory_size: M.
+            hidden_size: H of the decoder; must be M for `last` and `mean`.
+            layers: of the decoder.
+            states: 2 for an LSTM (hidden and cell), 1 for a GRU.
+        """
+        super().__init__()
+        self.kind, self.hidden_size, self.layers, self.states = kind, hidden_size, layers, states
+        self.linear = nn.Linear(memory_size, states * layers * hidden_size) if kind == "learned" else None
+
+    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Hidden ``[layers, B, H]`` and cell ``[layers, B, H]`` (``[0, B, H]`` for a GRU) before the first step."""
+        batch = memory.values.shape[0]
+        zero = memory.values.new_zeros(self.layers, batch, self.hidden_size)
+        hidden, cell = zero, zero
+        if self.linear is not None:
+            both = torch.tanh(self.linear(memory.hidden[-1])).view(batch, self.states * self.layers, self.hidden_size)
+            hidden, cell = both.transpose(0, 1)[: self.layers], both.transpose(0, 1)[self.layers :]
+        elif self.kind == "last":
+            hidden = memory.hidden
+            cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
+        elif self.kind == "mean":
+            hidden = mean_state(memory.values, memory.mask).expand(self.layers, -1, -1)
+        return hidden, cell if self.states == 2 else zero[:0]

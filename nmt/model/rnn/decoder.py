@@ -1,0 +1,272 @@
+"""The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.model.attention.base import Attention, Query
+from nmt.model.dropout import Dropout
+from nmt.model.memory import Memory
+from nmt.model.rnn.bridge import Bridge
+from nmt.model.rnn.cells import gru_cell, lstm_cell, step_weights
+from nmt.model.rnn.deferred import DeferredLinear, deferring
+from nmt.model.rnn.encoder import RNN
+
+QUERIES_AT_ONCE = 32  # target positions that attend together outside training, where a pair may be of any length
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """Everything one step needs from the last; N rows, which are the sentences of a batch or their beams.
+
+    Attributes:
+        hidden: ``[N, H]`` of each layer.
+        cell: ``[N, H]`` of each layer; none for a GRU.
+        feed: ``[N, F]`` the last attentional hidden state h~; ``[N, 0]`` without input feeding.
+        coverage: ``[N, L, C]`` what was looked at so far; ``[N, 0, 0]`` without coverage.
+        position: how many tokens were read.
+    """
+
+    hidden: tuple[Tensor, ...]
+    cell: tuple[Tensor, ...]
+    feed: Tensor
+    coverage: Tensor
+    position: int = 0
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        hidden, cell = (tuple(layer[rows] for layer in layers) for layers in (self.hidden, self.cell))
+        return DecoderState(hidden, cell, self.feed[rows], self.coverage[rows], self.position)
+
+
+class RNNDecoder(nn.Module):
+    """Embedding, recurrent layers, attention and readout, in one of two wirings.
+
+    `bahdanau` (Bahdanau et al. 2015): the previous state asks, the context goes into the cell with the last word, and
+    h~ = tanh(W [h; c; word]). `luong` (Luong et al. 2015): the cell goes first, its new state asks, and
+    h~ = tanh(W [h; c]), their equation 5. With input feeding h~ goes into the next step's cell (their section 3.3).
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Embedding,
+        cell: Literal["lstm", "gru"],
+        hidden_size: int,
+        layers: int,
+        wiring: Literal["bahdanau", "luong"],
+        input_feeding: bool,
+        attention: Attention,
+        bridge: Bridge,
+        feature_size: int,
+        dropout_embedding: float,
+        dropout_layers: float,
+    ):
+        """Make the layers.
+
+        Args:
+            embedding: of the target pieces.
+            cell: `lstm` or `gru`.
+            hidden_size: H.
+            layers: how many, one on the other; the top one asks.
+            wiring: `bahdanau` or `luong`.
+            input_feeding: whether h~ goes into the next step.
+            attention: the mechanism.
+            bridge: gives the first state.
+            feature_size: F, width of h~.
+            dropout_embedding: on the embeddings.
+            dropout_layers: between the layers.
+        """
+        super().__init__()
+        self.embedding, self.attention, self.bridge = embedding, attention, bridge
+        self.attend_before_cell, self.input_feeding, self.feature_size = (
+            wiring == "bahdanau",
+            input_feeding,
+            feature_size,
+        )
+        self.embedding_size = embedding.embedding_dim
+        first = (
+            self.embedding_size
+            + (feature_size if input_feeding else 0)
+            + (attention.context_size if self.attend_before_cell else 0)
+        )
+        self.layers = nn.ModuleList(
+            RNN[cell](first if layer == 0 else hidden_size, hidden_size, batch_first=True) for layer in range(layers)
+        )
+        readout_size = hidden_size + attention.context_size + (self.embedding_size if self.attend_before_cell else 0)
+        self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
+        self.embedding_dropout, self.layer_dropout = Dropout(dropout_embedding), Dropout(dropout_layers)
+
+    def keys(self, values: Tensor) -> Tensor:
+        """The attention's keys of the memory's values."""
+        return self.attention.keys(values)
+
+    def start(self, memory: Memory) -> DecoderState:
+        """The state before the first step, one row per sentence."""
+        hidden, cell = self.bridge(memory)
+        batch = memory.values.shape[0]
+        feed = memory.values.new_zeros(batch, self.feature_size if self.input_feeding else 0)
+        coverage = self.attention.coverage
+        seen = memory.values.new_zeros(batch, 0, 0) if coverage is None else coverage.start(memory)
+        return DecoderState(hidden.unbind(0), cell.unbind(0), feed, seen)
+
+    def step(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor, DecoderState]:
+        """Read one token.
+
+        Args:
+            tokens: ``[N]`` the last tokens. N may be a multiple K of the memory's B sentences; the K rows of a sentence
+                (its beams) then lie together.
+            state: of N rows.
+            memory: of B sentences.
+
+        Returns:
+            Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
+        """
+        embedded = self.embedding_dropout(self.embedding(tokens))
+        from_words, products = self._prepare(_linear)
+        return self._advance(embedded, from_words(embedded), state, memory, products)
+
+    def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
+        """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
+
+        Args:
+            tgt_in: ``[B, T]`` BOS and the target pieces.
+            memory: of the same B sentences.
+            need_weights: this decoder has them in any case.
+
+        Returns:
+            Features h~ ``[B, T, F]`` and attention weights ``[B, T, L]``.
+        """
+        state = self.start(memory)
+        embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
+        if not self.attend_before_cell and not self.input_feeding and self.attention.coverage is None:
+            return self._unroll_at_once(embedded, state, memory)
+        from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
+        word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
+        features, weights = [], []
+        with deferring(self.attention, self.readout_layer):
+            for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
+                feature, weight, state = self._advance(word, gates, state, memory, products)
+                features.append(feature)
+                weights.append(weight)
+        return torch.stack(features, dim=1), torch.stack(weights, dim=1)
+
+    def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Without feedback from the attention, the layers run over all steps by themselves."""
+        output = embedded
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                output = self.layer_dropout(output)
+            first = [states[index][None].contiguous() for states in (state.hidden, state.cell) if states]
+            output, _ = layer(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])
+        # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
+        length = output.shape[1]
+        positions = torch.arange(length, device=output.device)
+        at_once = length if self.training else QUERIES_AT_ONCE
+        parts = (output.split(at_once, 1), embedded.split(at_once, 1), positions.split(at_once))  # type: ignore[no-untyped-call]
+        attended = [self.attention(Query(*part), memory) for part in zip(*parts, strict=True)]
+        context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*attended, strict=True))
+        return self._readout(output, context, embedded), weights
+
+    def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
+        """What every step needs, made once for a whole unrolling.
+
+        Args:
+            linear: makes a product from a weight and a bias.
+
+        Returns:
+            What the words alone give to the first layer's gates, ``[..., E]`` to ``[..., gates x H]``, and the products
+            of each step.
+        """
+        layers = [step_weights(layer) for layer in self.layers]
+        words, feedback = layers[0].inputs.tensor_split([self.embedding_size], dim=1)
+        products = _Products(
+            linear(feedback, None),
+            [linear(layer.inputs, layer.input_bias) for layer in layers[1:]],
+            [linear(layer.recurrent, layer.recurrent_bias) for layer in layers],
+        )
+        return _linear(words, layers[0].input_bias), products
+
+    def _advance(
+        self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory, products: "_Products"
+    ) -> tuple[Tensor, Tensor, DecoderState]:
+        """One step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
+        feedback = [state.feed] if self.input_feeding else []
+        if self.attend_before_cell:
+            context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory)
+            feedback.append(context)
+        gates = (
+            [word_gates, products.feedback(feedback[0] if len(feedback) == 1 else torch.cat(feedback, dim=-1))]
+            if feedback
+            else [word_gates]
+        )
+        hiddens: list[Tensor] = []
+        cells: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                gates = [products.inputs[index - 1](self.layer_dropout(hiddens[-1]))]
+            recurrent = products.recurrent[index](state.hidden[index])
+            if isinstance(layer, nn.LSTM):
+                hidden, cell = lstm_cell(state.cell[index], *gates, recurrent)
+                cells.append(cell)
+            else:
+                hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, state.hidden[index])
+            hiddens.append(hidden)
+        if not self.attend_before_cell:
+            context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
+        features = self._readout(hiddens[-1], context, embedded)
+        feed = features if self.input_feeding else state.feed
+        return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
+
+    def _attend(
+        self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory.
+
+        Returns:
+            Contexts ``[N, M]``, weights ``[N, L]`` and the coverage after them ``[N, L, C]``.
+        """
+
+        def by_sentence(rows: Tensor) -> Tensor:
+            return rows.view(memory.values.shape[0], -1, *rows.shape[1:])
+
+        position = torch.full((1,), state.position, device=query_state.device)
+        tracker = self.attention.coverage
+        coverage_rows = None if tracker is None else by_sentence(state.coverage)
+        query = Query(by_sentence(query_state), by_sentence(embedded), position, coverage_rows)
+        context, weights = self.attention(query, memory)
+        if tracker is None or coverage_rows is None:
+            return context.flatten(0, 1), weights.flatten(0, 1), state.coverage
+        after = tracker.advance(coverage_rows, weights, query.state, memory)
+        return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
+
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
+        parts = [hidden, context, embedded] if self.attend_before_cell else [hidden, context]
+        return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
+
+
+_Product = Callable[[Tensor], Tensor]
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
+    """X Wᵀ + b, as one step alone needs it."""
+    return lambda x: functional.linear(x, weight, bias)
+
+
+@dataclass(frozen=True)
+class _Products:
+    """The products of the recurrent layers: one step's own, or an unrolling's, whose weight gradients wait for its end.
+
+    Attributes:
+        fed: of what the attention feeds back to the first layer.
+        inputs: of the layers above it.
+        recurrent: of each layer's own state.
+    """
+
+    feedback: _Product
+    inputs: list[_Product]
+    recurrent: list[_Product]

@@ -1,0 +1,199 @@
+"""The Transformer's decoder (Vaswani et al. 2017), with the recurrent one's two faces: `step` and `unroll`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nmt.model.attention.multi_head import MultiHead
+from nmt.model.memory import Memory
+from nmt.model.transformer.layers import (
+    CausalLinearAttention,
+    CausalSelfAttention,
+    PositionedEmbedding,
+    Sublayer,
+    feed_forward,
+)
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """What one step needs from those before it.
+
+    Attributes:
+        caches: of each layer's self-attention, N rows each: keys and values so far, or fast weights.
+        position: how many tokens were read.
+    """
+
+    caches: tuple[Tensor, ...]
+    position: int = 0
+
+    def select(self, rows: Tensor) -> "TransformerState":
+        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        return TransformerState(tuple(cache[rows] for cache in self.caches), self.position)
+
+
+class TransformerDecoderLayer(nn.Module):
+    """Masked self-attention, attention to the memory, feed-forward; each in a residual block."""
+
+    def __init__(
+        self,
+        size: int,
+        memory_size: int,
+        heads: int,
+        hidden_size: int,
+        self_attention: Literal["softmax", "linear"],
+        norm: Literal["pre", "post"],
+        dropout: float,
+        dropout_attention: float,
+    ):
+        """Make the blocks; arguments as in `TransformerDecoder`."""
+        super().__init__()
+        self.self_attention = (
+            CausalLinearAttention(size, heads)
+            if self_attention == "linear"
+            else CausalSelfAttention(size, heads, dropout_attention)
+        )
+        self.cross_attention = MultiHead(size, memory_size, size, size, heads, dropout_attention)
+        self.feed_forward = feed_forward(size, hidden_size, dropout)
+        self.self_sublayer = Sublayer(size, norm, dropout)
+        self.cross_sublayer = Sublayer(size, norm, dropout)
+        self.feed_forward_sublayer = Sublayer(size, norm, dropout)
+
+    def forward(
+        self, x: Tensor, cache: Tensor | None, memory: Memory, memory_keys: Tensor, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Run over positions ``[N, T, E]``: whole targets, or (T = 1) the next position of N rows.
+
+        Args:
+            x: the positions.
+            cache: what self-attention keeps of earlier positions, for a step; None for whole targets.
+            memory: of B sentences; N is a multiple K of B, and the K rows of a sentence lie together.
+            memory_keys: this layer's keys and values of the memory, ``[B, L, 2E]``.
+            need_weights: whether the weights over the memory are wanted.
+
+        Returns:
+            The result ``[N, T, E]``, the cache after a step, and if wanted the weights over the memory
+            ``[N, h, T, L]``.
+        """
+        kept: list[Tensor] = []
+        weights: list[Tensor | None] = []
+
+        def look_back(asking: Tensor) -> Tensor:
+            if cache is None:
+                return self.self_attention.whole(asking)
+            result, after = self.self_attention.step(asking, cache)
+            kept.append(after)
+            return result
+
+        def look_at_memory(asking: Tensor) -> Tensor:
+            batch = memory.mask.shape[0]
+            together = asking.reshape(batch, -1, asking.shape[-1])  # the rows of a sentence ask side by side
+            result, looked = self.cross_attention(
+                together, memory_keys, memory.mask[:, None, None, :], need_weights=need_weights
+            )
+            if looked is not None:
+                heads, places = looked.shape[1], looked.shape[-1]
+                by_row = looked.view(batch, heads, -1, asking.shape[1], places).transpose(1, 2)
+                looked = by_row.flatten(0, 1)
+            weights.append(looked)
+            return result.reshape(asking.shape)  # type: ignore[no-any-return]
+
+        x = self.self_sublayer(x, look_back)
+        x = self.cross_sublayer(x, look_at_memory)
+        x = self.feed_forward_sublayer(x, self.feed_forward)
+        return x, kept[0] if kept else None, weights[0]
+
+
+class TransformerDecoder(nn.Module):
+    """Positions, layers, and one layer and some heads from which the alignment is read."""
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Embedding,
+        positions: PositionedEmbedding,
+        size: int,
+        memory_size: int,
+        layers: int,
+        heads: int,
+        hidden_size: int,
+        self_attention: Literal["softmax", "linear"],
+        norm: Literal["pre", "post"],
+        dropout: float,
+        dropout_attention: float,
+        alignment_layer: int,
+        alignment_heads: list[int],
+    ):
+        """Make the layers.
+
+        Args:
+            embedding: of the target pieces, width E.
+            positions: added to the embeddings.
+            size: E.
+            memory_size: M.
+            layers: how many.
+            heads: of every attention.
+            hidden_size: of the feed-forward blocks.
+            self_attention: among the target positions.
+            norm: before (and once after all) or after each block.
+            dropout: on what each block adds.
+            dropout_attention: on attention weights.
+            alignment_layer: whose weights `step` and `unroll` return, from 0.
+            alignment_heads: of which heads the mean is taken, from 0.
+        """
+        super().__init__()
+        self.embedding, self.positions, self.feature_size = embedding, positions, size
+        self.layers = nn.ModuleList(
+            TransformerDecoderLayer(
+                size, memory_size, heads, hidden_size, self_attention, norm, dropout, dropout_attention
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
+        self.alignment_layer, self.alignment_heads = alignment_layer, alignment_heads
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Every layer's keys and values of the memory, side by side ``[B, L, layers x 2E]``."""
+        return torch.cat([layer.cross_attention.keys(values) for layer in self._layers()], dim=-1)
+
+    def start(self, memory: Memory) -> TransformerState:
+        """The state before the first step, one row per sentence."""
+        rows = memory.values.shape[0]
+        return TransformerState(tuple(layer.self_attention.start(rows, memory.values) for layer in self._layers()))
+
+    def step(self, tokens: Tensor, state: TransformerState, memory: Memory) -> tuple[Tensor, Tensor, TransformerState]:
+        """Read one token; see `RNNDecoder.step`."""
+        x = self.positions(self.embedding(tokens)[:, None], state.position)
+        x, caches, weights = self._run(x, list(state.caches), memory, need_weights=True)
+        return self.norm(x)[:, 0], weights[:, 0], TransformerState(tuple(caches), state.position + 1)
+
+    def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
+        """Read whole targets ``[B, T]``, all positions at once; see `RNNDecoder.unroll`.
+
+        Without `need_weights` every attention is a fused kernel, and the weights have width 0.
+        """
+        x = self.positions(self.embedding(tgt_in))
+        x, _, weights = self._run(x, None, memory, need_weights)
+        return self.norm(x), weights
+
+    def _layers(self) -> list[TransformerDecoderLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _run(
+        self, x: Tensor, caches: list[Tensor] | None, memory: Memory, need_weights: bool
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """All layers over ``[N, T, E]``: the result, the caches after a step, the weights ``[N, T, L]``."""
+        shown = x.new_zeros(*x.shape[:2], 0)
+        after: list[Tensor] = []
+        memory_keys = memory.keys.chunk(len(self.layers), dim=-1)
+        for index, layer in enumerate(self._layers()):
+            wanted = need_weights and index == self.alignment_layer
+            cache = None if caches is None else caches[index]
+            x, kept, weights = layer(x, cache, memory, memory_keys[index], wanted)
+            if kept is not None:
+                after.append(kept)
+            if weights is not None:
+                shown = weights[:, self.alignment_heads].mean(dim=1)
+        return x, after, shown

@@ -1,0 +1,98 @@
+"""Encoders made of attention layers."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nmt.model.attention.multi_head import MultiHead
+from nmt.model.memory import Memory, mean_state
+from nmt.model.transformer.layers import MixerLayer, PositionedEmbedding, Sublayer
+
+
+class StackEncoder(nn.Module):
+    """Positions and layers of mixers; with self-attention and feed-forward blocks, the Transformer's encoder."""
+
+    def __init__(
+        self, positions: PositionedEmbedding, layers: Iterable[MixerLayer], size: int, norm: Literal["pre", "post"]
+    ):
+        """Put the stack together.
+
+        Args:
+            positions: added to the embeddings.
+            layers: one on the other.
+            size: E.
+            norm: of the layers; with `pre` the stack's result is normalised once more.
+        """
+        super().__init__()
+        self.positions, self.layers = positions, nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
+        """Encode ``[B, S, E]``; the mask is True on real tokens."""
+        x = self.positions(embedded)
+        for layer in self.layers:
+            x = layer(x, mask)
+        values = self.norm(x)
+        hidden = mean_state(values, mask)
+        return Memory(values, mask, mask, values, hidden, hidden[:0])
+
+
+class PerceiverEncoder(nn.Module):
+    """Learned latents read the source once by cross-attention, then attend to one another (Jaegle et al. 2021).
+
+    The memory has as many places as there are latents, whatever the source's length; `Memory.origin` keeps where each
+    latent looked (the mean of its heads), so that alignments can still be told on source tokens.
+    """
+
+    def __init__(
+        self,
+        positions: PositionedEmbedding,
+        layers: Iterable[MixerLayer],
+        size: int,
+        norm: Literal["pre", "post"],
+        *,
+        latents: int,
+        heads: int,
+        dropout: float,
+        dropout_attention: float,
+    ):
+        """Put the encoder together.
+
+        Args:
+            positions: added to the embeddings.
+            layers: among the latents.
+            size: E.
+            norm: of the layers; with `pre` the result is normalised once more.
+            latents: how many.
+            heads: of the cross-attention.
+            dropout: on what it adds.
+            dropout_attention: on its weights.
+        """
+        super().__init__()
+        self.positions, self.layers = positions, nn.ModuleList(layers)
+        self.latent_embedding = nn.Parameter(torch.empty(latents, size))
+        self.reader = MultiHead(size, size, size, size, heads, dropout_attention)
+        self.src_norm = nn.LayerNorm(size)
+        self.reader_sublayer = Sublayer(size, norm, dropout)
+        self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
+        """Encode ``[B, S, E]``; the mask is True on real tokens."""
+        keys = self.reader.keys(self.src_norm(self.positions(embedded)))
+        latents = self.latent_embedding.to(keys.dtype).expand(len(embedded), -1, -1)
+        origin: list[Tensor] = []
+
+        def read(asking: Tensor) -> Tensor:
+            result, weights = self.reader(asking, keys, mask[:, None, None, :], need_weights=True)
+            origin.append(weights.mean(1))
+            return result  # type: ignore[no-any-return]
+
+        x = self.reader_sublayer(latents, read)
+        everywhere = mask.new_ones(x.shape[:2])
+        for layer in self.layers:
+            x = layer(x, everywhere)
+        values = self.norm(x)
+        hidden = mean_state(values, everywhere)
+        return Memory(values, everywhere, mask, values, hidden, hidden[:0], origin[0])

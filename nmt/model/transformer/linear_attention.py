@@ -1,0 +1,60 @@
+"""Linear attention: weights without a softmax, so that sums over keys can be kept as fast weights."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """f(q) (sum_s f(k_s) v_sᵀ) / f(q) sum_s f(k_s) with f = elu + 1 (Katharopoulos et al. 2020, equation 5 and 7).
+
+    The sums over s can also be made one key at a time, as fast weights that are written to (Schlag et al. 2021); here
+    they are one product. They are kept in float32.
+
+    Args:
+        queries: ``[..., Q, d]``.
+        keys: ``[..., S, d]``.
+        values: ``[..., S, d]``.
+        mask: ``[..., S]`` bool, True on real keys.
+    """
+    wide = torch.promote_types(queries.dtype, torch.float32)
+    with torch.autocast(queries.device.type, enabled=False):
+        shown = feature_map(keys.to(wide)) * mask[..., None]
+        asked = feature_map(queries.to(wide))
+        fast_weights = shown.transpose(-1, -2) @ values.to(wide)
+        total = shown.sum(dim=-2)
+        return (asked @ fast_weights / (asked @ total[..., None])).to(values.dtype)
+
+
+def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
+    wide = torch.promote_types(queries.dtype, torch.float32)
+    with torch.autocast(queries.device.type, enabled=False):
+        weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
+        return (weights / weights.sum(dim=-1, keepdim=True) @ values.to(wide)).to(values.dtype)
+
+
+def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One position of `causal_linear_attention` as a recurrent network (Katharopoulos et al. 2020, equations 16 to 20).
+
+    Args:
+        query: ``[..., d]``.
+        key: ``[..., d]``.
+        value: ``[..., d]``.
+        state: ``[..., d, d + 1]`` the fast weights sum f(k) vᵀ, and in the last column sum f(k).
+
+    Returns:
+        The result ``[..., d]`` and the state after this key.
+    """
+    wide = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast(query.device.type, enabled=False):
+        one = torch.ones_like(value[..., :1])
+        written = feature_map(key.to(wide))[..., :, None] * torch.cat([value, one], dim=-1).to(wide)[..., None, :]
+        state = state.to(wide) + written
+        read = (feature_map(query.to(wide))[..., None, :] @ state)[..., 0, :]
+        return (read[..., :-1] / read[..., -1:]).to(value.dtype), state
+
+
+def feature_map(x: Tensor) -> Tensor:
+    """elu(x) + 1, which is positive."""
+    return functional.elu(x) + 1

@@ -1,0 +1,71 @@
+"""Where a training begins: anew, beside an older run, from another run's weights, or where it stopped."""
+
+import logging
+from pathlib import Path
+from nmt.config import Config
+from nmt.config.load import differing_keys, load_config
+from nmt.errors import CheckpointError, ConfigError
+from nmt.runs.folder import RunFolder, find_model
+from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
+
+
+log = logging.getLogger("nmt")
+
+
+def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
+    """The checkpoint to go on from; None for a new run.
+
+    Raises:
+        ConfigError: if the folder holds a run of another configuration, or something else.
+        CheckpointError: if it holds a model that training cannot go on from.
+    """
+    checkpoint = newest_checkpoint(run.checkpoints)
+    if checkpoint is None:
+        if any(run.checkpoints.glob("[!.]*/model.safetensors")):
+            raise CheckpointError(
+                f"{run.path} holds a trained model without the trainer's state, so it cannot be trained on; "
+                f"give the new run another name (--set name=...)"
+            )
+        if run.path.exists() and not run.log.exists() and any(run.path.glob("[!.]*")):
+            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
+        return None  # new, or ended before its first checkpoint
+    differences = differing_keys(load_config(run.config), config)
+    if differences:
+        listed = "\n".join(f"  {difference}" for difference in differences)
+        raise ConfigError(
+            f"{run.path} holds a run of another configuration; its keys (there -> now) differ:\n{listed}\n"
+            f"Take them back to go on with it, or give the new run another name (--set name=...)."
+        )
+    return checkpoint
+
+
+def fresh_name(config: Config) -> Config:
+    """The same configuration under the first name, ``NAME-2`` and so on, whose run folder does not exist."""
+    number, fresh = 1, config
+    while fresh.run_dir.exists():
+        number += 1
+        fresh = config.model_copy(update={"name": f"{config.name}-{number}"})
+    log.info("beginning anew in %s; to go on with it later, give --set name=%s for --fresh", fresh.run_dir, fresh.name)
+    return fresh
+
+
+def first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
+    """The run whose weights a new one begins with, and the checkpoint that has them.
+
+    Raises:
+        CheckpointError: if there is none.
+        ConfigError: if its model or tokenizer is another one.
+    """
+    other = find_model(init_from, init_from)
+    other.refuse_links_out()
+    theirs = load_config(other.config)
+    theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
+    same = ("model.", "tokenizer.", "data.reverse")
+    differences = [difference for difference in differing_keys(theirs, config) if difference.startswith(same)]
+    if differences:
+        listed = "\n".join(f"  {difference}" for difference in differences)
+        raise ConfigError(
+            f"{init_from} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
+            f"{listed}\nTake them over (all but model.dropout must be the same)."
+        )
+    return other, intact_checkpoint(other)

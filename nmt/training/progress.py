@@ -1,0 +1,98 @@
+"""How far a run has come: its best validation, patience, and when to stop. Nothing here touches files or tensors."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nmt.config import Metric, TrainingConfig
+from nmt.evaluation.metrics import ranking_key
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far.
+
+    Attributes:
+        value: the metric that early stopping watches.
+        loss: the validation loss, which decides between equal values.
+        update: the update that was validated.
+        averaged: True if it is a mean of checkpoints.
+    """
+
+    value: float
+    loss: float
+    update: int
+    averaged: bool = False
+
+
+@dataclass
+class Progress:
+    """What a resumed run must know beside the trainer's own state.
+
+    Attributes:
+        seconds: time spent in training and validation, over all restarts.
+        best: the best validation so far; None before the first one.
+        bad_validations: validations in a row that brought no new best.
+        validated: the update of the last validation.
+        values: metric and loss of each validated checkpoint, by its name.
+        ended: True if the final validation, averaging and plots are done.
+    """
+
+    seconds: float = 0.0
+    best: Best | None = None
+    bad_validations: int = 0
+    validated: int = 0
+    values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ended: bool = False
+
+    def observe(self, metric: Metric, metrics: dict[str, float], update: int, averaged: bool = False) -> bool:
+        """Take note of a validation.
+
+        Args:
+            metric: the metric that early stopping watches.
+            metrics: the values of this validation; `loss` is always among them.
+            update: the update that was validated.
+            averaged: True for the mean of checkpoints at the end of a run, which does not count for patience.
+
+        Returns:
+            True if it is the best so far. Equal values are decided by the loss: a BLEU of 0.00 for ever must not keep
+            the first checkpoint.
+        """
+        new = Best(metrics[metric], metrics["loss"], update, averaged)
+        better = self.best is None or _key(metric, new) > _key(metric, self.best)
+        if better:
+            self.best = new
+        if not averaged:
+            self.validated = update
+            self.bad_validations = 0 if better else self.bad_validations + 1
+        return better
+
+    def reason_to_stop(self, training: TrainingConfig, epochs_done: int, updates_done: int) -> str | None:
+        """Return why training is over, as text for the log; None if it goes on."""
+        if epochs_done >= training.epochs:
+            return "all epochs done"
+        if training.max_updates is not None and updates_done >= training.max_updates:
+            return "training.max_updates reached"
+        if training.max_minutes is not None and self.seconds >= 60 * training.max_minutes:
+            return "training.max_minutes reached"
+        if 0 < training.early_stopping.patience <= self.bad_validations:
+            return f"no better {training.early_stopping.metric} in {self.bad_validations} validations"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings and dicts, for the checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Progress":
+        """Restore what `state_dict` returned.
+
+        Raises:
+            TypeError: if the fields are not those of a `Progress`.
+        """
+        best = None if state["best"] is None else Best(**state["best"])
+        values = {str(name): (float(value), float(loss)) for name, (value, loss) in state["values"].items()}
+        return cls(**state | {"best": best, "values": values})
+
+
+def _key(metric: Metric, best: Best) -> tuple[float, float]:
+    return ranking_key(metric, best.value, best.loss)

@@ -1,0 +1,86 @@
+"""Validation: the loss of the validation split, and BLEU and chrF of some of its sentences, decoded."""
+
+import logging
+import statistics
+from dataclasses import dataclass
+
+from nmt.alignment.diagnostics import diagnose
+from nmt.alignment.matrix import AlignmentMatrix
+from nmt.config import Config
+from nmt.data.prepare import Corpora
+from nmt.decoding.translator import Translator
+from nmt.evaluation.metrics import choose_tokenizer, corpus_scores, perplexity
+from nmt.training.trainer import Trainer, corpus_loss
+
+log = logging.getLogger("nmt")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found.
+
+    Attributes:
+        metrics: `loss` and `ppl`; `bleu`, `chrf` and diagnostics of the attention if sentences were decoded.
+        matrices: alignments of the first few sentences.
+    """
+
+    metrics: dict[str, float]
+    matrices: list[AlignmentMatrix]
+
+
+class Validator:
+    """Scores the model of a trainer on the validation split."""
+
+    def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
+        """Choose the sentences that are decoded: spread evenly over the split, the same ones every time."""
+        settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
+        self.config, self.corpora, self.trainer = config, corpora, trainer
+        self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
+        text, wanted = corpora.valid_text, config.training.validation.sentences
+        count = min(wanted, len(text))
+        chosen = text.select([index * len(text) // count for index in range(count)]) if count else text.select([])
+        self.srcs, self.refs = list(chosen["src"]), list(chosen["tgt"])
+        self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
+        if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
+            log.info(
+                "BLEU is counted with sacrebleu's tokenizer '%s', since the targets are written without spaces "
+                "(evaluation.bleu_tokenize)",
+                self.bleu_tokenize,
+            )
+        self._warned = False
+
+    def run(self) -> Validation:
+        """Score the split; samples go to the log."""
+        smoothing = self.config.training.label_smoothing
+        loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing)
+        metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll)}
+        if not self.srcs:
+            return Validation(metrics, [])
+        translations = self.translator.translate(self.srcs)
+        hyps = [translation.tgt.text for translation in translations]
+        samples = self.config.training.validation.samples
+        for src, hyp, ref in list(zip(self.srcs, hyps, self.refs, strict=True))[:samples]:
+            log.info("  src: %s\n  hyp: %s\n  ref: %s", src, hyp, ref)
+        scores = corpus_scores(
+            hyps, self.refs, self.bleu_tokenize, self.config.evaluation.lowercase, metrics=("bleu", "chrf")
+        )
+        metrics |= {name: score.value for name, score in scores.items()}
+        self._warn_of_zero_bleu(metrics)
+        matrices = [matrix for one in translations if (matrix := one.alignment()) is not None]
+        if matrices:
+            diagnoses = [diagnose(matrix) for matrix in matrices]
+            metrics["attention_entropy"] = statistics.mean(one.entropy for one in diagnoses)
+            metrics["source_coverage"] = statistics.mean(one.coverage for one in diagnoses)
+        drawable = [one.alignment() for one in translations[:samples] if one.tgt.ids]
+        return Validation(metrics, [matrix for matrix in drawable if matrix is not None])
+
+    def _warn_of_zero_bleu(self, metrics: dict[str, float]) -> None:
+        """Say once that BLEU finds no match where chrF does: its tokenizer may not fit the language."""
+        if not self._warned and metrics["bleu"] == 0.0 and metrics["chrf"] >= 10.0:
+            self._warned = True
+            log.warning(
+                "BLEU is 0.00 although chrF is %.1f: BLEU's tokenizer '%s' may not split this language into words; "
+                "see evaluation.bleu_tokenize",
+                metrics["chrf"],
+                self.bleu_tokenize,
+            )
