@@ -13,9 +13,9 @@ import torch
 import typer
 from torch import Tensor
 
-from nmt.model.attention.kernel import LOG_KERNELS, squared_distances, uniform_if_empty
+from nmt.model.attention.kernel import LOG_KERNELS, Kernel, squared_distances, uniform_if_empty
 
-KERNELS = ("gaussian", "boxcar", "epanechnikov")
+KERNELS: tuple[Kernel, ...] = ("gaussian", "boxcar", "epanechnikov")
 RANGE = 5.0
 
 
@@ -24,7 +24,9 @@ def truth(x: Tensor) -> Tensor:
     return 2 * torch.sin(x) + x
 
 
-def kernel_attention(queries: Tensor, keys: Tensor, values: Tensor, kernel: str, width: float) -> tuple[Tensor, Tensor]:
+def kernel_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, kernel: Kernel, width: float
+) -> tuple[Tensor, Tensor]:
     """The weighted mean of `values` ``[S]`` for each of `queries` ``[Q]``, and the weights ``[Q, S]``."""
     squared = squared_distances(queries[:, None], keys[:, None]) / width**2
     everywhere = torch.ones(len(keys), dtype=torch.bool)

@@ -73,7 +73,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict) and "type" not in new:
+    if isinstance(old, dict) and isinstance(new, dict) and not {"type", "score"} & new.keys():
         return old | {key: _merged(old.get(key), value) for key, value in new.items()}
     return new
 

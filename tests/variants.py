@@ -35,7 +35,12 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     **{
         f"{score}, coverage {coverage}, {wiring}": {
-            "attention": {"score": score, "size": 10, "coverage": coverage, "coverage_size": 3},
+            "attention": {
+                "score": score,
+                "coverage": coverage,
+                **({"size": 10} if score in ("additive", "qkv") else {}),
+                **({"coverage_size": 3} if coverage == "neural" else {}),
+            },
             "decoder": {"hidden_size": 16, "wiring": wiring, "input_feeding": wiring == "bahdanau"},
         }
         for score in ("additive", "general", "qkv", "fc")

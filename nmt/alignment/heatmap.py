@@ -81,8 +81,8 @@ def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], 
     for axis in axes.flat:
         axis.set_axis_off()
     for index, row in enumerate(rows):
-        for place, (title, matrix) in enumerate(zip(titles, row, strict=True)):
-            axis = axes[index * lines + place // columns, place % columns]
+        for position, (title, matrix) in enumerate(zip(titles, row, strict=True)):
+            axis = axes[index * lines + position // columns, position % columns]
             axis.set_axis_on()
             _draw(axis, matrix, fontsize=7)
             axis.set_title(title, fontsize=9)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from nmt.errors import AlignmentError
 
@@ -49,27 +50,39 @@ def transposed(line: str) -> str:
     return _PHARAOH.sub(r"\3\2\1", line)
 
 
-def read_gold(
-    path: Path, lines: Iterable[str], sentences: int, kind: str = "pharaoh", base: int = 0
-) -> list[GoldLinks]:
-    """Gold links of a corpus.
+@dataclass(frozen=True)
+class GoldFile:
+    """A file of gold links.
 
-    Args:
-        path: names the file in messages.
-        lines: its lines.
-        sentences: how many sentence pairs there are.
+    Attributes:
+        path: the file.
         kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared
             task of 2003), sentences counted from 1 and S where nothing stands.
         base: 0 or 1, the number of the first word.
+    """
+
+    path: Path
+    kind: Literal["pharaoh", "naacl"] = "pharaoh"
+    base: int = 0
+
+
+def read_gold(gold: GoldFile, lines: Iterable[str], sentences: int) -> list[GoldLinks]:
+    """Return the gold links of a corpus.
+
+    Args:
+        gold: the file, which names it in messages, and its notation.
+        lines: its lines.
+        sentences: how many sentence pairs there are.
 
     Raises:
         AlignmentError: naming file and line.
     """
+    path, kind, base = gold.path, gold.kind, gold.base
     if kind == "pharaoh":
-        gold = [parse_pharaoh(line, base, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-        if len(gold) != sentences:
-            raise AlignmentError(f"{path} has {len(gold)} lines, but there are {sentences} sentence pairs")
-        return gold
+        found = [parse_pharaoh(line, base, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+        if len(found) != sentences:
+            raise AlignmentError(f"{path} has {len(found)} lines, but there are {sentences} sentence pairs")
+        return found
     sure: list[set[Link]] = [set() for _ in range(sentences)]
     possible: list[set[Link]] = [set() for _ in range(sentences)]
     for number, line in enumerate(lines, start=1):

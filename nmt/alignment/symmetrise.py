@@ -1,7 +1,8 @@
 """Links from matrices, and one set of links from the two directions' (Och & Ney 2003; Koehn et al. 2003)."""
 
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, assert_never
 
 import numpy as np
 
@@ -13,37 +14,44 @@ Symmetrisation = Literal["intersection", "union", "grow-diag", "grow-diag-final-
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
-def extract_links(
-    matrix: AlignmentMatrix, method: Extraction = "argmax", threshold: float = 0.5, null_below: float = 0.0
-) -> list[Link]:
-    """Word links (source, target), from 0, in the order of target words; an EOS row has none.
+@dataclass(frozen=True)
+class LinkExtraction:
+    """How links are made of a matrix.
 
-    Args:
-        matrix: on words.
-        method: `argmax`: each target word's largest weight; `src-argmax`: each source word's; `threshold`: every one of
-            at least `threshold`.
+    Attributes:
+        method: `argmax`: each target word is linked to the source word of its largest weight; `src-argmax`: each source
+            word to the target word of its largest weight; `threshold`: all pairs with a weight of at least `threshold`.
         threshold: for the method of that name, 0 to 1.
         null_below: a word whose largest weight is below this has no link.
     """
-    words = len(matrix.tgt_tokens) - (matrix.eos == "row")
-    weights = matrix.weights[:words]
-    if not weights.size:
-        return []
-    if method == "threshold":
-        chosen = (weights >= threshold) & (weights.max(axis=1, keepdims=True) >= null_below)
-    elif method == "src-argmax":
+
+    method: Extraction = "argmax"
+    threshold: float = 0.5
+    null_below: float = 0.0
+
+    def links(self, matrix: AlignmentMatrix) -> list[Link]:
+        """Return the links (source, target) of a matrix, from 0, in the order of target words; an EOS row has none."""
+        words = len(matrix.tgt_tokens) - (matrix.eos == "row")
+        weights = matrix.weights[:words]
+        if not weights.size:
+            return []
         chosen = np.zeros(weights.shape, dtype=bool)
-        chosen[weights.argmax(axis=0), np.arange(weights.shape[1])] = True
-        chosen &= weights >= null_below
-    else:
-        chosen = np.zeros(weights.shape, dtype=bool)
-        chosen[np.arange(words), weights.argmax(axis=1)] = True
-        chosen &= weights >= null_below
-    return [(int(src), int(tgt)) for tgt, src in np.argwhere(chosen)]
+        match self.method:
+            case "argmax":
+                chosen[np.arange(words), weights.argmax(axis=1)] = True
+                chosen &= weights >= self.null_below
+            case "src-argmax":
+                chosen[weights.argmax(axis=0), np.arange(weights.shape[1])] = True
+                chosen &= weights >= self.null_below
+            case "threshold":
+                chosen = (weights >= self.threshold) & (weights.max(axis=1, keepdims=True) >= self.null_below)
+            case _:
+                assert_never(self.method)
+        return [(int(src), int(tgt)) for tgt, src in np.argwhere(chosen)]
 
 
 def symmetrise(forward: Iterable[Link], backward: Iterable[Link], method: Symmetrisation) -> list[Link]:
-    """One set of links from two.
+    """Return one set of links from two.
 
     Args:
         forward: (source, target) links of the model that translates source to target.

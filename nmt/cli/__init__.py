@@ -1,6 +1,36 @@
-"""The commands: help texts and nothing else. What they do is in `pipeline`, imported when a command runs."""
+"""The command line: one file per command, with its options and help texts and nothing else.
 
-from nmt.cli import training, using  # which register their commands
+What the commands do is in `nmt.commands`, which is imported when a command runs.
+"""
+
+# Each module registers its command; their order is that of the help.
+from nmt.cli import (  # isort: skip
+    train,
+    translate,
+    evaluate,
+    align,
+    score,
+    doctor,
+    config,
+    compare,
+    average,
+    calibrate,
+    export,
+)
 from nmt.cli.app import app, main
 
-__all__ = ["app", "main", "training", "using"]
+__all__ = [
+    "align",
+    "app",
+    "average",
+    "calibrate",
+    "compare",
+    "config",
+    "doctor",
+    "evaluate",
+    "export",
+    "main",
+    "score",
+    "train",
+    "translate",
+]

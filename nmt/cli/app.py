@@ -1,20 +1,26 @@
 """The program: what holds for every command."""
 
+import errno
 import importlib.metadata
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from nmt.errors import NmtError
 
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 class _Group(TyperGroup):
     """Ends with a message and an exit code where the user can mend something, never with a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        _write_utf8(sys.stdout, "strict")
+        _write_utf8(sys.stderr, "backslashreplace")
         try:
             return super().invoke(ctx)
         except NmtError as error:
@@ -23,17 +29,28 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output left, as `head` does
-            _let_go_of_output()
+            _discard_output()
             raise typer.Exit(0) from None
         except OSError as error:  # no such folder, no permission, no space left
-            typer.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
-            if error.filename is None:
-                _let_go_of_output()
+            in_output = error.filename is None and error.errno in _OUTPUT_ERRORS
+            where = error.filename or ("the output" if in_output else type(error).__name__)
+            typer.echo(f"error: {where}: {error.strerror or error}", err=True)
+            if in_output:
+                _discard_output()
+            raise typer.Exit(1) from None
+        except MemoryError:
+            typer.echo("error: memory ran out; close other programs, or lower the batch size", err=True)
             raise typer.Exit(1) from None
 
 
-def _let_go_of_output() -> None:
-    """What could not be written is not tried again at exit, which would end the process with another code."""
+def _write_utf8(stream: TextIO, errors: str) -> None:
+    """Write UTF-8 whatever the locale says: text of any language goes through every command."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def _discard_output() -> None:
+    """Send the rest of the output nowhere, or Python would try it again at its end and exit with another code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -42,6 +59,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train attention-based translation models, and see which word looked at which.",
 )
 

@@ -1,9 +1,13 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from nmt.config import Source
+    from nmt.runs.load import LoadedModel
 
 Level = Literal["words", "tokens", "pieces"]
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)]
@@ -55,8 +59,25 @@ PairSplitOption = Annotated[
 
 PrecisionOption = Annotated[
     Literal["fp32", "bf16", "int8"] | None,
-    typer.Option("--precision", help="Of the weights; overrides decoding.precision.", show_default=False),
+    typer.Option("--precision", help="Precision of the weights. [default: the run's]", show_default=False),
 ]
+
+
+def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None:
+    """Refuse options that were given but would be ignored.
+
+    Args:
+        ctx: the context of the command.
+        needs: for each parameter of the command, whether it has an effect now, and what gives it one.
+
+    Raises:
+        BadParameter: naming the first such option and the remedy.
+    """
+    for parameter in ctx.command.params:
+        has_effect, needed = needs.get(parameter.name or "", (True, ""))
+        source = ctx.get_parameter_source(parameter.name or "")
+        if not has_effect and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{parameter.opts[0]} has no effect here; it belongs to {needed}")
 
 
 def one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None) -> None:
@@ -66,6 +87,24 @@ def one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None
 
 
 def with_search(overrides: list[str] | None, beam: int | None, precision: str | None = None) -> list[str]:
-    """The overrides, and beam size and precision as two more."""
+    """Return the overrides, with beam size and precision as two more."""
     given = {"beam_size": beam, "precision": precision}
     return [*(overrides or []), *(f"decoding.{key}={value}" for key, value in given.items() if value)]
+
+
+def model_and_pairs(
+    model: Path | list[Path] | None,
+    checkpoint: str | None,
+    overrides: list[str] | None,
+    src: Path | None,
+    tgt: Path | None,
+    split: Literal["train", "valid", "test"] | None,
+) -> "tuple[LoadedModel, Source]":
+    """Return the model, and where the given pairs are: in two files or in a split."""
+    one_of_files_and_split(src, tgt, split)
+    from nmt.runs.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    loaded = load_model(model, checkpoint, overrides or [])
+    return loaded, loaded.source(split or "test", (src, tgt) if src and tgt else None)

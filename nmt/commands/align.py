@@ -1,15 +1,14 @@
 """`nmt align`: matrices and links of given sentence pairs, and their agreement with gold links."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.files import check_suffix, write_alignments
-from nmt.alignment.links import GoldLinks, Link, parse_pharaoh, read_gold
+from nmt.alignment.links import GoldFile, GoldLinks, Link, parse_pharaoh, read_gold
 from nmt.alignment.matrix import AlignmentMatrix
-from nmt.alignment.symmetrise import Extraction, Symmetrisation, extract_links, symmetrise
+from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
 from nmt.data.lines import read_lines
@@ -19,52 +18,27 @@ from nmt.errors import AlignmentError
 from nmt.runs.load import LoadedModel
 
 
-@dataclass(frozen=True)
-class LinkExtraction:
-    """How links are made of matrices.
-
-    Attributes:
-        method: see `extract_links`.
-        threshold: for the method of that name.
-        null_below: a word whose largest weight is below this has no link.
-        backward: a model that translates the other way; its links are joined with the first one's.
-        symmetrisation: how.
-    """
-
-    method: Extraction = "argmax"
-    threshold: float = 0.5
-    null_below: float = 0.0
-    backward: LoadedModel | None = None
-    symmetrisation: Symmetrisation = "grow-diag-final-and"
-
-    def links(self, matrix: AlignmentMatrix) -> list[Link]:
-        """Links of one matrix."""
-        return extract_links(matrix, self.method, self.threshold, self.null_below)
-
-
-def align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: OutputOptions) -> list[AlignmentMatrix]:
-    """Matrices of given pairs, by forced decoding; in order, one per pair."""
-    return [matrix_of(translation, shown) for translation in model.translator.force(pairs, progress=True)]
-
-
 def run_align(
     model: LoadedModel,
     source: Source,
     split: str,
     shown: OutputOptions,
-    gold: tuple[Path, str, int] | None,
-    linking: LinkExtraction | None = None,
+    gold: GoldFile | None,
+    extraction: LinkExtraction,
+    backward: LoadedModel | None = None,
+    symmetrisation: Symmetrisation = "grow-diag-final-and",
 ) -> tuple[list[list[Link]], AlignmentScore | None]:
     """Align the pairs of a source.
 
     Args:
         model: a loaded model with attention.
         source: the pairs.
-        split: of a built-in corpus or dataset.
+        split: the split of a built-in corpus or dataset.
         shown: the level, and where matrices are written.
-        gold: file, kind (`pharaoh` or `naacl`) and base (0 or 1) of gold links on words; None for those that come with
-            the corpus, if any.
-        linking: how links are made; None for each target word's largest weight.
+        gold: gold links on words; None for those that come with the corpus, if any.
+        extraction: how links are made of matrices.
+        backward: a model that translates the other way; its links are joined with the first one's.
+        symmetrisation: how they are joined.
 
     Returns:
         Links of each pair, and their agreement with gold; None without gold.
@@ -72,10 +46,9 @@ def run_align(
     Raises:
         AlignmentError: if gold links are asked for on pieces, or do not fit.
     """
-    linking = linking or LinkExtraction()
     if shown.alignments is not None:
         check_suffix(shown.alignments)
-    if linking.backward is not None and shown.level == "pieces":
+    if backward is not None and shown.level == "pieces":
         raise AlignmentError("two models have different pieces; symmetrise on --level words or tokens")
     rows = list(read_pairs(source, split))
     pairs = [(src, tgt) for src, tgt, _ in rows]
@@ -83,20 +56,24 @@ def run_align(
     if gold is not None:
         if shown.level == "pieces":
             raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
-        path, kind, base = gold
-        references = read_gold(path, read_lines(path), len(rows), kind, base)
-        _check_range(path, references, pairs, shown.level)
+        references = read_gold(gold, read_lines(gold.path), len(rows))
+        _check_range(gold.path, references, pairs, shown.level)
     elif shown.level == "words" and any(row[2] for row in rows):
         references = [parse_pharaoh(row[2]) for row in rows]
-    matrices = align_pairs(model, pairs, shown)
-    links = [linking.links(matrix) for matrix in matrices]
-    if linking.backward is not None:
-        turned = align_pairs(linking.backward, [(tgt, src) for src, tgt in pairs], shown)
-        backward = [[(src, tgt) for tgt, src in linking.links(matrix)] for matrix in turned]
-        links = [symmetrise(one, two, linking.symmetrisation) for one, two in zip(links, backward, strict=True)]
+    matrices = _align_pairs(model, pairs, shown)
+    links = [extraction.links(matrix) for matrix in matrices]
+    if backward is not None:
+        turned = _align_pairs(backward, [(tgt, src) for src, tgt in pairs], shown)
+        back = [[(src, tgt) for tgt, src in extraction.links(matrix)] for matrix in turned]
+        links = [symmetrise(one, two, symmetrisation) for one, two in zip(links, back, strict=True)]
     if shown.alignments is not None:
         write_alignments(shown.alignments, matrices, links)
     return links, score_links(links, references) if references else None
+
+
+def _align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: OutputOptions) -> list[AlignmentMatrix]:
+    """Return the matrices of given pairs, by forced decoding; in order, one per pair."""
+    return [matrix_of(translation, shown) for translation in model.translator.force(pairs, progress=True)]
 
 
 def _check_range(

@@ -3,16 +3,14 @@
 import json
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
-from nmt.commands.evaluate import run_eval
-from nmt.commands.train import run_train
 from nmt.config import Comparison, Config
 from nmt.evaluation.metrics import LengthScore
 from nmt.evaluation.plots import draw_lengths
@@ -55,8 +53,27 @@ class VariantResult:
     by_length: list[LengthScore]
 
 
-def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
+class Report(Protocol):
+    """The scores of one variant, as `nmt eval` gives them."""
+
+    @property
+    def scores(self) -> dict[str, Any]: ...
+    @property
+    def by_length(self) -> list[LengthScore]: ...
+
+
+Train = Callable[[Config], object]
+Evaluate = Callable[[LoadedModel, Literal["train", "valid", "test"]], Report]
+
+
+def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train, evaluate: Evaluate) -> str:
     """Train and score every variant that is not done yet; write tables and pictures.
+
+    Args:
+        comparison: the folder, the split and the sentences.
+        configs: the configuration of each variant, by name.
+        train: trains a configuration, or goes on with its run.
+        evaluate: scores a model on a split.
 
     Returns:
         The table, as Markdown.
@@ -69,20 +86,20 @@ def run_compare(comparison: Comparison, configs: dict[str, Config]) -> str:
     results, pictures = [], []
     for number, (name, config) in enumerate(configs.items(), start=1):
         log.info("variant %d of %d: %s", number, len(configs), name)
-        known[name], matrices = _variant(comparison, name, config, known[name])
+        known[name], matrices = _variant(comparison, name, config, known[name], train, evaluate)
         pictures.append(matrices)
         release_memory()
         results = [result for result in known.values() if result is not None]
         _write(folder, results)
-    shown = [place for place, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
+    shown = [column for column, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
     if comparison.sentences and shown:
-        rows = [[pictures[place][index] for place in shown] for index in range(len(comparison.sentences))]
-        figure = draw_grid(rows, [results[place].name for place in shown])  # type: ignore[arg-type]
+        rows = [[pictures[column][index] for column in shown] for index in range(len(comparison.sentences))]
+        figure = draw_grid(rows, [results[column].name for column in shown])  # type: ignore[arg-type]
         figure.savefig(folder / "matrices.png", dpi=90)
         (folder / "pictures").mkdir(exist_ok=True)
-        for place in shown:
-            figure = draw_grid([pictures[place]], [""] * len(comparison.sentences))  # type: ignore[list-item]
-            figure.savefig(folder / "pictures" / f"{results[place].name}.png", dpi=70)
+        for column in shown:
+            figure = draw_grid([pictures[column]], [""] * len(comparison.sentences))  # type: ignore[list-item]
+            figure.savefig(folder / "pictures" / f"{results[column].name}.png", dpi=70)
     draw_lengths({result.name: result.by_length for result in results}, folder / "lengths.png")
     return comparison_table(results)
 
@@ -98,14 +115,20 @@ def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
 
 
 def _variant(
-    comparison: Comparison, name: str, config: Config, result: VariantResult | None
+    comparison: Comparison,
+    name: str,
+    config: Config,
+    result: VariantResult | None,
+    train: Train,
+    evaluate: Evaluate,
 ) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
     """Train (on) and score one variant, if it has no `result` yet, and show it."""
     if result is None:
-        run_train(config)
-    model = load_model(config.run_dir)
+        train(config)
+    machine = [f"training.device={config.training.device}", f"training.threads={config.training.threads}"]
+    model = load_model(config.run_dir, overrides=machine)
     if result is None:
-        result = _score(comparison, name, model)
+        result = _score(comparison, name, model, evaluate)
         with atomic_write(_row_file(config)) as tmp_path:
             held = {"result": asdict(result), "made_with": _settings(comparison, config)}
             tmp_path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
@@ -125,8 +148,8 @@ def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
     return held | {"split": comparison.split}
 
 
-def _score(comparison: Comparison, name: str, model: LoadedModel) -> VariantResult:
-    report = run_eval(model, comparison.split, None, None)
+def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Evaluate) -> VariantResult:
+    report = evaluate(model, comparison.split)
     scored = report.scores
     records = [json.loads(line) for line in model.run.metrics.read_text(encoding="utf-8").splitlines()]
     rates = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]

@@ -1,23 +1,16 @@
 """`nmt doctor`: what may be wrong with the data, what training would do with it, and how long that takes here."""
 
-import math
-import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
-from nmt.commands.dry_run import run_dry_run
-from nmt.config import Config, Source
+from nmt.config import Config, Source, TokenizerConfig
 from nmt.data.examine import Examination, described, examine, finding_rows, overlap
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
 from nmt.data.tokenizer import feasible_sizes
 from nmt.errors import DataError
-from nmt.model.build import build_model
-from nmt.runtime import choose_device, choose_precision, set_seed, set_up_machine
-from nmt.training.trainer import Trainer
-
-_WARM, _TIMED = 3, 8  # updates that are thrown away, and that are timed
+from nmt.runtime import set_up_machine
+from nmt.training.estimate import TIMED, measure_duration, size_rows
 
 
 def examine_files(src: Path, tgt: Path) -> Iterator[str]:
@@ -53,12 +46,21 @@ def run_doctor(config: Config) -> Iterator[str]:
         yield from _split_report(split, examine(_texts(source, split)))
         yield _row("pairs that are in train, too", described(overlap(train, _texts(source, split))))
     yield ""
-    lowest, highest = feasible_sizes(config.tokenizer, lambda: _texts(train_source, "train"))
-    yield _row(
-        "feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {config.tokenizer.vocab_size}"
-    )
-    yield run_dry_run(config)
-    yield from _estimate(config)
+    if isinstance(config.tokenizer, TokenizerConfig):
+        lowest, highest = feasible_sizes(config.tokenizer, lambda: _texts(train_source, "train"))
+        size = config.tokenizer.vocab_size
+        yield _row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
+    set_up_machine(config.training.threads)
+    corpora = load_corpora(config)
+    for name, value in size_rows(config, corpora):
+        yield _row(name, value)
+    duration = measure_duration(config, corpora)
+    if duration is None:
+        yield "training is over before its rate can be measured"
+        return
+    yield _row("training rate here", f"{duration.tokens_per_second:,.0f} target tokens/s, over {TIMED} updates")
+    minutes = f"{duration.epoch_minutes:.1f} minutes an epoch, {duration.total_minutes:.0f} in all, validation aside"
+    yield _row("estimated time", minutes)
 
 
 def _texts(source: Source, split: str) -> Iterable[tuple[str, str]]:
@@ -80,30 +82,3 @@ def _split_report(name: str, found: Examination) -> Iterator[str]:
 
 def _row(name: str, value: str) -> str:
     return f"  {name:<64} {value}"
-
-
-def _estimate(config: Config) -> Iterator[str]:
-    """Train for a moment, with nothing kept, and say how long all of it would take."""
-    set_up_machine(config.training.threads)
-    set_seed(config.seed)
-    corpora = load_corpora(config)
-    device = choose_device(config.training.device)
-    precision = choose_precision(config.training.precision, device)
-    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
-    trainer = Trainer(config.training, config.seed, model, device, precision, lambda epoch: corpora.train)
-    updates = trainer.updates()
-    for _ in islice(updates, _WARM):
-        pass
-    started = time.perf_counter()
-    tokens = sum(update.tgt_tokens for update in islice(updates, _TIMED))
-    if not tokens:
-        yield "training is over before its rate can be measured"
-        return
-    rate = tokens / (time.perf_counter() - started)
-    epoch = float((corpora.train.tgt_len + 1).sum()) / rate / 60
-    yield f"training rate here      {rate:,.0f} target tokens/s, over {_TIMED} updates"
-    training, updates_done = config.training, trainer.update
-    total = min(epoch * training.epochs, training.max_minutes or math.inf)
-    if training.max_updates is not None:
-        total = min(total, training.max_updates * tokens / (updates_done - _WARM) / rate / 60)
-    yield f"estimated time          {epoch:.1f} minutes an epoch, {total:.0f} in all, validation aside"

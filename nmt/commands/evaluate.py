@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nmt.alignment.aer import AlignmentScore, score_links
+from nmt.alignment.links import parse_pharaoh
+from nmt.alignment.symmetrise import LinkExtraction
 from nmt.atomic import atomic_write
-from nmt.commands.align import run_align
 from nmt.config import Config, Source
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
-from nmt.decoding.output import OutputOptions
 from nmt.decoding.translator import Translation
 from nmt.errors import ConfigError
 from nmt.evaluation.calibration import Calibration, calibration_error
@@ -50,8 +51,8 @@ class EvalReport:
 def run_eval(
     model: LoadedModel,
     split: Literal["train", "valid", "test"],
-    files: tuple[Path, Path] | None,
-    output: Path | None,
+    files: tuple[Path, Path] | None = None,
+    output: Path | None = None,
     source: Source | None = None,
 ) -> EvalReport:
     """Translate and score a split of the run's data, or given files.
@@ -67,9 +68,12 @@ def run_eval(
         ConfigError: if the configuration names no such split.
         DataError: if the data cannot be read, or source and reference differ in length.
     """
-    source = source or source_of(model, split, files)
+    source = source or model.source(split, files)
     name = files[0].name if files else split
     config, translator = model.config, model.translator
+    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
+    data = " | ".join(str(path.resolve()) for path in files) if files else split
+    _prepare_output(stem, data)
     cache = Path(config.data.cache_dir).expanduser()
     text, fingerprint = load_text(source, split, cache)
     srcs, refs = list(text["src"]), list(text["tgt"])
@@ -94,10 +98,10 @@ def run_eval(
     )
     by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
     report: dict[str, Any] = {
-        "data": name,
+        "data": data,
         "sentences": len(srcs),
         "model": model.name,
-        "checkpoint": model.checkpoint.resolve().name,
+        "checkpoint": model.checkpoint.name,
         "beam_size": config.decoding.beam_size,
         "length_penalty": config.decoding.length_penalty,
         "decoding_seconds": seconds,
@@ -107,8 +111,6 @@ def run_eval(
         "by_length": [asdict(group) for group in by_length],
         "calibration_error": {"raw": raw, "calibrated": calibrated},
     }
-    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
-    stem.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
@@ -116,8 +118,7 @@ def run_eval(
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {loss:6.3f}", f"ppl    {ppl:6.3f}"]
     if any(text["links"]) and config.model.has_alignment:
-        _, agreement = run_align(model, source, split, OutputOptions(), None)
-        assert agreement is not None  # the links were seen
+        agreement = _agreement(model, srcs, refs, list(text["links"]))
         report["alignment"] = asdict(agreement)
         rows.append(
             f"AER    {agreement.aer:6.4f}   "
@@ -131,6 +132,32 @@ def run_eval(
     rows.append(f"BLEU by source length: {', '.join(groups)}")
     hyp_path, json_path = _write(stem, hyps, report)
     return EvalReport("\n".join(rows), hyp_path, json_path, hyps, report, by_length)
+
+
+def _prepare_output(stem: Path, data: str) -> None:
+    """Make the folder of the files that will be written, before anything is translated.
+
+    Raises:
+        ConfigError: if there are scores of other data.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    earlier = stem.with_name(stem.name + ".json")
+    try:
+        known = json.loads(earlier.read_text(encoding="utf-8")).get("data", data)
+    except (FileNotFoundError, ValueError, AttributeError):
+        known = data
+    if known != data:
+        raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
+    with atomic_write(stem.with_name(stem.name + ".tsv")) as tmp_path:
+        tmp_path.touch()  # a folder that cannot be written to is told of now
+
+
+def _agreement(model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]) -> AlignmentScore:
+    """Return how well the attention over the references agrees with gold links."""
+    forced = model.translator.force(list(zip(srcs, refs, strict=True)), progress=True)
+    matrices = [translation.alignment() for translation in forced]
+    links = [LinkExtraction().links(matrix) for matrix in matrices if matrix is not None]
+    return score_links(links, [parse_pharaoh(line) for line in gold])
 
 
 def run_eval_versus(
@@ -160,7 +187,7 @@ def run_eval_versus(
     if len(set(names)) < len(names):
         names = ["+".join(map(str, model.members)) for model in models]
     first = models[0]
-    source = source_of(first, split, files)
+    source = first.source(split, files)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
     refs, settings = list(text["tgt"]), first.config.evaluation
     systems, curves = [], {}
@@ -233,22 +260,6 @@ def _write_sentences(
         for number, (score, translation, hyp, ref) in enumerate(rows, start=1):
             words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, ref))
             out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
-
-
-def source_of(
-    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
-) -> Source:
-    """Where the pairs of two files, or of a split of the run's own data, come from.
-
-    Raises:
-        ConfigError: if the configuration names no such split.
-    """
-    if files is not None:
-        return Source(src=str(files[0]), tgt=str(files[1]))
-    source = model.config.data.source(split)
-    if source is None:
-        raise ConfigError(f"{model.run.config} names no data.{split}; give files, or --set data.{split}=...")
-    return source
 
 
 def _write(stem: Path, hyps: list[str], report: dict[str, Any]) -> tuple[Path, Path]:

@@ -14,10 +14,10 @@ import torch
 
 from nmt import __version__
 from nmt.atomic import atomic_write
-from nmt.config import Config
+from nmt.config import Config, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer import load_tokenizer
 from nmt.errors import CheckpointError, TrainingError
 from nmt.model.build import build_model
 from nmt.runs.checkpoint import (
@@ -89,7 +89,7 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> Non
         log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
     first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
     known = run if checkpoint else first[0] if first else None
-    corpora = load_corpora(config, Tokenizer.load(known.tokenizer) if known else None)
+    corpora = load_corpora(config, load_tokenizer(config.tokenizer, known.tokenizer) if known else None)
     handler = log_to_file(run.log)
     try:
         session = _Session.open(config, run, corpora, checkpoint)
@@ -132,7 +132,7 @@ class _Session:
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
         model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
-        sampled = config.tokenizer.sampling.enabled
+        sampled = isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.sampling.enabled
         corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
         trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch)
         session = cls(config, run, corpora, trainer)

@@ -1,31 +1,49 @@
 """Every setting, its type, its range and its default. A default stands here and nowhere else.
 
-The sections are in the modules beside this one; here they are put together. The models are strict: a wrong type or an
+The sections are in the modules of this package; here they are put together. The models are strict: a wrong type or an
 unknown key is an error, never a guess. Reading them from YAML, with line numbers and all errors at once, is in
-`config_file`. Nothing here imports torch.
+`config.load`. Nothing here imports torch.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
-from nmt.config.data import (
-    BUILTIN_CORPORA,
-    DataConfig,
-    SamplingConfig,
-    Source,
-    TokenizerConfig,
-)
-from nmt.config.decoding import (
-    DecodingConfig,
-    DecodingSamplingConfig,
-    EvaluationConfig,
-)
-from nmt.config.model import (
+from nmt.config.attention import (
+    ATTENTIONS,
+    NORMALISERS,
     AttentionConfig,
     AttentionScore,
+    BaseAttentionConfig,
+    BuiltinNormaliserConfig,
+    NormaliserConfig,
+)
+from nmt.config.choice import Choice
+from nmt.config.data import (
+    BUILTIN_CORPORA,
+    TOKENIZERS,
+    BaseTokenizerConfig,
+    DataConfig,
+    Source,
+    SubwordSamplingConfig,
+    TokenizerConfig,
+    TokenizerField,
+)
+from nmt.config.decoding import (
+    METRICS,
+    BleuTokenizer,
+    DecodingConfig,
+    EvaluationConfig,
+    MetricConfig,
+    SamplingConfig,
+)
+from nmt.config.model import (
+    ENCODERS,
     DropoutConfig,
+    EncoderConfig,
     LinearEncoderConfig,
     ModelConfig,
     PerceiverEncoderConfig,
@@ -36,13 +54,7 @@ from nmt.config.model import (
     StackConfig,
     TransformerDecoderConfig,
 )
-from nmt.config.section import (
-    LOWER_IS_BETTER,
-    Metric,
-    NonNegative,
-    Section,
-    problem,
-)
+from nmt.config.section import LOWER_IS_BETTER, Metric, NonNegative, Problem, Section, problem
 from nmt.config.training import (
     EarlyStoppingConfig,
     GuidedConfig,
@@ -54,26 +66,39 @@ from nmt.config.training import (
 )
 
 __all__ = [
+    "ATTENTIONS",
     "BUILTIN_CORPORA",
+    "ENCODERS",
     "LOWER_IS_BETTER",
+    "METRICS",
+    "NORMALISERS",
     "RESUMABLE_KEYS",
+    "TOKENIZERS",
     "AttentionConfig",
     "AttentionScore",
+    "BaseAttentionConfig",
+    "BaseTokenizerConfig",
+    "BleuTokenizer",
+    "BuiltinNormaliserConfig",
+    "Choice",
     "Comparison",
     "Config",
     "DataConfig",
     "DecodingConfig",
-    "DecodingSamplingConfig",
     "DropoutConfig",
     "EarlyStoppingConfig",
+    "EncoderConfig",
     "EvaluationConfig",
     "GuidedConfig",
     "LinearEncoderConfig",
     "Metric",
+    "MetricConfig",
     "ModelConfig",
+    "NormaliserConfig",
     "OptimizerConfig",
     "PerceiverEncoderConfig",
     "PositionalEncoderConfig",
+    "Problem",
     "RNNDecoderConfig",
     "RNNEncoderConfig",
     "SamplingConfig",
@@ -82,6 +107,7 @@ __all__ = [
     "SelfAttentionEncoderConfig",
     "Source",
     "StackConfig",
+    "SubwordSamplingConfig",
     "TeacherForcingConfig",
     "TokenizerConfig",
     "TrainingConfig",
@@ -91,64 +117,82 @@ __all__ = [
 ]
 
 
-class Config(Section):
-    """A whole run. `name` is its folder under `runs_dir`; without one it is the configuration file's name."""
+def _folder_name(name: str) -> str:
+    """Refuse a run's name that cannot be the name of a folder everywhere."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise problem(
+            f"'{name}' cannot be a run's name, since it names a folder: use letters, digits, '.', '_' and '-', for "
+            f"example with --set name=my-run"
+        )
+    return name
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+
+Name = Annotated[str, AfterValidator(_folder_name)]
+
+
+class Config(Section):
+    """A whole run. `name` is its folder under `runs_dir`; by default it is the name of the configuration file."""
+
+    name: Name = "run"
     runs_dir: str = "runs"
     seed: NonNegative = 1
     data: DataConfig
-    tokenizer: TokenizerConfig = TokenizerConfig()
+    tokenizer: TokenizerField = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield sections that do not fit each other."""
+        if self.name == "latest":
+            yield Problem("name: 'latest' is the link to the run trained last; choose another name", ("name",))
         if self.model.ties_src_tgt and not self.tokenizer.joint:
-            raise problem("model.tie_embeddings shares one matrix, so tokenizer.joint must be true")
-        if self.training.batch_unit == "tokens" and self.training.batch_size < self.data.max_length + 1:
-            raise problem(
+            keys = ("model.tie_embeddings", "tokenizer.joint")
+            yield Problem("model.tie_embeddings shares one matrix, so tokenizer.joint must be true", keys)
+        yield from self._problems_of_lengths()
+        yield from self._problems_of_guidance()
+        if self.decoding.unk == "replace" and not self.model.has_alignment:
+            keys = ("decoding.unk", "model.attention.score")
+            yield Problem("decoding.unk: replace reads the attention, and model.attention.score is none", keys)
+        if self.decoding.coverage_penalty and not self.model.has_alignment:
+            keys = ("decoding.coverage_penalty", "model.attention.score")
+            yield Problem("decoding.coverage_penalty reads the attention, and model.attention.score is none", keys)
+
+    def _problems_of_lengths(self) -> Iterator[Problem]:
+        longest = self.data.max_length
+        if self.training.batch_unit == "tokens" and self.training.batch_size < longest + 1:
+            yield Problem(
                 f"training.batch_size is {self.training.batch_size} tokens, but data.max_length lets pairs of "
-                f"{self.data.max_length} pieces and an end mark through; raise the one or lower the other"
+                f"{longest} pieces and an end mark through; raise the one or lower the other",
+                ("training.batch_size", "data.max_length"),
             )
         for side, limit in (("src", self.model.max_src_length), ("tgt", self.model.max_tgt_length)):
-            if limit is not None and self.data.max_length + (side == "tgt") > limit:
+            if limit is not None and longest + (side == "tgt") > limit:
                 counted = ", the end mark counted" if side == "tgt" else ""
-                raise problem(
-                    f"data.max_length lets pairs of {self.data.max_length} pieces through, but the model has places "
-                    f"for {limit} on the {side} side{counted}; lower the one or raise the other"
+                yield Problem(
+                    f"data.max_length lets pairs of {longest} pieces through, but the model has positions for {limit} "
+                    f"on the {side} side{counted}; lower the one or raise the other",
+                    ("data.max_length", "model"),
                 )
-        averaging = self.training.averaging
-        if averaging.which == "last" and averaging.checkpoints > self.training.keep_last:
-            raise problem(
-                f"training.averaging.checkpoints is {averaging.checkpoints}, but only training.keep_last = "
-                f"{self.training.keep_last} checkpoints are kept"
-            )
-        guided = self.training.guided_alignment
-        if guided.enabled and guided.loss == "cross_entropy" and self.model.attention.gives_zeros:
-            raise problem(
-                f"training.guided_alignment: a weight of exactly 0, as {self.model.attention.gives_zeros} gives, has "
-                f"no cross-entropy to learn from; set its loss to squared"
+
+    def _problems_of_guidance(self) -> Iterator[Problem]:
+        guided, attention = self.training.guided_alignment, self.model.attention
+        here = "training.guided_alignment"
+        if guided.enabled and guided.loss == "cross_entropy" and attention.gives_zeros:
+            yield Problem(
+                f"{here}: a weight of exactly 0, as {attention.gives_zeros} gives, has no cross-entropy to learn from; "
+                f"set its loss to squared",
+                (f"{here}.loss", "model.attention"),
             )
         if guided.enabled and not self.model.has_alignment:
-            raise problem(
-                "training.guided_alignment needs attention, and model.attention.score is none; set its enabled to false"
+            yield Problem(
+                f"{here} needs attention, and model.attention.score is none; set its enabled to false",
+                (f"{here}.enabled", "model.attention.score"),
             )
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
-            raise problem("training.coverage_loss needs attention, and model.attention.score is none")
-        if self.name == "latest":
-            raise problem("name: 'latest' is the link to the run trained last; choose another name")
-        training = self.training
-        plateau = [("schedule", training.schedule.metric)] if training.schedule.type == "plateau" else []
-        for section, metric in [*plateau, ("early_stopping", training.early_stopping.metric)]:
-            if metric in ("bleu", "chrf") and training.validation.sentences == 0:
-                raise problem(
-                    f"training.{section}.metric is {metric}, which needs sentences to decode: set "
-                    f"training.validation.sentences above 0, or the metric to loss or ppl"
-                )
-        return self
+            keys = ("training.coverage_loss", "model.attention.score")
+            yield Problem("training.coverage_loss needs attention, and model.attention.score is none", keys)
 
     @property
     def run_dir(self) -> Path:
@@ -164,7 +208,7 @@ class Comparison(Section):
     pictures. `sentences` are translated by every variant for the picture of the matrices.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "comparison"
+    name: Name = "comparison"
     runs_dir: str = "runs"
     base: str
     set: dict[str, Any] = Field(default_factory=dict)

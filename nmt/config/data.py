@@ -1,11 +1,13 @@
 """Where text comes from, and how it is cut into pieces."""
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from nmt.config.section import Positive, Section, problem
+from nmt.config.choice import Choice
+from nmt.config.section import Positive, Problem, Section, problem
 
 BUILTIN_CORPORA = ("phrasebook",)
 BUILTIN_COLUMNS = ("en", "fr")
@@ -29,19 +31,19 @@ class Source(Section):
     src: str | None = None
     tgt: str | None = None
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield what makes the source none of the four forms."""
         named = [key for key in ("builtin", "path", "hub") if getattr(self, key) is not None]
         if len(named) > 1:
-            raise problem(f"give one of builtin, path and hub, not {' and '.join(named)}")
+            yield Problem(f"give one of builtin, path and hub, not {' and '.join(named)}", (named[1],))
         if self.builtin is not None:
             if {self.src, self.tgt} not in ({None}, set(BUILTIN_COLUMNS)):
-                raise problem(f"src and tgt of a builtin corpus are {' and '.join(BUILTIN_COLUMNS)}, or none")
+                columns = " and ".join(BUILTIN_COLUMNS)
+                yield Problem(f"src and tgt of a builtin corpus are {columns}, or none", ("src", "tgt"))
         elif self.src is None or self.tgt is None:
-            raise problem("needs both src and tgt (two files, or two columns of path or hub)")
+            yield Problem("needs both src and tgt (two files, or two columns of path or hub)")
         if self.hub is None and (self.config is not None or self.split is not None):
-            raise problem("config and split belong to a hub dataset; name it with hub")
-        return self
+            yield Problem("config and split belong to a hub dataset; name it with hub", ("config", "split"))
 
     def reversed(self) -> "Source":
         """The same source with its sides exchanged."""
@@ -51,17 +53,17 @@ class Source(Section):
     def under(self, root: str | None) -> "Source":
         """The same source with its relative files (or local hub folder) looked up under `root`."""
 
-        def place(path: str | None) -> str | None:
-            return path if path is None or root is None else str(Path(root).expanduser() / path)
+        def under_root(path: str | None) -> str | None:
+            return path if path is None or root is None else str(Path(root).expanduser() / Path(path).expanduser())
 
         if self.path is not None:
-            return self.model_copy(update={"path": place(self.path)})
+            return self.model_copy(update={"path": under_root(self.path)})
         if self.hub is not None:
-            local = place(self.hub)
+            local = under_root(self.hub)
             return self.model_copy(update={"hub": local}) if local and Path(local).is_dir() else self
         if self.builtin is not None:
             return self
-        return self.model_copy(update={"src": place(self.src), "tgt": place(self.tgt)})
+        return self.model_copy(update={"src": under_root(self.src), "tgt": under_root(self.tgt)})
 
 
 def _source_shorthand(value: Any) -> Any:
@@ -101,8 +103,8 @@ class DataConfig(Section):
         return placed.reversed() if self.reverse else placed
 
 
-class SamplingConfig(Section):
-    """Subword sampling during training, drawn anew each epoch.
+class SubwordSamplingConfig(Section):
+    """Subword sampling during training, with new segmentations in each epoch.
 
     For `unigram`, `alpha` smooths the distribution over the `nbest` best segmentations of each word (-1: all; Kudo
     2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
@@ -112,30 +114,63 @@ class SamplingConfig(Section):
     alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     nbest: int = -1
 
-    @model_validator(mode="after")
-    def _nbest(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield a number of segmentations that cannot be sampled from."""
         if self.nbest in (0, 1) or self.nbest < -1:
-            raise problem("nbest must be -1 (all segmentations) or at least 2")
-        return self
+            yield Problem("nbest must be -1 (all segmentations) or at least 2", ("nbest",))
 
 
-class TokenizerConfig(Section):
-    """The sentencepiece model trained from the training text.
+class BaseTokenizerConfig(Section):
+    """What the tokenizers of this package and those of installed packages share.
 
-    No piece of a `bpe` or `unigram` model crosses a cut in the training text. `cut: signs` is sentencepiece's own, at
-    every change between letters and other signs (t | ' | aime); `cut: words` is where words end (t' | aime).
+    An installed package announces a subclass, with its own `type` and options, in the entry points' group
+    ``nmt.tokenizer``, and overrides `train` and `load`; docs/extending.md has an example.
     """
 
+    type: str
+    joint: bool = True
+
+    def train(self, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Any:
+        """Return a tokenizer trained on (source, target) texts; `pairs` can be called several times."""
+        raise NotImplementedError
+
+    def load(self, folder: Path) -> Any:
+        """Return the tokenizer that its method `save` wrote into `folder`."""
+        raise NotImplementedError
+
+
+class TokenizerConfig(BaseTokenizerConfig):
+    """The sentencepiece model that is trained from the training text.
+
+    No piece of a `bpe` or `unigram` model crosses a boundary of the pretokenization: `unicode_script` is
+    sentencepiece's own, wherever letters and other characters meet (t | ' | aime); `words` is where words end
+    (t' | aime).
+    """
+
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"pretokenization": ("type", ("bpe", "unigram"))}
     type: Literal["bpe", "unigram", "char", "word"] = "bpe"
     vocab_size: Annotated[int, Field(gt=4)] = 8000
-    joint: bool = True
-    cut: Literal["signs", "words"] = "signs"
+    pretokenization: Literal["unicode_script", "words"] = "unicode_script"
     byte_fallback: bool = False
     character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SubwordSamplingConfig = SubwordSamplingConfig()
 
-    @model_validator(mode="after")
-    def _sampling_needs_subwords(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield subword sampling that the type of tokenizer cannot do."""
         if self.sampling.enabled and self.type not in ("bpe", "unigram"):
-            raise problem(f"sampling needs type bpe or unigram; a {self.type} model has one segmentation only")
-        return self
+            keys = ("sampling.enabled", "type")
+            yield Problem(f"sampling needs type bpe or unigram; a {self.type} model has one segmentation only", keys)
+        if self.sampling.nbest != -1 and self.type != "unigram":
+            keys = ("sampling.nbest", "type")
+            yield Problem(f"sampling.nbest belongs to the type unigram, not to '{self.type}'", keys)
+
+
+TOKENIZERS = Choice(
+    group="nmt.tokenizer",
+    key="type",
+    base=BaseTokenizerConfig,
+    builtin=dict.fromkeys(("bpe", "unigram", "char", "word"), TokenizerConfig),
+    default="bpe",
+    aliases={"sentencepiece": "bpe", "spm": "bpe", "subword": "bpe", "character": "char"},
+)
+TokenizerField = Annotated[SerializeAsAny[BaseTokenizerConfig], TOKENIZERS.validator()]

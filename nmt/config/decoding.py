@@ -1,19 +1,21 @@
-"""Search, sampling, and how translations are scored."""
+"""Search and sampling of translations, and how they are scored."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from nmt.config.section import NonNegative, Positive, Section
+from nmt.config.choice import Choice
+from nmt.config.section import NonNegative, Positive, Problem, Section
 
 BleuTokenizer = Literal["auto", "13a", "none", "intl", "char", "zh"]
 
 
-class DecodingSamplingConfig(Section):
-    """Translations drawn at random instead of searched for.
+class SamplingConfig(Section):
+    """Translations sampled at random instead of searched for.
 
     `temperature` divides the log-probabilities; `top_k` (0: all) and `top_p` (1: all) keep the likeliest tokens only.
-    What is drawn depends on `seed` and on the line's number, not on the other lines.
+    The result depends on `seed` and on the line's number, not on the other lines.
     """
 
     enabled: bool = False
@@ -24,16 +26,18 @@ class DecodingSamplingConfig(Section):
 
 
 class DecodingConfig(Section):
-    """Search. A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
+    """Search.
 
-    `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016). A source longer than `max_src_length`
-    pieces is cut, with a warning. `coverage_penalty` is beta of the same equation: finished hypotheses that left source
-    pieces unread are ranked lower. `alignment_at` says which step's weights are a target word's: the step that
-    `predicts` it, or the next one, where it is the `input`
-    (docs/alignment.md has measurements). With `no_repeat_ngram` n, no n pieces in a row are said twice.
-    `precision` of the weights: translations and matrices in `fp32` do not depend on the batch; `bf16` and `int8` are
-    faster and differ now and then (docs/speed.md).
-    `unk`: unknown pieces are kept, never said, or replaced by what they look at in the source.
+    - A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
+    - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `coverage_penalty` is beta
+      of the same equation and ranks hypotheses lower that left source pieces without attention.
+    - A source longer than `max_src_length` pieces is cut, with a warning.
+    - `alignment_at`: the weights of a target word are those of the step that `predicts` it, or of the next step, where
+      it is the `input` (docs/alignment.md compares them).
+    - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
+    - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
+    - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
+      differ now and then (docs/speed.md).
     """
 
     beam_size: Positive = 5
@@ -47,9 +51,42 @@ class DecodingConfig(Section):
     alignment_at: Literal["predicts", "input"] = "predicts"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
-    sampling: DecodingSamplingConfig = DecodingSamplingConfig()
+    sampling: SamplingConfig = SamplingConfig()
     batch_size: Positive = 64
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
+
+
+class MetricConfig(Section):
+    """A metric beside BLEU, chrF and TER, of an installed package.
+
+    The package announces a subclass, with its own `name` and options, in the entry points' group ``nmt.metric``, and
+    overrides `score`; docs/extending.md has an example.
+    """
+
+    name: str
+
+    def score(self, hyps: Sequence[str], refs: Sequence[str]) -> tuple[float, str]:
+        """Return the score of a corpus and its signature: whatever another person needs to count it again."""
+        raise NotImplementedError
+
+
+class BuiltinMetricConfig(MetricConfig):
+    """BLEU, chrF and TER, counted by sacrebleu."""
+
+    name: Literal["bleu", "chrf", "ter"]
+
+
+METRICS = Choice(
+    group="nmt.metric",
+    key="name",
+    base=MetricConfig,
+    builtin=dict.fromkeys(("bleu", "chrf", "ter"), BuiltinMetricConfig),
+    default="bleu",
+)
+
+
+def _builtin_metrics() -> list[MetricConfig]:
+    return [BuiltinMetricConfig(name="bleu"), BuiltinMetricConfig(name="chrf"), BuiltinMetricConfig(name="ter")]
 
 
 class EvaluationConfig(Section):
@@ -61,3 +98,12 @@ class EvaluationConfig(Section):
 
     bleu_tokenize: BleuTokenizer = "auto"
     lowercase: bool = False
+    metrics: Annotated[list[Annotated[SerializeAsAny[MetricConfig], METRICS.validator()]], Field(min_length=1)] = Field(
+        default_factory=_builtin_metrics
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield metrics that are named twice."""
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            yield Problem(f"metrics: a name is given twice: {', '.join(names)}", ("metrics",))

@@ -1,45 +1,23 @@
 """YAML to `Config` and back: every problem at once, each with its key path and line, before torch is imported."""
 
-import difflib
-import re
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from nmt.atomic import atomic_write
 from nmt.config import RESUMABLE_KEYS, Comparison, Config, Section
+from nmt.config.choice import choice_of
+from nmt.config.explain import Explained, explain
+from nmt.config.yaml_text import KeyPath, dotted, dump, parse, parse_value
 from nmt.errors import ConfigError
 
-KeyPath = tuple[str | int, ...]
-
-
 Loaded = TypeVar("Loaded", bound=Section)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the core schema's scalars: `no` is a language, `1e-3` is a number."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
-
-
-_NUMBER_START = list("-+0123456789.")
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"^[-+]?[0-9]+$", _NUMBER_START),
-    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|nan)$", _NUMBER_START),
-    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value, 10))
-
-
-_LARGEST = 1 << 20  # bytes
+_LARGEST = 1 << 20  # bytes of a configuration file
+_ROUNDS = 10  # how often a configuration is validated again without the settings that were wrong
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -47,12 +25,13 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
     Args:
         path: a YAML file.
-        overrides: strings like ``model.attention.score=general``; the value is read as YAML.
+        overrides: strings such as ``model.attention.score=general``; the value is read as YAML.
 
     Raises:
         ConfigError: naming every problem, with its line and the nearest valid name.
     """
-    return _load(Config, path, overrides)
+    settings, problems = _parse_overrides(overrides)
+    return _load(Config, path, settings, problems)
 
 
 def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparison, dict[str, Config]]:
@@ -63,55 +42,31 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
         overrides: ``key.path=value`` strings that hold for every variant.
 
     Raises:
-        ConfigError: naming every problem of the comparison or of the first variant that has one.
+        ConfigError: naming every problem of the comparison, or of all variants.
     """
-    overrides = list(overrides)
-    comparison = _load(Comparison, path, [one for one in overrides if one.startswith("runs_dir=")])
-    configs = {}
-    for name, settings in comparison.variants.items():
-        own = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in settings.items()]
-        common = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in comparison.set.items()]
-        place = [f"name={name}", f"runs_dir={comparison.folder}"]
+    settings, problems = _parse_overrides(overrides)
+    comparison = _load(Comparison, path, [one for one in settings if one[0] == ("runs_dir",)], [])
+    configs, wrong = {}, list(problems)
+    for name, own in comparison.variants.items():
+        position = [(("name",), name), (("runs_dir",), str(comparison.folder))]
+        changes = [(tuple(key.split(".")), value) for key, value in [*comparison.set.items(), *own.items()]]
         try:
-            configs[name] = load_config(path.parent / comparison.base, [*common, *own, *overrides, *place])
+            configs[name] = _load(Config, path.parent / comparison.base, [*changes, *settings, *position], [])
         except ConfigError as error:
-            raise ConfigError(f"{path}: variant '{name}': {error}") from None
+            wrong.append(f"variant '{name}': {error}")
+    if wrong:
+        raise ConfigError("\n".join(f"{path}: {one}" for one in wrong))
     return comparison, configs
-
-
-def _load(kind: type[Loaded], path: Path, overrides: Iterable[str]) -> Loaded:
-    """Read and validate a YAML file with overrides."""
-    try:
-        with path.open("rb") as file:
-            read = file.read(_LARGEST + 1)
-        text = read.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
-    if len(read) > _LARGEST:
-        raise ConfigError(f"{path}: larger than {_LARGEST} bytes, which no configuration is")
-    values, lines, problems = _parse_yaml(text, str(path))
-    for override in overrides:
-        problems += _override(values, lines, override)
-    values.setdefault("name", path.stem)
-    try:
-        loaded = kind.model_validate(values)
-    except ValidationError as error:
-        problems += [_explain(detail, lines, str(path), kind) for detail in error.errors()]
-    if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(f"{path}: {count} in the configuration\n" + "\n".join(f"  {item}" for item in problems))
-    return loaded
 
 
 def save_config(config: Config, path: Path) -> None:
     """Write the resolved configuration, every default spelled out, as YAML."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     with atomic_write(path) as tmp_path:
-        tmp_path.write_text(text, encoding="utf-8")
+        tmp_path.write_text(dump(config.model_dump(mode="json")), encoding="utf-8")
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:
-    """Names the keys, with both values, whose change makes `new` another run than `old` (see RESUMABLE_KEYS)."""
+    """Return the keys, with both values, whose change makes `new` another run than `old` (see RESUMABLE_KEYS)."""
     before, after = dict(_flatten(old.model_dump())), dict(_flatten(new.model_dump()))
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
@@ -129,131 +84,166 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + key, value
 
 
-def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], list[str]]:
-    """The values, the line of each key path, and what is wrong with the file as YAML."""
-    lines: dict[KeyPath, int] = {}
-    problems: list[str] = []
-    seen: set[int] = set()
+def _load(kind: type[Loaded], path: Path, settings: list[tuple[KeyPath, Any]], problems: list[str]) -> Loaded:
+    """Read and validate a YAML file, with some settings replaced.
 
-    def build(node: yaml.Node, path: KeyPath) -> Any:
-        if id(node) in seen:
-            problems.append(
-                f"line {node.start_mark.line + 1}: {_dotted(path)}: YAML aliases are not supported; write it out"
-            )
-            return None
-        seen.add(id(node))
-        lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            result: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key = str(key_node.value)
-                if key in result:
-                    problems.append(
-                        f"line {key_node.start_mark.line + 1}: {_dotted((*path, key))}: this key is given twice"
-                    )
-                lines[(*path, key)] = key_node.start_mark.line + 1
-                result[key] = build(value_node, (*path, key))
-            return result
-        if isinstance(node, yaml.SequenceNode):
-            return [build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return loader.construct_object(node)
+    Args:
+        kind: the section that the whole file is.
+        path: the file.
+        settings: key paths and their new values.
+        problems: what is wrong with the command line already.
+    """
+    values, lines, found = parse(_read(path), str(path))
+    problems = [*found, *problems]
+    for keys, value in settings:
+        problems += _override(values, lines, keys, copy.deepcopy(value))
+    _drop_overridden(kind, values, lines, ())
+    values.setdefault("name", _name_from(path))
+    loaded, wrong = _validate(kind, values)
+    problems += [_at_line(one, lines, str(path)) for one in wrong]
+    if problems or loaded is None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{path}: {count} in the configuration\n" + "\n".join(f"  {item}" for item in problems))
+    return loaded
 
+
+def _read(path: Path) -> str:
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        values = build(root, ()) if root is not None else {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{name}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: not valid YAML: nested too deeply") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
-    return values, lines, problems
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        text = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path}: larger than {_LARGEST} bytes, which no configuration is")
+    return text
 
 
-def _override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) -> list[str]:
-    """Set one ``key.path=value`` in place; line 0 stands for the command line."""
-    key_path, equals, text = override.partition("=")
-    keys = tuple(key_path.strip().split("."))
-    if not equals or not all(keys):
-        return [f"--set {override}: write it as key.path=value"]
-    try:
-        value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError):
-        return [f"--set {override}: the value is not valid YAML"]
+def _name_from(path: Path) -> str:
+    """Return the name of a run that gives itself none: the file's, with '-' for what no folder's name should hold."""
+    cleaned = "".join(char if char.isalnum() or char in "._-" else "-" for char in path.stem).lstrip(".-_")
+    return cleaned or "run"
+
+
+def _validate(kind: type[Loaded], values: dict[str, Any]) -> tuple[Loaded | None, list[Explained]]:
+    """Validate; what is wrong is taken out and the rest validated again, so that all problems are found at once.
+
+    A problem of several settings is left out in later rounds if one of them was wrong by itself.
+    """
+    found: list[Explained] = []
+    wrong: set[KeyPath] = set()
+    remaining = copy.deepcopy(values)
+    for _ in range(_ROUNDS):
+        try:
+            loaded = kind.model_validate(remaining)
+        except ValidationError as error:
+            explained = explain(error.errors(include_url=False), kind)
+        else:
+            return (None if found else loaded), found
+        new = [one for one in explained if not any(_touches(path, wrong) for path in one.paths)]
+        found += [one for one in new if one not in found]
+        removed = {path for one in explained if (path := _remove_first(remaining, one.paths)) is not None}
+        if not removed:
+            break
+        wrong |= removed
+    return None, found
+
+
+def _touches(path: KeyPath, others: set[KeyPath]) -> bool:
+    return any(path[: len(other)] == other or other[: len(path)] == path for other in others if other)
+
+
+def _remove_first(values: dict[str, Any], paths: tuple[KeyPath, ...]) -> KeyPath | None:
+    """Take out the first setting that is there, or else the section that lacks it; None if nothing is there."""
+    sections = tuple(path[:end] for path in paths[:1] for end in range(len(path) - 1, 0, -1))
+    return next((path for path in (*paths, *sections) if _remove(values, path)), None)
+
+
+def _remove(values: dict[str, Any], path: KeyPath) -> bool:
+    """Take a setting out; False if it is not there."""
+    section: Any = values
+    for depth, key in enumerate(path[:-1]):
+        if not isinstance(section, dict) or key not in section:
+            return False
+        if not isinstance(section[key], dict):
+            return _remove(values, path[: depth + 1])
+        section = section[key]
+    if not path or not isinstance(section, dict) or path[-1] not in section:
+        return False
+    del section[path[-1]]
+    return True
+
+
+def _at_line(problem: Explained, lines: Mapping[KeyPath, int], name: str) -> str:
+    path = problem.paths[0] if problem.paths else ()
+    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+    where = {None: "", 0: "--set "}.get(line, f"line {line}: ")
+    return f"{where}{dotted(path) or name}: {problem.message}"
+
+
+def _parse_overrides(overrides: Iterable[str]) -> tuple[list[tuple[KeyPath, Any]], list[str]]:
+    settings: list[tuple[KeyPath, Any]] = []
+    problems = []
+    for override in overrides:
+        key_path, equals, text = override.partition("=")
+        keys = tuple(key_path.strip().split("."))
+        if not equals or not all(keys):
+            problems.append(f"--set {override}: write it as key.path=value")
+            continue
+        try:
+            settings.append((keys, parse_value(text)))
+        except ValueError:
+            problems.append(f"--set {override}: the value is not valid YAML")
+    return settings, problems
+
+
+def _override(values: dict[str, Any], lines: dict[KeyPath, int], keys: KeyPath, value: Any) -> list[str]:
+    """Set one key in place; line 0 stands for the command line. Returns the problem, if there is one."""
     section = values
     for depth, key in enumerate(keys[:-1]):
-        below = section.setdefault(key, {})
-        if isinstance(below, str) and keys[:depth] == ("data",):
-            below = section[key] = {}  # the shorthand builtin:phrasebook gives way to a mapping
+        below = section.setdefault(str(key), {})
+        if isinstance(below, str) and keys[:depth] in (("data",), ("model",)):
+            # A name alone, such as builtin:phrasebook or additive, gives way to a mapping.
+            below = section[str(key)] = {"score": below} if key == "attention" else {}
         if not isinstance(below, dict):
-            return [f"--set {override}: {'.'.join(keys[: depth + 1])} is a value, not a section"]
+            return [f"--set {dotted(keys)}: {dotted(keys[: depth + 1])} is a value, not a section"]
         section = below
-    section[keys[-1]] = value
+    section[str(keys[-1])] = value
     for depth in range(1, len(keys) + 1):
         lines.setdefault(keys[:depth], 0)
     lines[keys] = 0
     return []
 
 
-def _explain(error: Any, lines: dict[KeyPath, int], name: str, kind: type[BaseModel]) -> str:
-    """One line for one pydantic error: where, what, and the nearest valid name."""
-    path, section = _resolve(error["loc"], kind)
-    message = error["msg"][0].lower() + error["msg"][1:]
-    if error["type"] == "extra_forbidden":
-        message = "unknown key" + _nearest(str(path[-1]), section.model_fields)
-    elif error["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        message = f"{error['input']!r} is not one of {', '.join(choices)}" + _nearest(str(error["input"]), choices)
-    elif error["type"] == "missing":
-        message = "is required"
-    elif error["type"] == "union_tag_invalid":
-        path, choices = (*path, "type"), re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
-        message = f"{error['ctx']['tag']!r} is not one of {', '.join(choices)}" + _nearest(error["ctx"]["tag"], choices)
-    elif error["type"] != "value_error":
-        message += f", not {error['input']!r}"
-    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
-    where = {None: "", 0: "--set "}.get(line, f"line {line}: ")
-    return f"{where}{_dotted(path) or name}: {message}"
+def _drop_overridden(
+    section: type[BaseModel], values: dict[str, Any], lines: Mapping[KeyPath, int], at: KeyPath
+) -> None:
+    """Take out, in place, options of the file that belong to what an override has replaced.
 
-
-def _nearest(word: str, choices: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _resolve(loc: Iterable[str | int], whole: type[BaseModel]) -> tuple[KeyPath, type[BaseModel]]:
-    """The key path of an error's place, and the section that its last key is in.
-
-    In a section of several types (model.encoder), pydantic names the type in the place; it is no key.
+    With ``--set model.attention.score=dot``, a `size` that the file gives to the score `additive` has no meaning any
+    more; a size that is an override itself stays, and is refused.
     """
-    path: list[str | int] = []
-    section = whole
-    choices: dict[str, type[BaseModel]] = {}
-    below: type[BaseModel] | None = None
-    for key in loc:
-        if key in choices:
-            below, choices = choices[str(key)], {}
+
+    def overridden(key: str) -> bool:
+        return lines.get((*at, key)) == 0
+
+    for option, (other, allowed) in (section.belongs if issubclass(section, Section) else {}).items():
+        if option in values and overridden(other) and not overridden(option) and values.get(other) not in allowed:
+            del values[option]
+    for name, field in section.model_fields.items():
+        inner = values.get(name)
+        if not isinstance(inner, dict):
             continue
-        section = below or section
-        path.append(key)
-        sections = _sections_in(section.model_fields[key].annotation) if key in section.model_fields else []
-        choices = {_name_of(kind): kind for kind in sections} if len(sections) > 1 else {}
-        below = sections[0] if len(sections) == 1 else None
-    return tuple(path), section
-
-
-def _name_of(section: type[BaseModel]) -> str:
-    """What `type` must be for a section of this kind."""
-    return str(get_args(section.model_fields["type"].annotation)[0])
-
-
-def _sections_in(annotation: Any) -> list[type[BaseModel]]:
-    """The sections inside an annotation such as ``Section | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [section for part in get_args(annotation) for section in _sections_in(part)]
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(key) for key in path)
+        chosen, choice = field.annotation, choice_of(field)
+        if choice is not None:
+            try:
+                chosen = choice.section(inner.get(choice.key, choice.default))
+            except (PydanticCustomError, TypeError):
+                continue  # the validation says what is wrong with the name
+            if lines.get((*at, name, choice.key)) == 0:
+                known = {key for other in choice.builtin.values() for key in other.model_fields}
+                for key in [key for key in inner if key in known - chosen.model_fields.keys()]:
+                    if lines.get((*at, name, key)) != 0:
+                        del inner[key]
+        if isinstance(chosen, type) and issubclass(chosen, BaseModel):
+            _drop_overridden(chosen, inner, lines, (*at, name))

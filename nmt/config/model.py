@@ -1,18 +1,42 @@
 """Encoder, decoder, attention: sizes, kinds and wiring."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, SerializeAsAny
 
-from nmt.config.section import Fraction, Layers, NonNegative, Positive, Section, problem
+from nmt.config.attention import AttentionConfig, AttentionField
+from nmt.config.choice import Choice
+from nmt.config.section import Fraction, Layers, NonNegative, Positive, Problem, Section
 
-AttentionScore = Literal[
-    "none", "additive", "concat", "dot", "scaled_dot", "general", "qkv", "location", "fc", "kernel"
-]
 Cell = Literal["lstm", "gru"]
 
 
-class RNNEncoderConfig(Section):
+class EncoderConfig(Section):
+    """What the encoders of this package and those of installed packages share.
+
+    An installed package announces a subclass, with its own `type` and options, in the entry points' group
+    ``nmt.encoder``, and overrides `build`; docs/extending.md has an example.
+    """
+
+    type: str
+    layers: Layers = 1
+
+    def memory_size(self, embedding_size: int) -> int:
+        """Return M, the width of the encoder's outputs."""
+        return embedding_size
+
+    def build(self, embedding_size: int, dropout: float) -> Any:
+        """Return a module ``(embedded [B, S, E], mask [B, S]) -> EncoderOutput``; see `nmt.model.memory`.
+
+        Args:
+            embedding_size: E.
+            dropout: the probability ``model.dropout.layers``.
+        """
+        raise NotImplementedError
+
+
+class RNNEncoderConfig(EncoderConfig):
     """The recurrent encoder; `hidden_size` is per direction."""
 
     type: Literal["rnn"] = "rnn"
@@ -21,14 +45,19 @@ class RNNEncoderConfig(Section):
     layers: Layers = 1
     bidirectional: bool = True
 
+    def memory_size(self, embedding_size: int) -> int:
+        """Return M: both directions side by side."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
 
 class StackConfig(Section):
     """What stacks of attention layers share; their width is `model.embedding_size`.
 
-    `feed_forward` is the hidden width of the block after each attention (0: none); `norm` stands before (`pre`) or
-    after (`post`) what it belongs to; `learned` positions go up to `max_positions`.
+    `feed_forward` is the hidden width of the block after each attention (0: none); `norm` is pre- or post-layer-norm;
+    `learned` positions go up to `max_positions`.
     """
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"max_positions": ("positions", ("learned",))}
     layers: Layers = 2
     heads: Positive = 4
     feed_forward: NonNegative = 512
@@ -37,57 +66,67 @@ class StackConfig(Section):
     max_positions: Positive = 500
 
 
-class SelfAttentionEncoderConfig(StackConfig):
+class SelfAttentionEncoderConfig(StackConfig, EncoderConfig):
     """Self-attention with learned projections (`qkv`) or of the dot products alone (`none`; one head)."""
 
-    type: Literal["self_attention"]
+    type: Literal["self_attention"] = "self_attention"
     projections: Literal["none", "qkv"] = "qkv"
 
-    @model_validator(mode="after")
-    def _one_head(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield several heads without projections."""
         if self.projections == "none" and self.heads != 1:
-            raise problem("without projections there is one head, the product of whole vectors: set heads to 1")
-        return self
+            keys = ("heads", "projections")
+            yield Problem("without projections there is one head, the product of whole vectors: set heads to 1", keys)
 
 
-class PositionalEncoderConfig(StackConfig):
+class PositionalEncoderConfig(StackConfig, EncoderConfig):
     """Weights from positions alone: a learned matrix (`full`) or the product of two of width `rank` (`factorised`)."""
 
-    type: Literal["positional"]
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"rank": ("form", ("factorised",))}
+    type: Literal["positional"] = "positional"
     form: Literal["full", "factorised"] = "full"
     rank: Positive = 8
 
 
-class LinearEncoderConfig(StackConfig):
+class LinearEncoderConfig(StackConfig, EncoderConfig):
     """Linear attention: a feature map in the place of the softmax, cost linear in the length."""
 
-    type: Literal["linear"]
+    type: Literal["linear"] = "linear"
 
 
-class PerceiverEncoderConfig(StackConfig):
-    """`latents` learned vectors read the source once; the layers of self-attention are among them."""
+class PerceiverEncoderConfig(StackConfig, EncoderConfig):
+    """`latents` learned vectors attend to the source once; the layers of self-attention are among them."""
 
-    type: Literal["perceiver"]
+    type: Literal["perceiver"] = "perceiver"
     latents: Positive = 16
 
 
-def _kind(section: Any) -> Any:
-    """The `type` of an encoder or decoder section, `rnn` if it names none."""
-    return section.get("type", "rnn") if isinstance(section, dict) else getattr(section, "type", section)
-
-
-EncoderConfig = Annotated[
-    Annotated[RNNEncoderConfig, Tag("rnn")]
-    | Annotated[SelfAttentionEncoderConfig, Tag("self_attention")]
-    | Annotated[PositionalEncoderConfig, Tag("positional")]
-    | Annotated[LinearEncoderConfig, Tag("linear")]
-    | Annotated[PerceiverEncoderConfig, Tag("perceiver")],
-    Discriminator(_kind),
-]
+ENCODERS = Choice(
+    group="nmt.encoder",
+    key="type",
+    base=EncoderConfig,
+    builtin={
+        "rnn": RNNEncoderConfig,
+        "self_attention": SelfAttentionEncoderConfig,
+        "positional": PositionalEncoderConfig,
+        "linear": LinearEncoderConfig,
+        "perceiver": PerceiverEncoderConfig,
+    },
+    default="rnn",
+    aliases={
+        "transformer": "self_attention",
+        "lstm": "rnn",
+        "gru": "rnn",
+        "birnn": "rnn",
+        "brnn": "rnn",
+        "synthesizer": "positional",
+    },
+)
+EncoderField = Annotated[SerializeAsAny[EncoderConfig], ENCODERS.validator()]
 
 
 class RNNDecoderConfig(Section):
-    """The recurrent decoder; `wiring` says whether attention is asked before (bahdanau) or after (luong) the cell."""
+    """The recurrent decoder; `wiring`: attention comes before the cell (`bahdanau`) or after it (`luong`)."""
 
     type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
@@ -100,12 +139,11 @@ class RNNDecoderConfig(Section):
 class TransformerDecoderConfig(StackConfig):
     """The Transformer's decoder: masked self-attention, attention to the memory, feed-forward.
 
-    `self_attention: linear` has fast weights in the place of a softmax over what was said.
-    Its alignment is read from layer `alignment_layer` (from 1; null: the second last) as the mean of the heads
-    `alignment_heads` (from 1; empty: all).
+    `self_attention: linear` has fast weights in the place of a softmax over the target so far. The alignment is the
+    mean of the heads `alignment_heads` (from 1; empty: all) of layer `alignment_layer` (from 1; null: the second last).
     """
 
-    type: Literal["transformer"]
+    type: Literal["transformer"] = "transformer"
     self_attention: Literal["softmax", "linear"] = "softmax"
     alignment_layer: Positive | None = None
     alignment_heads: list[Positive] = Field(default_factory=list)
@@ -115,77 +153,28 @@ class TransformerDecoderConfig(StackConfig):
         """The layer and the heads, from 1, that the alignment is read from."""
         return self.alignment_layer or max(1, self.layers - 1), self.alignment_heads or [*range(1, self.heads + 1)]
 
-    @model_validator(mode="after")
-    def _read_what_is_there(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield layers and heads that are not there."""
         if self.alignment_layer is not None and self.alignment_layer > self.layers:
-            raise problem(f"alignment_layer is {self.alignment_layer}, but there are {self.layers} layers")
+            keys = ("alignment_layer", "layers")
+            yield Problem(f"alignment_layer is {self.alignment_layer}, but there are {self.layers} layers", keys)
         if any(head > self.heads for head in self.alignment_heads):
-            raise problem(f"alignment_heads are numbered 1 to {self.heads}, not {self.alignment_heads}")
+            keys = ("alignment_heads", "heads")
+            yield Problem(f"alignment_heads are numbered 1 to {self.heads}, not {self.alignment_heads}", keys)
         if self.feed_forward == 0:
-            raise problem("the transformer decoder needs feed_forward above 0")
-        return self
+            yield Problem("the transformer decoder needs feed_forward above 0", ("feed_forward",))
 
 
-DecoderConfig = Annotated[
-    Annotated[RNNDecoderConfig, Tag("rnn")] | Annotated[TransformerDecoderConfig, Tag("transformer")],
-    Discriminator(_kind),
-]
-
-
-class AttentionConfig(Section):
-    """The recurrent decoder's attention: score, normaliser, window and coverage.
-
-    - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
-    - `normed`: additive and concat with weight normalisation (normed Bahdanau).
-    - `max_src_length`: the longest source, in pieces, of location and fc.
-    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`. The compact ones, boxcar and epanechnikov,
-      learn only if keys lie inside at first, as with a width of 4.
-    - `normaliser`: energies to weights; sparsemax and entmax15 have rows with exact zeros, hard has one 1.
-    - `window`: a Gaussian of standard deviation `window_size` / 2, cut at `window_size`, around the target position
-      (local-m) or a predicted one (local-p).
-    - `coverage`: a memory of what was looked at, one number (linguistic) or `coverage_size` (neural) per source piece.
-    """
-
-    score: AttentionScore = "additive"
-    size: Positive = 512
-    heads: Positive = 1
-    normed: bool = False
-    max_src_length: Positive = 100
-    kernel: Literal["gaussian", "boxcar", "epanechnikov", "constant"] = "gaussian"
-    width: Annotated[float, Field(gt=0.0)] = 1.0
-    learned_width: bool = True
-    normaliser: Literal["softmax", "sparsemax", "entmax15", "hard"] = "softmax"
-    window: Literal["none", "local-m", "local-p"] = "none"
-    window_size: Annotated[float, Field(ge=1.0)] = 10.0
-    coverage: Literal["none", "linguistic", "neural"] = "none"
-    coverage_size: Positive = 10
-
-    @property
-    def gives_zeros(self) -> str | None:
-        """The choice by which weights can be exactly 0 on places that may be looked at."""
-        if self.normaliser != "softmax":
-            return self.normaliser
-        compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
-        return f"the kernel {self.kernel}" if compact else None
-
-    @model_validator(mode="after")
-    def _options_belong(self) -> Self:
-        """What makes another mechanism of one score and would be passed over by another is a mistake, not a wish."""
-        for option, scores in (
-            ("heads", ("qkv",)),
-            ("normed", ("additive", "concat")),
-            ("max_src_length", ("location", "fc")),
-            ("kernel", ("kernel",)),
-            ("width", ("kernel",)),
-            ("learned_width", ("kernel",)),
-        ):
-            if getattr(self, option) != type(self).model_fields[option].default and self.score not in scores:
-                raise problem(f"{option} belongs to the score {' or '.join(scores)}, not to '{self.score}'")
-        if self.score == "none" and (self.normaliser, self.window, self.coverage) != ("softmax", "none", "none"):
-            raise problem("the score 'none' has no weights, so no normaliser, window or coverage")
-        if self.size % self.heads:
-            raise problem(f"size {self.size} does not divide into {self.heads} heads")
-        return self
+DecoderConfig = RNNDecoderConfig | TransformerDecoderConfig
+DECODERS = Choice(
+    group="nmt.decoder",
+    key="type",
+    base=Section,
+    builtin={"rnn": RNNDecoderConfig, "transformer": TransformerDecoderConfig},
+    default="rnn",
+    aliases={"lstm": "rnn", "gru": "rnn", "self_attention": "transformer"},
+)
+DecoderField = Annotated[SerializeAsAny[RNNDecoderConfig | TransformerDecoderConfig], DECODERS.validator()]
 
 
 class DropoutConfig(Section):
@@ -207,10 +196,10 @@ class ModelConfig(Section):
     """Sizes and wiring. `bridge` carries the encoder's last state into the decoder's first."""
 
     embedding_size: Positive = 256
-    encoder: EncoderConfig = RNNEncoderConfig()
+    encoder: EncoderField = RNNEncoderConfig()
     bridge: Literal["zero", "last", "mean", "learned"] = "learned"
-    decoder: DecoderConfig = RNNDecoderConfig()
-    attention: AttentionConfig = AttentionConfig()
+    decoder: DecoderField = RNNDecoderConfig()
+    attention: AttentionField = AttentionConfig()
     tie_embeddings: Literal["none", "src_tgt", "tgt_output", "all"] = "none"
     dropout: DropoutConfig = DropoutConfig()
 
@@ -227,20 +216,17 @@ class ModelConfig(Section):
     @property
     def memory_size(self) -> int:
         """Width M of the encoder's outputs."""
-        encoder = self.encoder
-        if isinstance(encoder, RNNEncoderConfig):
-            return encoder.hidden_size * (2 if encoder.bidirectional else 1)
-        return self.embedding_size
+        return self.encoder.memory_size(self.embedding_size)
 
     @property
     def max_src_length(self) -> int | None:
-        """The longest source, in pieces, that has weights for every place; None: any."""
+        """The longest source, in pieces, that the model has weights for; None: any."""
         encoder, limits = self.encoder, []
         if isinstance(encoder, PositionalEncoderConfig) or (
             isinstance(encoder, StackConfig) and encoder.positions == "learned"
         ):
             limits.append(encoder.max_positions)
-        if self.attention.score in ("location", "fc"):
+        if isinstance(self.attention, AttentionConfig) and self.attention.score in ("location", "fc"):
             limits.append(self.attention.max_src_length)
         return min(limits, default=None)
 
@@ -258,7 +244,8 @@ class ModelConfig(Section):
             layer, heads = self.decoder.alignment_source
             text = f"layer {layer} of {self.decoder.layers}, mean of heads {', '.join(map(str, heads))}"
         else:
-            text = "attention" if self.attention.heads == 1 else f"attention, mean of {self.attention.heads} heads"
+            heads_of_query = self.attention.heads if isinstance(self.attention, AttentionConfig) else 1
+            text = "attention" if heads_of_query == 1 else f"attention, mean of {heads_of_query} heads"
         if isinstance(self.encoder, PerceiverEncoderConfig):
             text += f", through {self.encoder.latents} latents"
         return text
@@ -268,43 +255,74 @@ class ModelConfig(Section):
         """Whether there are weights from target to source."""
         return self.attention.score != "none"
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield parts that do not fit each other."""
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             if isinstance(stack, StackConfig) and self.embedding_size % stack.heads:
-                raise problem(
-                    f"{name}.heads: embedding_size {self.embedding_size} does not divide into {stack.heads} heads"
-                )
+                message = f"{name}.heads: embedding_size {self.embedding_size} does not divide into {stack.heads} heads"
+                yield Problem(message, (f"{name}.heads", "embedding_size"))
             if isinstance(stack, StackConfig) and stack.positions == "sinusoidal" and self.embedding_size % 2:
-                raise problem(f"{name}: sinusoidal positions need an even embedding_size, not {self.embedding_size}")
+                message = f"{name}: sinusoidal positions need an even embedding_size, not {self.embedding_size}"
+                yield Problem(message, ("embedding_size", f"{name}.positions"))
         if isinstance(self.decoder, TransformerDecoderConfig):
-            if self.attention != AttentionConfig():
-                raise problem(
-                    "model.attention is the recurrent decoder's; the transformer decoder always has multi-head scaled "
-                    "dot attention in every layer: set decoder.heads, and take model.attention out"
-                )
-            return self
-        if isinstance(self.encoder, PerceiverEncoderConfig) and (
-            self.attention.score in ("location", "fc") or self.attention.window != "none"
-        ):
-            raise problem(
-                "a perceiver's latents have no order, so scores by place (location, fc) and windows mean nothing there"
+            yield from self._problems_of_a_transformer()
+        else:
+            yield from self._problems_of_a_bridge(self.decoder)
+            yield from self._problems_of_attention(self.decoder)
+
+    def _problems_of_a_transformer(self) -> Iterator[Problem]:
+        if self.attention != AttentionConfig():
+            yield Problem(
+                "model.attention is the recurrent decoder's; the transformer decoder always has multi-head scaled dot "
+                "attention in every layer: set decoder.heads, and take model.attention out",
+                ("attention", "decoder.type"),
             )
-        memory, hidden = self.memory_size, self.decoder.hidden_size
-        sizes = f"encoder gives {memory}, decoder.hidden_size is {hidden}"
+        if self.bridge != type(self).model_fields["bridge"].default:
+            yield Problem(
+                "model.bridge is the recurrent decoder's; a transformer decoder has no first state, so take it out",
+                ("bridge", "decoder.type"),
+            )
+
+    def _problems_of_a_bridge(self, decoder: RNNDecoderConfig) -> Iterator[Problem]:
+        encoder, memory, hidden = self.encoder, self.memory_size, decoder.hidden_size
+        keys = ("bridge", "encoder.hidden_size", "decoder.hidden_size")
         if self.bridge in ("last", "mean") and memory != hidden:
-            raise problem(
-                f"bridge '{self.bridge}' copies a state, so the sizes must be equal: {sizes}; or use 'learned'"
+            yield Problem(
+                f"bridge '{self.bridge}' copies a state, so the sizes must be equal: encoder gives {memory}, "
+                f"decoder.hidden_size is {hidden}; or use 'learned'",
+                keys,
             )
-        if self.bridge == "last" and not isinstance(self.encoder, RNNEncoderConfig):
-            raise problem(
-                f"bridge 'last' copies the encoder's last state, and encoder '{self.encoder.type}' has none; "
-                f"use 'mean' or 'learned'"
+        if self.bridge == "last" and not isinstance(encoder, RNNEncoderConfig):
+            yield Problem(
+                f"bridge 'last' copies the encoder's last state, and encoder '{encoder.type}' has none; "
+                f"use 'mean' or 'learned'",
+                ("bridge", "encoder.type"),
             )
-        if self.bridge == "last" and self.encoder.layers != self.decoder.layers:
-            raise problem("bridge 'last' copies layer by layer, so encoder.layers must equal decoder.layers")
-        if self.attention.score in ("dot", "scaled_dot") and memory != hidden:
-            raise problem(f"score '{self.attention.score}' needs equal sizes: {sizes}; or use 'general'")
-        if self.attention.score == "none" and self.bridge == "zero":
-            raise problem("without attention and with bridge 'zero' the decoder would know nothing of the source")
-        return self
+        elif self.bridge == "last" and encoder.layers != decoder.layers:
+            message = "bridge 'last' copies layer by layer, so encoder.layers must equal decoder.layers"
+            yield Problem(message, ("bridge", "encoder.layers", "decoder.layers"))
+        if self.bridge == "zero" and self.attention.score == "none":
+            message = "without attention and with bridge 'zero' the decoder would know nothing of the source"
+            yield Problem(message, ("bridge", "attention.score"))
+
+    def _problems_of_attention(self, decoder: RNNDecoderConfig) -> Iterator[Problem]:
+        score, memory, hidden = self.attention.score, self.memory_size, decoder.hidden_size
+        if isinstance(self.encoder, PerceiverEncoderConfig) and (
+            score in ("location", "fc") or self.attention.window != "none"
+        ):
+            yield Problem(
+                "a perceiver's latents have no order, so scores by position (location, fc) and windows mean nothing",
+                ("attention", "encoder.type"),
+            )
+        if score in ("dot", "scaled_dot") and memory != hidden:
+            yield Problem(
+                f"score '{score}' needs equal sizes: encoder gives {memory}, decoder.hidden_size is {hidden}; "
+                f"or use 'general'",
+                ("attention.score", "encoder.hidden_size", "decoder.hidden_size"),
+            )
+        dropout = self.dropout.attention
+        if dropout and not isinstance(self.encoder, StackConfig):
+            yield Problem(
+                "dropout.attention is for stacks of attention layers; this model has none, so take it out",
+                ("dropout.attention",),
+            )

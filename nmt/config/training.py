@@ -1,15 +1,21 @@
-"""The loop: optimiser, schedule, losses, validation, stopping."""
+"""The training loop: optimiser, schedule, losses, validation, stopping."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from nmt.config.section import Fraction, Metric, NonNegative, Positive, Probability, Section, problem
+from nmt.config.section import Fraction, Metric, NonNegative, Positive, Probability, Problem, Section
 
 
 class OptimizerConfig(Section):
     """The optimiser of the parameters; `betas` and `eps` are Adam's, `momentum` is SGD's."""
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "betas": ("name", ("adam", "adamw")),
+        "eps": ("name", ("adam", "adamw")),
+        "momentum": ("name", ("sgd",)),
+    }
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: [0.9, 0.98])
@@ -26,6 +32,13 @@ class ScheduleConfig(Section):
     time `metric` has not improved for more than `patience` validations, never below `min_factor`.
     """
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "total": ("type", ("cosine",)),
+        "metric": ("type", ("plateau",)),
+        "factor": ("type", ("plateau",)),
+        "patience": ("type", ("plateau",)),
+        "min_factor": ("type", ("cosine", "plateau")),
+    }
     type: Literal["constant", "inverse_sqrt", "cosine", "plateau"] = "constant"
     warmup: NonNegative = 0
     total: Positive | None = None
@@ -34,22 +47,26 @@ class ScheduleConfig(Section):
     patience: NonNegative = 2
     min_factor: Probability = 0.01
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield what a type of schedule lacks."""
         if self.type == "cosine" and (self.total is None or self.total <= self.warmup):
-            raise problem("schedule cosine needs total, the update at which it ends, larger than warmup")
+            keys = ("total", "warmup")
+            yield Problem("schedule cosine needs total, the update at which it ends, larger than warmup", keys)
         if self.type == "inverse_sqrt" and self.warmup == 0:
-            raise problem("schedule inverse_sqrt needs warmup of at least 1 update")
-        return self
+            yield Problem("schedule inverse_sqrt needs warmup of at least 1 update", ("warmup",))
 
 
 class TeacherForcingConfig(Section):
     """The probability, per token, that the gold word and not the model's own argmax is fed (Bengio et al. 2015).
 
-    `linear` goes from `start` to `end` over `updates`; `inverse_sigmoid` is k / (k + exp(update / k)) between `start`
-    and `end` with k = `updates`.
+    Update u counts from 1. `linear` goes from `start` to `end` over `updates`; `inverse_sigmoid` is
+    (k + 1) / (k + exp((u - 1) / k)) between `start` and `end` with k = `updates`, which is 1 at the first update.
     """
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "end": ("schedule", ("linear", "inverse_sigmoid")),
+        "updates": ("schedule", ("linear", "inverse_sigmoid")),
+    }
     schedule: Literal["constant", "linear", "inverse_sigmoid"] = "constant"
     start: Probability = 1.0
     end: Probability = 0.0
@@ -87,19 +104,24 @@ class GuidedConfig(Section):
 
 
 class AveragingConfig(Section):
-    """How many checkpoints are averaged at the end of a training, and which."""
+    """How many checkpoints are averaged at the end of training (0: none), and which.
+
+    They are the `last` ones, or the `best` ones by the metric that early stopping watches. Their mean becomes the best
+    model if it validates better.
+    """
 
     checkpoints: NonNegative = 0
     which: Literal["last", "best"] = "last"
 
 
 class TrainingConfig(Section):
-    """The loop. `batch_size` is a budget of padded tokens on the longer side, or a number of sentences.
+    """The training loop.
 
-    `coverage_loss` weighs the penalty for looking again where it was looked already (See et al. 2017, equation 12),
-    from update `coverage_loss_after` on.
-    `averaging.checkpoints` of them are averaged at the end (0: none), the `last` or the `best` of the metric that early
-    stopping watches; the mean is the best model if it validates better.
+    `batch_size` is a budget of padded tokens on the longer side, or a number of sentences; an update learns from
+    `accumulate` batches. `precision` of the matrix products: `auto` takes bfloat16 where the device is faster with it.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads` 0 is one for each core. `coverage_loss` is the weight of
+    the penalty for attending again to the same positions (See et al. 2017, equation 12), from update
+    `coverage_loss_after` on.
     """
 
     epochs: Positive = 20
@@ -125,3 +147,28 @@ class TrainingConfig(Section):
     averaging: AveragingConfig = AveragingConfig()
     log_every: Positive = 50
     tensorboard: bool = True
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what does not go together in the loop."""
+        if self.coverage_loss_after and not self.coverage_loss:
+            yield Problem(
+                "coverage_loss_after has no effect while coverage_loss is 0; take it out, or set coverage_loss",
+                ("coverage_loss_after", "coverage_loss"),
+            )
+        averaging = self.averaging
+        if averaging.which == "last" and averaging.checkpoints > self.keep_last:
+            yield Problem(
+                f"averaging.checkpoints is {averaging.checkpoints}, but only keep_last = {self.keep_last} checkpoints "
+                f"are kept; raise keep_last",
+                ("averaging.checkpoints", "keep_last"),
+            )
+        metrics = {"early_stopping.metric": self.early_stopping.metric}
+        if self.schedule.type == "plateau":
+            metrics["schedule.metric"] = self.schedule.metric
+        for key, metric in metrics.items():
+            if metric in ("bleu", "chrf") and self.validation.sentences == 0:
+                yield Problem(
+                    f"training.{key} is {metric}, which needs sentences to decode: set training.validation.sentences "
+                    f"above 0, or the metric to loss or ppl",
+                    (key, "validation.sentences"),
+                )

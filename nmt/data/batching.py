@@ -24,16 +24,19 @@ class Batch:
     Attributes:
         src_ids: ``[B, S]`` source pieces.
         src_mask: ``[B, S]`` bool.
+        src_lengths: ``[B]`` the number of real source tokens, always on the CPU, where packing needs it.
         tgt_in: ``[B, T]`` BOS and the target pieces.
         tgt_out: ``[B, T]`` the target pieces and EOS.
         tgt_mask: ``[B, T]`` bool, of both.
         src_tokens: number of real source tokens.
         tgt_tokens: number of real target tokens, EOS counted.
-        guide: ``[B, T, S]`` what the attention ought to be, rows sum to 1 or are 0; None where nobody says.
+        guide: ``[B, T, S]`` the target alignment; rows sum to 1, or to 0 for tokens without links;
+            None if the attention is not guided.
     """
 
     src_ids: Tensor
     src_mask: Tensor
+    src_lengths: Tensor
     tgt_in: Tensor
     tgt_out: Tensor
     tgt_mask: Tensor
@@ -42,16 +45,16 @@ class Batch:
     guide: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True)
             for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            if field.name != "src_lengths" and isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **moved)
 
     def halves(self) -> "list[Batch]":
-        """The same pairs in two batches, or in one if there is a single pair."""
+        """Return the same pairs in two batches, or in one if there is a single pair."""
         middle = len(self.src_ids) // 2
         parts = []
         for rows in (slice(0, middle), slice(middle, None)) if middle else (slice(None),):
@@ -61,6 +64,7 @@ class Batch:
                 Batch(
                     self.src_ids[rows, src],
                     self.src_mask[rows, src],
+                    self.src_lengths[rows],
                     self.tgt_in[rows, tgt],
                     self.tgt_out[rows, tgt],
                     self.tgt_mask[rows, tgt],
@@ -73,7 +77,7 @@ class Batch:
 
 
 def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
-    """A batch from piece ids held in memory."""
+    """Return a batch of piece ids held in memory."""
     sides = zip(*pairs, strict=True)
     ragged = (
         (np.concatenate([np.asarray(s, dtype=np.int64) for s in side]), np.array([len(s) for s in side]))
@@ -100,6 +104,7 @@ def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
     return Batch(
         src_ids=torch.from_numpy(src_ids),
         src_mask=torch.from_numpy(src_mask),
+        src_lengths=torch.from_numpy(np.maximum(src_len, 1).astype(np.int64)),
         tgt_in=torch.from_numpy(np.concatenate([start, tgt_ids], axis=1)),
         tgt_out=torch.from_numpy(tgt_out),
         tgt_mask=torch.from_numpy(tgt_mask),

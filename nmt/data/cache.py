@@ -1,53 +1,277 @@
-"""The cache of tables and tokenizers, keyed by what they were made from."""
+"""The cache: tables and folders that are made once, checked whenever they are opened, and made anew when damaged."""
 
 import hashlib
+import io
 import json
+import logging
 import os
-import tempfile
-from collections.abc import Iterable
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, overload
+
+from nmt.atomic import atomic_write
+from nmt.errors import DataError
 
 if TYPE_CHECKING:
-    import datasets
+    import pyarrow
+
+log = logging.getLogger("nmt")
+
+BATCH_ROWS = 100_000  # rows of one record batch; with few batches, looking up a row is fast in a large table
+_ROWS_IN_PYTHON = 10_000  # rows that are held as Python objects while a table is written
+_TRAILER_MARK = b"nmt-sha256"  # the last bytes of a table's file are this mark and the SHA-256 of everything before it
+_TRAILER_SIZE = len(_TRAILER_MARK) + hashlib.sha256().digest_size
+_CHECKSUMS = "sha256.json"  # the file in a cached folder that names the checksums of its other files
+
+_LEFTOVER_AGE = 24 * 3600  # seconds
+_LEFTOVER_FILE = re.compile(r"\.?(text|pieces|links|guided)-[0-9a-f]{20}.*\.tmp(\.arrow)?")
+_LEFTOVER_FOLDER = re.compile(r"\.tokenizer-[0-9a-f]{20}\.\d+\.tmp|tokenizer-[0-9a-f]{20}[a-z0-9_]{8}")
 
 
-def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, Any]]) -> "datasets.Dataset":
-    """The Arrow table at `path`, memory-mapped; written from `rows` first if it is not there.
+class Table:
+    """Rows with named columns, an Arrow table that is usually memory-mapped."""
+
+    def __init__(self, data: "pyarrow.Table"):
+        """Take the Arrow table `data`."""
+        self._data = data
+
+    def __len__(self) -> int:
+        return int(self._data.num_rows)
+
+    @overload
+    def __getitem__(self, key: str) -> list[Any]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> "Table": ...
+
+    def __getitem__(self, key: str | slice) -> "list[Any] | Table":
+        """Return all values of the column `key`, or the table of a slice of the rows."""
+        if isinstance(key, slice):
+            return self.select(range(*key.indices(len(self))))
+        values: list[Any] = self.column(key).to_pylist()
+        return values
+
+    def column(self, name: str) -> Any:
+        """Return a column as a ``pyarrow.ChunkedArray``, without reading it."""
+        return self._data.column(name)
+
+    def select(self, rows: Sequence[int]) -> "Table":
+        """Return the table of the given rows, in the given order."""
+        import pyarrow
+
+        return Table(self._data.take(pyarrow.array(rows, pyarrow.int64())))
+
+    def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of the named columns, row by row, and hold only some rows in memory at a time."""
+        for batch in self._data.select(list(names)).to_batches(max_chunksize=2000):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, Any]]) -> Table:
+    """Return the table at `path`, memory-mapped; write it from `rows` first if it is missing or damaged.
 
     Args:
-        path: the table's file.
-        columns: column name → ``datasets`` type name, or a list with one such name for a list column.
+        path: the table's file in the cache.
+        columns: column name → name of an Arrow type, or a list with one such name for a list column.
         rows: read only if the table has to be written, and never held in memory as a whole.
-    """
-    import datasets
-    from datasets.arrow_writer import ArrowWriter
 
-    if not path.exists():
-        features = datasets.Features(
-            {
-                name: [datasets.Value(kind[0])] if isinstance(kind, list) else datasets.Value(kind)
-                for name, kind in columns.items()
-            }
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, tmp_path = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-        os.close(handle)
+    Raises:
+        DataError: if the cache cannot be read or written.
+    """
+    try:
+        if path.exists():
+            damage = _table_damage(path)
+            if damage is None:
+                return open_table(path)
+            log.warning("the cached table %s is damaged (%s); it is made anew", path, damage)
+        remove_leftovers(path.parent)
+        write_table(path, columns, rows)
+        return open_table(path)
+    except OSError as error:
+        raise _cache_error(path.parent, error) from None
+
+
+def write_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
+    """Write a table to `path`, all of it or nothing; see `cached_table` for the arguments.
+
+    The file holds an Arrow stream and, behind it, a checksum of the stream.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    import pyarrow
+
+    schema = pyarrow.schema(
+        [
+            (name, pyarrow.list_(pyarrow.type_for_alias(kind[0])))
+            if isinstance(kind, list)
+            else (name, pyarrow.type_for_alias(kind))
+            for name, kind in columns.items()
+        ]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as tmp_path, tmp_path.open("wb") as file:
+        sink = _HashingWriter(file)
+        with pyarrow.ipc.new_stream(sink, schema) as writer:
+            for batch in _record_batches(rows, schema):
+                writer.write_batch(batch)
+        file.write(_TRAILER_MARK + sink.hash.digest())
+
+
+def _record_batches(rows: Iterable[dict[str, Any]], schema: "pyarrow.Schema") -> Iterator["pyarrow.RecordBatch"]:
+    import pyarrow
+
+    iterator, parts, count = iter(rows), [], 0
+    while chunk := list(islice(iterator, _ROWS_IN_PYTHON)):
+        parts.append(pyarrow.RecordBatch.from_pylist(chunk, schema=schema))
+        count += len(chunk)
+        if count >= BATCH_ROWS:
+            yield from pyarrow.Table.from_batches(parts).combine_chunks().to_batches()
+            parts, count = [], 0
+    if parts:
+        yield from pyarrow.Table.from_batches(parts).combine_chunks().to_batches()
+
+
+class _HashingWriter(io.RawIOBase):
+    """Passes bytes on to a file and computes their SHA-256."""
+
+    def __init__(self, file: IO[bytes]):
+        super().__init__()
+        self._file, self.hash = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        return self._file.write(data)
+
+
+def open_table(path: Path) -> Table:
+    """Return the table that `write_table` wrote, memory-mapped, without a look at its checksum."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as file:
+        content = file.read_buffer().slice(0, path.stat().st_size - _TRAILER_SIZE)
+    return Table(pyarrow.ipc.open_stream(content).read_all())
+
+
+def _table_damage(path: Path) -> str | None:
+    """Return what is wrong with the file of a table, or None if it is as it was written."""
+    import pyarrow
+
+    size = path.stat().st_size
+    if size <= _TRAILER_SIZE:
+        return "it is cut short"
+    with pyarrow.memory_map(str(path)) as file:
+        content = memoryview(file.read_buffer())
+    mark, checksum = (
+        content[-_TRAILER_SIZE:][: len(_TRAILER_MARK)],
+        content[size - _TRAILER_SIZE + len(_TRAILER_MARK) :],
+    )
+    if mark != _TRAILER_MARK:
+        return "it does not end with a checksum"
+    if hashlib.sha256(content[:-_TRAILER_SIZE]).digest() != checksum:
+        return "its checksum differs"
+    return None
+
+
+def cached_folder(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return the folder `path` of the cache; let `make` fill it first if it is missing or damaged.
+
+    Args:
+        path: the folder.
+        make: called with an empty folder, which then takes the place of `path`.
+
+    Raises:
+        DataError: if the cache cannot be read or written.
+    """
+    try:
+        if path.exists():
+            damage = _folder_damage(path)
+            if damage is None:
+                return path
+            log.warning("the cached folder %s is damaged (%s); it is made anew", path, damage)
+        remove_leftovers(path.parent)
+        _make_folder(path, make)
+        return path
+    except OSError as error:
+        raise _cache_error(path.parent, error) from None
+
+
+def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
+    tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path.mkdir(parents=True)
+    try:
+        make(tmp_path)
+        checksums = {file.name: _file_checksum(file) for file in sorted(tmp_path.iterdir())}
+        (tmp_path / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+        for file in tmp_path.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         try:
-            with ArrowWriter(features=features, path=tmp_path) as writer:
-                count = 0
-                for row in rows:
-                    writer.write(row)
-                    count += 1
-                if count == 0:  # an Arrow file needs a schema even when it has no rows
-                    writer.write_table(features.arrow_schema.empty_table())
-                writer.finalize()
-            os.replace(tmp_path, path)
-        finally:
-            Path(tmp_path).unlink(missing_ok=True)
-    return datasets.Dataset.from_file(str(path))
+            tmp_path.rename(path)
+        except OSError:
+            if _folder_damage(path) is not None:  # otherwise another process was faster, with the same result
+                shutil.rmtree(path)
+                tmp_path.rename(path)
+    finally:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def _folder_damage(path: Path) -> str | None:
+    """Return what is wrong with a cached folder, or None if it is as it was made."""
+    try:
+        checksums = json.loads((path / _CHECKSUMS).read_bytes())
+    except FileNotFoundError:
+        return "it has no checksums"
+    except ValueError:
+        return "its checksums cannot be read"
+    if not isinstance(checksums, dict):
+        return "its checksums cannot be read"
+    for name, checksum in checksums.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _file_checksum(path / name) != checksum:
+            return f"the checksum of {name} differs"
+    return None
+
+
+def _file_checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written in the cache, if it is older than a day."""
+    if not folder.is_dir():
+        return
+    oldest = time.time() - _LEFTOVER_AGE
+    for path in folder.iterdir():
+        try:
+            if path.lstat().st_mtime > oldest:
+                continue
+            if _LEFTOVER_FILE.fullmatch(path.name):
+                path.unlink()
+            elif _LEFTOVER_FOLDER.fullmatch(path.name) and not path.is_symlink():
+                shutil.rmtree(path)
+        except OSError:  # a leftover of another user, or one that another process removes at this moment
+            continue
+
+
+def _cache_error(folder: Path, error: OSError) -> DataError:
+    reason = error.strerror or str(error)
+    return DataError(
+        f"{folder}: the cache cannot be used: {reason}; make room there or mend its rights, or name another folder "
+        f"with data.cache_dir"
+    )
 
 
 def digest(*parts: Any) -> str:
-    """A short fingerprint of plain values."""
+    """Return a short fingerprint of plain values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

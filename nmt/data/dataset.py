@@ -1,21 +1,21 @@
 """Sentence pairs as piece ids in a memory-mapped table."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from nmt.data.batching import Batch, Ints, collate, cut_batches, pair_costs
-from nmt.data.cache import cached_table
+from nmt.data.cache import Table, cached_table
 from nmt.data.guide import TargetAlignments
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import Tokenizer, encode_corpus
+from nmt.data.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    import datasets
+PIECE_COLUMNS = {"src_ids": ["int32"], "tgt_ids": ["int32"]}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PieceCorpus:
 
     def __init__(
         self,
-        table: "datasets.Dataset",
+        table: Table,
         max_length: int | None = None,
         rows: Ints | None = None,
         guide: TargetAlignments | None = None,
@@ -42,12 +42,12 @@ class PieceCorpus:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
             rows: use just these rows, and drop nothing.
-            guide: what the attention ought to be; None where nobody says.
+            guide: the target alignments of guided attention; None if the attention is not guided.
         """
         import pyarrow.compute
 
         self.guide = guide
-        self._src, self._tgt = (table.data.column(name) for name in ("src_ids", "tgt_ids"))
+        self._src, self._tgt = (table.column(name) for name in ("src_ids", "tgt_ids"))
         src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
         empty = (src_len == 0) | (tgt_len == 0)
         too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
@@ -63,7 +63,7 @@ class PieceCorpus:
         return len(self.rows)
 
     def batch(self, chosen: Sequence[int] | Ints) -> Batch:
-        """The pairs `chosen` (positions among the used rows) as one padded batch."""
+        """Return the pairs `chosen` (positions among the used rows) as one padded batch."""
         rows = self.rows[np.asarray(chosen)]
         src, tgt = _ragged(self._src, rows), _ragged(self._tgt, rows)
         batch = collate(src, tgt)
@@ -74,19 +74,19 @@ class PieceCorpus:
         return replace(batch, guide=torch.from_numpy(guide))
 
     def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
-        """All pairs by length, nothing random, in batches of at most `batch_size` padded tokens on the longer side."""
+        """Yield all pairs by length, in batches of at most `batch_size` padded tokens on the longer side."""
         order = np.lexsort((self.src_len, self.tgt_len))
         for chosen in cut_batches(order, self.costs, batch_size, "tokens"):
             yield self.batch(chosen)
 
-    @property
+    @functools.cached_property
     def costs(self) -> Ints:
-        """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+        """The tokens of a batch's budget that each pair takes; see `pair_costs`. They are computed once."""
         return pair_costs(self.src_len, self.tgt_len)
 
 
 def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
-    """Values and lengths of the chosen rows of an Arrow list column."""
+    """Return the values and the lengths of the chosen rows of an Arrow list column."""
     import pyarrow
 
     taken = column.take(pyarrow.array(rows)).combine_chunks()
@@ -95,38 +95,40 @@ def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
     return taken.flatten().to_numpy().astype(np.int64), np.diff(taken.offsets.to_numpy()).astype(np.int64)
 
 
-def encode_table(
-    text: "datasets.Dataset",
-    tokenizer: Tokenizer,
-    path: Path,
-    sampling: Sampling | None = None,
-    longest_sample: int | None = None,
-) -> "datasets.Dataset":
-    """The piece ids of a text table, memory-mapped; written to `path` if they are not there yet.
+def encode_table(text: Table, tokenizer: Tokenizer, path: Path) -> Table:
+    """Return the piece ids of a text table, memory-mapped; write them to the cache if they are not there yet.
 
     Args:
         text: columns `src` and `tgt`.
         tokenizer: the models.
-        path: the Arrow file.
-        sampling: see `encode_corpus`; None for the best segmentation.
+        path: the table's file in the cache.
+
+    Raises:
+        DataError: if the cache cannot be read or written.
+    """
+    return cached_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer))
+
+
+def piece_rows(
+    text: Table, tokenizer: Tokenizer, sampling: Sampling | None = None, longest_sample: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table of piece ids.
+
+    Args:
+        text: columns `src` and `tgt`.
+        tokenizer: the models.
+        sampling: see `Tokenizer.encode_corpus`; None for the best segmentation.
         longest_sample: a side whose sampled segmentation has more pieces takes the best one.
     """
-
-    def rows() -> Iterator[dict[str, Any]]:
-        encoded = encode_corpus(tokenizer, text_pairs(text), sampling)
-        if longest_sample is None:
-            yield from ({"src_ids": src, "tgt_ids": tgt} for src, tgt in encoded)
-            return
-        for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
-            yield {
-                "src_ids": src if len(src) <= longest_sample else tokenizer.encode_src(src_text).ids,
-                "tgt_ids": tgt if len(tgt) <= longest_sample else tokenizer.encode_tgt(tgt_text).ids,
-            }
-
-    return cached_table(path, {"src_ids": ["int32"], "tgt_ids": ["int32"]}, rows())
+    encoded = tokenizer.encode_corpus(text_pairs(text), sampling)
+    for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
+        if longest_sample is not None and len(src) > longest_sample:
+            src = tokenizer.encode_src(src_text).ids
+        if longest_sample is not None and len(tgt) > longest_sample:
+            tgt = tokenizer.encode_tgt(tgt_text).ids
+        yield {"src_ids": src, "tgt_ids": tgt}
 
 
-def text_pairs(text: "datasets.Dataset") -> Iterator[tuple[str, str]]:
-    """The (source, target) texts of a table, in order."""
-    for chunk in text.select_columns(["src", "tgt"]).iter(batch_size=2000):
-        yield from zip(chunk["src"], chunk["tgt"], strict=True)
+def text_pairs(text: Table) -> Iterator[tuple[str, str]]:
+    """Yield the (source, target) texts of a table, in order."""
+    yield from text.rows("src", "tgt")

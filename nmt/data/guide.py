@@ -1,44 +1,62 @@
 """Guided attention: word links of the training pairs as a target for the attention weights (Chen et al. 2016)."""
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.words import word_spans
+from nmt.data.cache import Table
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
 
-if TYPE_CHECKING:
-    import datasets
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-_SHOWN = 5  # bad lines named in a message
+GUIDANCE_COLUMNS = {"guidance": "int8"}
+GUIDED, NO_LINKS, WORDS_CHANGED = 0, 1, 2  # the values of that column
+_NAMED_LINES = 5  # bad lines named in a message
+
+
+@dataclass(frozen=True)
+class GuidanceCounts:
+    """How many pairs have guidance, and why the others have none.
+
+    Attributes:
+        guided: pairs whose links guide the attention.
+        no_links: pairs without a link.
+        words_changed: pairs with links whose pieces spell other words than their text, because the tokenizer normalises
+            a character or does not know it; their links would point beside the words.
+    """
+
+    guided: int
+    no_links: int
+    words_changed: int
 
 
 class TargetAlignments:
     """The links of every pair, on words, projected to whatever pieces an epoch has."""
 
-    def __init__(self, links: "datasets.Dataset", text: "datasets.Dataset", tokenizer: Tokenizer):
-        """Keep the tables; nothing is read yet.
+    def __init__(self, links: Table, guidance: Table, tokenizer: Tokenizer):
+        """Keep the tables; the links are read batch by batch.
 
         Args:
             links: its column `links` has one string in Pharaoh notation for each row of the corpus.
-            text: the corpus, columns `src` and `tgt`.
+            guidance: the rows of `guidance_rows` for the same corpus.
             tokenizer: turns piece ids back into words.
         """
-        self._links, self._tokenizer = links.data.column("links"), tokenizer
-        self._text = [text.data.column(side) for side in ("src", "tgt")]
+        self._links, self._tokenizer = links.column("links"), tokenizer
+        self._guided: NDArray[np.bool_] = guidance.column("guidance").to_numpy() == GUIDED
+        counts = np.bincount(guidance.column("guidance").to_numpy(), minlength=3)
+        self.counts = GuidanceCounts(int(counts[GUIDED]), int(counts[NO_LINKS]), int(counts[WORDS_CHANGED]))
 
     def batch(self, rows: Iterable[int], srcs: Sequence[Ints], tgts: Sequence[Ints], shape: tuple[int, int]) -> Floats:
-        """What the weights of a batch ought to be.
+        """Return the target alignment of a batch.
 
         Args:
-            rows: of the corpus.
+            rows: the rows of the corpus.
             srcs: source piece ids of each pair.
             tgts: target piece ids.
             shape: T and S of the padded batch.
@@ -47,22 +65,41 @@ class TargetAlignments:
             ``[B, T, S]``: for each piece of a linked target word, equal weights on all pieces of the source words that
             it is linked to, with sum 1; rows of 0 where there is no link, and for EOS.
         """
-        target = np.zeros((len(srcs), *shape), dtype=np.float32)
-        for place, (row, src, tgt) in enumerate(zip(rows, srcs, tgts, strict=True)):
-            links = parse_pharaoh(self._links[int(row)].as_py()).sure
-            if not (links and len(src) and len(tgt)):
+        target = np.zeros((len(srcs), *shape), dtype=np.float32)  # [B, T, S]
+        for index, (row, src, tgt) in enumerate(zip(rows, srcs, tgts, strict=True)):
+            if not (self._guided[row] and len(src) and len(tgt)):
                 continue
-            pieces = [_decoded(self._tokenizer.src, src), _decoded(self._tokenizer.tgt, tgt)]
-            raw = [column[int(row)].as_py() for column in self._text]
-            # Where unknown or normalised characters change the words, links would lie beside them: nobody says then.
-            if all(len(word_spans(one.text)) == len(word_spans(text)) for one, text in zip(pieces, raw, strict=True)):
-                weights = project_links(links, word_of_pieces(pieces[0]), word_of_pieces(pieces[1]))
-                target[place, : len(tgt), : len(src)] = weights
+            links = parse_pharaoh(self._links[int(row)].as_py()).sure
+            src_words = word_of_pieces(self._tokenizer.decode_src(src.tolist()))
+            tgt_words = word_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()))
+            target[index, : len(tgt), : len(src)] = project_links(links, src_words, tgt_words)
         return target
 
 
+def guidance_rows(links: Table, text: Table, pieces: Table, tokenizer: Tokenizer) -> Iterator[dict[str, int]]:
+    """Yield for each pair whether it is guided, and if not why; the rows of a table with `GUIDANCE_COLUMNS`.
+
+    All segmentations of a text spell the same words, so this holds for sampled ones, too.
+
+    Args:
+        links: column `links`.
+        text: columns `src` and `tgt`.
+        pieces: columns `src_ids` and `tgt_ids`.
+        tokenizer: the one that made the pieces.
+    """
+    sides = tokenizer.decode_src, tokenizer.decode_tgt
+    corpus = zip(links.rows("links"), text.rows("src", "tgt"), pieces.rows("src_ids", "tgt_ids"), strict=True)
+    for (line,), texts, ids in corpus:
+        if not parse_pharaoh(line).sure:
+            yield {"guidance": NO_LINKS}
+            continue
+        spelt = [decode(pieces).text for decode, pieces in zip(sides, ids, strict=True)]
+        same = all(len(word_spans(a)) == len(word_spans(b)) for a, b in zip(spelt, texts, strict=True))
+        yield {"guidance": GUIDED if same else WORDS_CHANGED}
+
+
 def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: Ints) -> Floats:
-    """Links between words as weights between pieces.
+    """Return links between words as weights between pieces.
 
     Args:
         links: (source word, target word), from 0.
@@ -70,29 +107,29 @@ def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: 
         tgt_words: ``[T]`` the word of each target piece.
 
     Returns:
-        ``[T, S]``; see `Guide.batch`.
+        ``[T, S]``; see `TargetAlignments.batch`.
     """
-    linked = np.zeros((int(tgt_words.max()) + 1, int(src_words.max()) + 1), dtype=np.float32)
+    linked = np.zeros((int(tgt_words.max()) + 1, int(src_words.max()) + 1), dtype=np.float32)  # [words, words]
     for src, tgt in links:
         if tgt < linked.shape[0] and src < linked.shape[1]:
             linked[tgt, src] = 1.0
-    weights = linked[tgt_words][:, src_words]
-    sums: Floats = weights.sum(axis=1, keepdims=True)
+    weights = linked[tgt_words][:, src_words]  # [T, S]
+    sums: Floats = weights.sum(axis=1, keepdims=True)  # [T, 1]
     return np.divide(weights, np.maximum(sums, 1.0), dtype=np.float32)
 
 
 def word_of_pieces(encoded: Encoded) -> Ints:
-    """The number of the word that each piece ends in; a piece of white space alone belongs to the next one."""
+    """Return the number of the word that each piece ends in; a piece of white space alone belongs to the next one."""
     ends = np.array([end for _, end in word_spans(encoded.text)] or [0])
     last = [max(start, end - 1) for start, end in encoded.offsets]
     return np.minimum(np.searchsorted(ends, last, side="right"), len(ends) - 1).astype(np.int64)
 
 
 def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]]) -> None:
-    """Refuse links that are none, or that name words their pair does not have.
+    """Refuse lines that are no links, and links of words that their pair does not have.
 
     Args:
-        name: of the file, for the message.
+        name: the name of the file, for the message.
         links: one line for each pair.
         pairs: source and target texts.
 
@@ -121,10 +158,5 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
     if counts[0] != counts[1]:
         raise AlignmentError(f"{name} has {counts[0]} lines, but there are {counts[1]} training pairs")
     if bad:
-        more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise AlignmentError("links that do not fit the training pairs:\n  " + "\n  ".join(bad[:_SHOWN]) + more)
-
-
-def _decoded(processor: Any, ids: Ints) -> Encoded:
-    decoded: dict[str, Any] = processor.decode(ids.tolist(), return_type="offset_mapping")
-    return Encoded(decoded["text"], decoded["ids"], decoded["pieces"], [(a, b) for a, b in decoded["offsets"]])
+        more = f"\n  and {len(bad) - _NAMED_LINES} more" if len(bad) > _NAMED_LINES else ""
+        raise AlignmentError("links that do not fit the training pairs:\n  " + "\n  ".join(bad[:_NAMED_LINES]) + more)

@@ -1,4 +1,4 @@
-"""Lines of text as they come in and go out."""
+"""Reading text line by line, from files, from standard input and from the command line."""
 
 import gzip
 import io
@@ -6,72 +6,164 @@ import logging
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from nmt.errors import DataError
 
 log = logging.getLogger("nmt")
 
+_HEAD_BYTES = 4096  # how much of a file is looked at to recognise its encoding
+_WARNINGS = 5  # bad lines that get a warning each; the others are summed up
+
+_PACKED = {
+    b"\x1f\x8b\x08": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+_BYTE_ORDER_MARKS = {  # UTF-32 comes first, since its mark begins with that of UTF-16
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""The lines of a UTF-8 text file, plain or .gz, split at ``\n`` only; a ``\r`` before it and a BOM are dropped.
+    r"""Yield the lines of a UTF-8 text file, plain or .gz, split at ``\n`` only.
+
+    A ``\r`` before the line end and a byte order mark at the start are dropped.
 
     Raises:
-        DataError: if the file cannot be read, or naming the line with a byte that is not UTF-8.
+        DataError: if the file cannot be read, is compressed, or is not UTF-8, with the line and the remedy.
     """
+    with open_lines(path) as stream:
+        head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+        if (reason := _other_encoding(path, head)) is not None:
+            raise DataError(f"{path}: {reason}")
+        for number, raw in enumerate(_numbered(path, stream), start=1):
+            line = raw.removesuffix(b"\n").removesuffix(b"\r")
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number}: byte {line[error.start]:#04x} at column {error.start + 1} is not UTF-8; "
+                    f"find out its encoding (for example with `file {path.name}`), then convert it: "
+                    f"iconv -f ENCODING -t utf-8 {path.name} > NEW"
+                ) from None
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, plain or .gz, as a stream of bytes.
+
+    Raises:
+        DataError: if the file cannot be opened or its first bytes cannot be read.
+    """
+    try:
+        stream = cast(io.BufferedReader, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed below
+        try:
+            stream.peek(1)
+        except BaseException:
+            stream.close()
+            raise
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
+    with stream:
+        yield stream
+
+
+def _numbered(path: Path, stream: io.BufferedReader) -> Iterator[bytes]:
+    """Yield the lines of a stream; a line that cannot be read is named in the message."""
     number = 0
     try:
-        with _open_binary(path) as lines:
-            for number, raw in enumerate(lines, start=1):
-                line = raw.removesuffix(b"\n").removesuffix(b"\r")
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: byte {error.object[error.start]:#04x} at column {error.start + 1} is not UTF-8; "
-            f"convert the file, for example with: iconv -f latin1 -t utf-8"
-        ) from None
+        for raw in stream:
+            number += 1
+            yield raw
     except (OSError, EOFError, zlib.error) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"{path}: cannot be read after line {number}: {what}" if number else f"{path}: cannot be read: {what}"
-        ) from None
+        position = f"cannot be read after line {number}" if number else "cannot be read"
+        raise DataError(f"{path}: {position}: {_reason(error)}") from None
 
 
-def _open_binary(path: Path) -> io.BufferedIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    return path.open("rb")
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _other_encoding(path: Path, head: bytes) -> str | None:
+    """Return what the first bytes of a file show it to be, with the remedy; None if it may be UTF-8 text."""
+    for magic, name in _PACKED.items():
+        if head.startswith(magic):
+            remedy = "give it a name that ends with .gz" if name == "gzip" and path.suffix != ".gz" else "decompress it"
+            return f"the file is compressed with {name}; {remedy}"
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
+    encoding = marked or _wide_encoding(head)
+    if encoding is None:
+        return None
+    sign = "begins with the byte order mark of" if marked else "has zero bytes where text has them in"
+    return (
+        f"the file {sign} {encoding}, but UTF-8 is expected; convert it: iconv -f {encoding} -t utf-8 {path.name} > NEW"
+    )
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """Return UTF-16LE or UTF-16BE if zero bytes alternate with others as in text without a byte order mark."""
+    zeros = head[0::2].count(0), head[1::2].count(0)
+    few, many = min(zeros), max(zeros)
+    try:
+        head[: max(0, len(head) - 4)].decode("utf-8")
+        share = 0.1  # the bytes are UTF-8 too, so it must be clear that they are something else
+    except UnicodeDecodeError:
+        share = 0.01
+    if many < 4 or many < share * len(head) or few > many / 10:
+        return None
+    return "UTF-16BE" if zeros[0] > zeros[1] else "UTF-16LE"
 
 
 def one_line(text: str) -> str:
-    """The text without line ends, so that it stays one line."""
+    """Return the text without line ends, so that it stays one line."""
     return text.replace("\n", " ")
 
 
 def argument_lines(texts: Iterable[str]) -> Iterator[str]:
-    """Texts from the command line; bytes that are no UTF-8 become replacement characters."""
+    """Yield texts from the command line; bytes that are not UTF-8 become replacement characters."""
     for text in texts:
         yield one_line(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def input_lines(path: Path | None) -> Iterator[str]:
-    r"""The lines of a file or of standard input, split at ``\n`` only.
+    r"""Yield the lines of a file, plain or .gz, or of standard input, split at ``\n`` only.
 
     Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    try:
-        with sys.stdin.buffer if path is None else path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.removesuffix(b"\n").removesuffix(b"\r")
-                try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError:
-                    log.warning(
-                        "line %d is not UTF-8; what cannot be read is replaced by \N{REPLACEMENT CHARACTER}", number
-                    )
-                    yield line.decode("utf-8", "replace")
-    except OSError as error:
-        raise DataError(f"{path or 'standard input'}: cannot be read: {error.strerror}") from None
+    if path is None:
+        with sys.stdin.buffer as stream:
+            yield from _replaced(_numbered(Path("standard input"), cast(io.BufferedReader, stream)))
+        return
+    with open_lines(path) as file:
+        if (reason := _other_encoding(path, file.peek(_HEAD_BYTES)[:_HEAD_BYTES])) is not None:
+            log.warning("%s: %s", path, reason)
+        yield from _replaced(_numbered(path, file))
+
+
+def _replaced(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines decoded from UTF-8, with replacement characters and a warning for what is not."""
+    bad = 0
+    for number, raw in enumerate(lines, start=1):
+        line = raw.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            bad += 1
+            if bad <= _WARNINGS:
+                log.warning(
+                    "line %d is not UTF-8; what cannot be read is replaced by \N{REPLACEMENT CHARACTER}", number
+                )
+            yield line.decode("utf-8", "replace")
+    if bad > _WARNINGS:
+        log.warning("and %d more lines that are not UTF-8", bad - _WARNINGS)

@@ -1,28 +1,23 @@
 """The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from nmt.alignment.links import transposed
-from nmt.config import Config
-from nmt.data.cache import cached_table, digest
-from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
-from nmt.data.guide import TargetAlignments, check_links
+from nmt.config import Config, TokenizerConfig
+from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
+from nmt.data.dataset import PIECE_COLUMNS, PieceCorpus, encode_table, piece_rows, text_pairs
+from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
 from nmt.data.lines import read_lines
 from nmt.data.sources import load_text
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from nmt.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import datasets
-
 
 log = logging.getLogger("nmt")
 
@@ -41,8 +36,8 @@ class Corpora:
     """
 
     tokenizer: Tokenizer
-    train_text: "datasets.Dataset"
-    valid_text: "datasets.Dataset"
+    train_text: Table
+    valid_text: Table
     train: PieceCorpus
     valid: PieceCorpus
     fingerprint: str
@@ -69,8 +64,9 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
     train_path = pieces_path(cache, train_id, tokenizer)
-    guide = _load_guide(config, train_text, tokenizer, cache)
-    train = PieceCorpus(encode_table(train_text, tokenizer, train_path), config.data.max_length, guide=guide)
+    train_pieces = encode_table(train_text, tokenizer, train_path)
+    guide = _load_guide(config, train_text, train_pieces, train_path, tokenizer, cache)
+    train = PieceCorpus(train_pieces, config.data.max_length, guide=guide)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     refuse_longer_than_the_model(valid, config, "validation")
     if len(train) == 0:
@@ -81,8 +77,10 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
     return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
 
 
-def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, cache: Path) -> TargetAlignments | None:
-    """The links that guide the attention, if the configuration wants them; checked against the words of the pairs."""
+def _load_guide(
+    config: Config, text: Table, pieces: Table, pieces_path: Path, tokenizer: Tokenizer, cache: Path
+) -> TargetAlignments | None:
+    """Return the links that guide the attention, checked against the words of the pairs; None without guidance."""
     settings = config.training.guided_alignment
     if not settings.enabled:
         return None
@@ -92,17 +90,25 @@ def _load_guide(config: Config, text: "datasets.Dataset", tokenizer: Tokenizer, 
                 "training.guided_alignment: the training corpus comes without links; name a file with "
                 "training.guided_alignment.links"
             )
-        return TargetAlignments(text, text, tokenizer)
-    path = Path(config.data.root or "").expanduser() / Path(settings.links).expanduser()
+        links, links_id = text, "text"
+    else:
+        links, links_id = _links_of_file(config, settings.links, text, cache)
+    path = cache / f"guided-{digest(pieces_path.stem, links_id)}.arrow"
+    guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer))
+    return TargetAlignments(links, guidance, tokenizer)
+
+
+def _links_of_file(config: Config, name: str, text: Table, cache: Path) -> tuple[Table, str]:
+    path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
 
     def lines() -> Iterator[str]:
         return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
 
     check_links(str(path), lines(), text_pairs(text))
     stamp = path.stat()
-    name = f"links-{digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)}.arrow"
-    links = cached_table(cache / name, {"links": "string"}, ({"links": line} for line in lines()))
-    return TargetAlignments(links, text, tokenizer)
+    links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)
+    table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))
+    return table, links_id
 
 
 def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:
@@ -119,31 +125,28 @@ def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str)
             line = int((lengths > limit).argmax())
             raise DataError(
                 f"line {line + 1} of the {name} data has {lengths[line]} {side} pieces (EOS counted on the target), "
-                f"but the model has places for {limit}; raise its max_src_length or max_positions, or split the line"
+                f"but the model has positions for {limit}; raise its max_src_length or max_positions, or split the line"
             )
 
 
 def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
-    """Where the piece ids of a text under a tokenizer are cached."""
-    return cache / f"pieces-{text_id}-{digest(*(model.hex() for model in tokenizer.models))}.arrow"
+    """Return where the piece ids of a text under a tokenizer are cached."""
+    return cache / f"pieces-{text_id}-{digest(tokenizer.fingerprint)}.arrow"
 
 
-def _cached_tokenizer(config: Config, text: "datasets.Dataset", text_id: str, cache: Path) -> Tokenizer:
-    settings = config.tokenizer.model_dump(exclude={"sampling"})
-    folder = cache / f"tokenizer-{digest(text_id, settings)}"
-    if not folder.exists():
-        log.info("training a %s tokenizer of %d pieces", config.tokenizer.type, config.tokenizer.vocab_size)
-        tokenizer = train_tokenizer(config.tokenizer, lambda: text_pairs(text))
-        with tempfile.TemporaryDirectory(dir=cache, prefix=folder.name) as tmp_path:
-            tokenizer.save(Path(tmp_path) / "model")
-            try:
-                (Path(tmp_path) / "model").rename(folder)
-            except OSError:
-                if not folder.exists():  # else another process was faster, with the same result
-                    raise
-    return Tokenizer.load(folder)
+def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) -> Tokenizer:
+    settings = config.tokenizer
+
+    def make(folder: Path) -> None:
+        size = f" of {settings.vocab_size} pieces" if isinstance(settings, TokenizerConfig) else ""
+        log.info("training a %s tokenizer%s", settings.type, size)
+        train_tokenizer(settings, lambda: text_pairs(text)).save(folder)
+
+    fingerprint = digest(_TOKENIZER_FORMAT, text_id, settings.model_dump(mode="json", exclude={"sampling"}))
+    return load_tokenizer(settings, cached_folder(cache / f"tokenizer-{fingerprint}", make))
 
 
+_TOKENIZER_FORMAT = 2  # raise it when the same settings and text give another tokenizer
 EPOCH_TABLES = "pieces-epoch-*.arrow"
 
 
@@ -167,11 +170,13 @@ class SampledEpochs:
     def __call__(self, epoch: int) -> PieceCorpus:
         """The pairs of an epoch, from 0; the tables of other epochs are removed."""
         settings = self.config.tokenizer
+        assert isinstance(settings, TokenizerConfig)  # no other has a section `sampling`
         for old in self.folder.glob(EPOCH_TABLES):
             old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
         kind: Literal["bpe", "unigram"] = "bpe" if settings.type == "bpe" else "unigram"
-        drawn = Sampling(kind, settings.sampling.alpha, settings.sampling.nbest, seed)
-        table = encode_table(self.corpora.train_text, self.corpora.tokenizer, path, drawn, self.config.data.max_length)
-        return PieceCorpus(table, rows=self.corpora.train.rows, guide=self.corpora.train.guide)
+        sampling = Sampling(kind, settings.sampling.alpha, settings.sampling.nbest, seed)
+        text, tokenizer = self.corpora.train_text, self.corpora.tokenizer
+        write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
+        return PieceCorpus(open_table(path), rows=self.corpora.train.rows, guide=self.corpora.train.guide)

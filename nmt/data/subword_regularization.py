@@ -57,7 +57,7 @@ class Sampler:
         self._lattices: dict[str, list[list[_Arc]]] = {}
         self._best: dict[str, tuple[list[tuple[int, ...]], list[float]]] = {}
 
-    def draw(self, ids: Sequence[int]) -> list[int]:
+    def sample(self, ids: Sequence[int]) -> list[int]:
         """Another segmentation of the text whose best one is `ids`; words with unknown pieces or bytes stay."""
         drawn: list[int] = []
         for word in self._words(ids):
@@ -90,12 +90,12 @@ class Sampler:
         symbols, dropped = list(text), set()
         while True:
             found, at, start = -math.inf, -1, 0
-            for place in range(len(symbols) - 1):
-                joined = symbols[place] + symbols[place + 1]
+            for position in range(len(symbols) - 1):
+                joined = symbols[position] + symbols[position + 1]
                 score = self._vocabulary.get(joined, (0, -math.inf))[1]
                 if score > found and (start, len(joined)) not in dropped:
-                    found, at, where = score, place, (start, len(joined))
-                start += len(symbols[place])
+                    found, at, where = score, position, (start, len(joined))
+                start += len(symbols[position])
             if at < 0:
                 return [self._vocabulary[symbol][0] for symbol in symbols]
             if until_dropped == 0:

@@ -1,9 +1,12 @@
-"""SentencePiece models of the two sides: training, encoding with character offsets, decoding."""
+"""Texts to pieces and back: encoding with character offsets, decoding, and the training of sentencepiece models."""
 
 import functools
+import hashlib
 import io
 import itertools
+import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +15,24 @@ from typing import Any
 import sentencepiece as spm
 
 from nmt.alignment.words import SPACE, word_spans
-from nmt.config import TokenizerConfig
+from nmt.atomic import atomic_write
+from nmt.config import BaseTokenizerConfig, TokenizerConfig
 from nmt.data.subword_regularization import Sampler, Sampling
 from nmt.errors import TokenizerError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-_SPECIALS: dict[str, Any] = {"pad_id": PAD, "unk_id": UNK, "bos_id": BOS, "eos_id": EOS}
+# A space in its name keeps a special piece out of every text, where sentencepiece has its own mark for a space; with
+# the usual names, a text with "<s>" or "<unk>" in it would be encoded with special ids.
+_SPECIALS: dict[str, Any] = {
+    name + suffix: value
+    for index, name in enumerate(("pad", "unk", "bos", "eos"))
+    for suffix, value in (("_id", index), ("_piece", f"< {name} >"))
+}
+_SPECIAL_IDS = {name: value for name, value in _SPECIALS.items() if name.endswith("_id")}
 
-_LEARNT_FROM = 1_000_000  # pairs
-_WORD_END = "\x1f"  # set between words in the training text only
+_MOST_PAIRS = 1_000_000  # that a model is trained on
+_CHUNK = 2000  # pairs that are encoded at a time
+_WORD_END = "\x1f"  # stands between words in the training text only
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,71 @@ class Encoded:
     offsets: list[tuple[int, int]]
 
 
-class Tokenizer:
+class Tokenizer(ABC):
+    """Texts to piece ids and back, on both sides; a subclass for each kind.
+
+    The ids 0 to 3 are padding, unknown, begin and end of sentence.
+    """
+
+    joint: bool
+    """True if both sides share one vocabulary."""
+    src_size: int
+    """Number of source pieces, V."""
+    tgt_size: int
+    """Number of target pieces, V."""
+
+    @abstractmethod
+    def encode_src(self, text: str) -> Encoded:
+        """Return a source text as pieces with offsets."""
+
+    @abstractmethod
+    def encode_tgt(self, text: str) -> Encoded:
+        """Return a target text as pieces with offsets."""
+
+    @abstractmethod
+    def decode_src(self, ids: Sequence[int]) -> Encoded:
+        """Return source piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
+
+    @abstractmethod
+    def decode_tgt(self, ids: Sequence[int]) -> Encoded:
+        """Return target piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write everything that loading needs into `folder`."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest that two tokenizers share only if they encode alike."""
+
+    @functools.cached_property
+    def begins_word(self) -> list[bool]:
+        """For each target piece, True if it begins a word."""
+        return [self._tgt_piece(piece).startswith(SPACE) for piece in range(self.tgt_size)]
+
+    def _tgt_piece(self, piece: int) -> str:
+        return "".join(self.decode_tgt([piece]).pieces)
+
+    def encode_corpus(
+        self, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the piece ids of sentence pairs.
+
+        Args:
+            pairs: source and target texts.
+            sampling: how one of several segmentations is sampled; None for the best one.
+
+        Raises:
+            TokenizerError: if this tokenizer cannot sample.
+        """
+        if sampling is not None:
+            raise TokenizerError(f"{type(self).__name__} has one segmentation of a text only; it cannot sample")
+        for src, tgt in pairs:
+            yield self.encode_src(src).ids, self.encode_tgt(tgt).ids
+
+
+class SentencePieceTokenizer(Tokenizer):
     """Both sides' sentencepiece models; one and the same when the vocabulary is joint."""
 
     def __init__(self, src_model: bytes, tgt_model: bytes | None = None):
@@ -57,48 +133,58 @@ class Tokenizer:
         self.models = (src_model,) if tgt_model is None else (src_model, tgt_model)
         processors = [_load(model) for model in self.models]
         self.src, self.tgt = processors[0], processors[-1]
-
-    @property
-    def joint(self) -> bool:
-        """Whether both sides share one vocabulary."""
-        return len(self.models) == 1
-
-    @property
-    def src_size(self) -> int:
-        """Number of source pieces."""
-        return int(self.src.get_piece_size())
-
-    @property
-    def tgt_size(self) -> int:
-        """Number of target pieces."""
-        return int(self.tgt.get_piece_size())
-
-    @functools.cached_property
-    def begins_word(self) -> list[bool]:
-        """For each target piece, whether it begins a word."""
-        return [str(self.tgt.id_to_piece(piece)).startswith(SPACE) for piece in range(self.tgt_size)]
+        self.joint = len(self.models) == 1
+        self.src_size, self.tgt_size = int(self.src.get_piece_size()), int(self.tgt.get_piece_size())
 
     def encode_src(self, text: str) -> Encoded:
-        """A source text as pieces with offsets."""
+        """Return a source text as pieces with offsets."""
         return _encode(self.src, text)
 
     def encode_tgt(self, text: str) -> Encoded:
-        """A target text as pieces with offsets."""
+        """Return a target text as pieces with offsets."""
         return _encode(self.tgt, text)
 
+    def decode_src(self, ids: Sequence[int]) -> Encoded:
+        """Return source piece ids as text, with the offsets of each piece in it."""
+        return _decode(self.src, ids)
+
     def decode_tgt(self, ids: Sequence[int]) -> Encoded:
-        """Target piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
-        decoded: dict[str, Any] = self.tgt.decode(list(ids), return_type="offset_mapping")
-        return Encoded(decoded["text"], decoded["ids"], decoded["pieces"], [(a, b) for a, b in decoded["offsets"]])
+        """Return target piece ids as text, with the offsets of each piece in it."""
+        return _decode(self.tgt, ids)
+
+    def _tgt_piece(self, piece: int) -> str:
+        return str(self.tgt.id_to_piece(piece))
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the models."""
+        return hashlib.sha256(b"".join(hashlib.sha256(model).digest() for model in self.models)).hexdigest()
+
+    def encode_corpus(
+        self, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the piece ids of sentence pairs; see `Tokenizer.encode_corpus`."""
+        options: dict[str, Any] = {"return_type": int, "num_threads": 1}
+        sides = self.src, self.tgt
+        samplers = [] if sampling is None else [Sampler(side, sampling) for side in sides]
+        iterator = iter(pairs)
+        while chunk := list(itertools.islice(iterator, _CHUNK)):
+            src, tgt = (side.encode([pair[at] for pair in chunk], **options) for at, side in enumerate(sides))
+            if samplers:
+                src, tgt = (
+                    [sampler.sample(ids) for ids in side] for sampler, side in zip(samplers, (src, tgt), strict=True)
+                )
+            yield from zip(src, tgt, strict=True)
 
     def save(self, folder: Path) -> None:
         """Write ``joint.model``, or ``src.model`` and ``tgt.model``, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_file_names(self.joint), self.models, strict=True):
-            (folder / name).write_bytes(model)
+            with atomic_write(folder / name) as tmp_path:
+                tmp_path.write_bytes(model)
 
     @classmethod
-    def load(cls, folder: Path) -> "Tokenizer":
+    def load(cls, folder: Path) -> "SentencePieceTokenizer":
         """Read what `save` wrote.
 
         Raises:
@@ -111,6 +197,25 @@ class Tokenizer:
             raise TokenizerError(f"{folder}: no tokenizer here ({error.strerror}: {error.filename})") from None
 
 
+def load_tokenizer(config: BaseTokenizerConfig, folder: Path) -> Tokenizer:
+    """Return the tokenizer that was saved in `folder`.
+
+    Args:
+        config: the section `tokenizer` of the run's configuration; it says which kind to load.
+        folder: what `Tokenizer.save` wrote.
+
+    Raises:
+        TokenizerError: if the files are missing or damaged.
+    """
+    if isinstance(config, TokenizerConfig):
+        return SentencePieceTokenizer.load(folder)
+    try:
+        tokenizer: Tokenizer = config.load(folder)
+    except OSError as error:
+        raise TokenizerError(f"{folder}: no tokenizer here ({error.strerror}: {error.filename})") from None
+    return tokenizer
+
+
 def _file_names(joint: bool) -> tuple[str, ...]:
     return ("joint.model",) if joint else ("src.model", "tgt.model")
 
@@ -121,9 +226,9 @@ def _load(model: bytes) -> spm.SentencePieceProcessor:
         processor.LoadFromSerializedProto(model)
     except RuntimeError as error:
         raise TokenizerError(f"the sentencepiece model is damaged: {error}") from None
-    ids = {name: getattr(processor, name)() for name in _SPECIALS}
-    if ids != _SPECIALS:
-        raise TokenizerError(f"the sentencepiece model has special ids {ids}, this program needs {_SPECIALS}")
+    ids = {name: getattr(processor, name)() for name in _SPECIAL_IDS}
+    if ids != _SPECIAL_IDS:
+        raise TokenizerError(f"the sentencepiece model has special ids {ids}, this program needs {_SPECIAL_IDS}")
     return processor
 
 
@@ -132,59 +237,35 @@ def _encode(processor: spm.SentencePieceProcessor, text: str) -> Encoded:
     return Encoded(text, encoded["ids"], encoded["pieces"], [(a, b) for a, b in encoded["offsets"]])
 
 
-def encode_corpus(
-    tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
-) -> Iterator[tuple[list[int], list[int]]]:
-    """Piece ids of sentence pairs, chunk by chunk.
-
-    Args:
-        tokenizer: the models.
-        pairs: source and target texts.
-        sampling: how to draw one of several segmentations; None for the best one.
-    """
-    options: dict[str, Any] = {"return_type": int, "num_threads": 1}
-    samplers = [] if sampling is None else [Sampler(side, sampling) for side in (tokenizer.src, tokenizer.tgt)]
-    chunk: list[tuple[str, str]] = []
-
-    def encoded() -> Iterator[tuple[list[int], list[int]]]:
-        src, tgt = (
-            tokenizer.src.encode([s for s, _ in chunk], **options),
-            tokenizer.tgt.encode([t for _, t in chunk], **options),
-        )
-        if samplers:
-            src, tgt = ([sampler.draw(ids) for ids in side] for sampler, side in zip(samplers, (src, tgt), strict=True))
-        return zip(src, tgt, strict=True)
-
-    for pair in pairs:
-        chunk.append(pair)
-        if len(chunk) == 2000:
-            yield from encoded()
-            chunk.clear()
-    if chunk:
-        yield from encoded()
+def _decode(processor: spm.SentencePieceProcessor, ids: Sequence[int]) -> Encoded:
+    decoded: dict[str, Any] = processor.decode(list(map(int, ids)), return_type="offset_mapping")
+    return Encoded(decoded["text"], decoded["ids"], decoded["pieces"], [(a, b) for a, b in decoded["offsets"]])
 
 
-def train_tokenizer(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Tokenizer:
-    """Train sentencepiece on the training text: one model on both sides if joint, else one per side.
+def train_tokenizer(config: BaseTokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Tokenizer:
+    """Train a tokenizer on the training text: one model on both sides if joint, else one per side.
 
     Args:
         config: type, vocabulary size and options.
-        pairs: called for a fresh iteration over (source, target) texts; it is read a few times. Of more than a million
-            pairs, every second, third and so on is learnt from, since sentencepiece holds them all in memory.
+        pairs: called for a fresh iteration over (source, target) texts; it is read a few times. If there are more than
+            a million pairs, sentencepiece, which holds its text in memory, is given every second, third and so on.
 
     Raises:
         TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
     """
-    step = 1 + sum(1 for _ in pairs()) // _LEARNT_FROM
+    if not isinstance(config, TokenizerConfig):
+        tokenizer: Tokenizer = config.train(pairs)
+        return tokenizer
+    step = max(1, math.ceil(sum(1 for _ in pairs()) / _MOST_PAIRS))
 
     def texts(sides: tuple[int, ...]) -> Iterator[str]:
         chosen = itertools.islice(pairs(), 0, None, step)
         return (pair[side] for pair in chosen for side in sides if pair[side].strip())
 
     if config.joint:
-        return Tokenizer(_train(config, lambda: texts((0, 1)), "both sides' training text"))
+        return SentencePieceTokenizer(_train(config, lambda: texts((0, 1)), "both sides' training text"))
     src = _train(config, lambda: texts((0,)), "the source side's training text")
-    return Tokenizer(src, _train(config, lambda: texts((1,)), "the target side's training text"))
+    return SentencePieceTokenizer(src, _train(config, lambda: texts((1,)), "the target side's training text"))
 
 
 def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: str) -> bytes:
@@ -206,7 +287,7 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
 
 def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str], hard_limit: bool = True) -> bytes:
     model = io.BytesIO()
-    cut_words = config.cut == "words" and config.type in ("bpe", "unigram")  # the others have no pieces to cut
+    cut_words = config.pretokenization == "words"
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(map(_mark_words, texts) if cut_words else texts),
         model_writer=model,

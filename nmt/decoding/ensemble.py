@@ -66,9 +66,9 @@ class Ensemble(torch.nn.Module):
         """Which weights the alignment is the mean of, for a person."""
         return "mean of " + "; ".join(model.read_from for model in self._models())
 
-    def encode(self, src_ids: Tensor, src_mask: Tensor) -> EnsembleMemory:
-        """Encode a batch with every model."""
-        return EnsembleMemory(tuple(model.encode(src_ids, src_mask) for model in self._models()))
+    def encode(self, batch: Batch) -> EnsembleMemory:
+        """Encode the sources of a batch with every model."""
+        return EnsembleMemory(tuple(model.encode(batch) for model in self._models()))
 
     def start(self, memory: EnsembleMemory) -> EnsembleState:
         """The states before the first token."""

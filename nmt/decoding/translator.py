@@ -141,7 +141,7 @@ class Translator:
         for at, prefix in enumerate(begun):
             if places is not None and len(prefix) >= places:
                 raise DataError(
-                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, but the model has places for "
+                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, but the model has positions for "
                     f"{places}, the end mark counted; shorten it"
                 )
         results: list[Translation | None] = [None] * len(lines)
@@ -238,7 +238,7 @@ class Translator:
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
         rules = self._rules([len(source.ids) for source in sources], prefixes)
         with evaluating(self.model):
-            memory = self.model.encode(batch.src_ids, batch.src_mask)
+            memory = self.model.encode(batch)
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
@@ -308,7 +308,7 @@ class Translator:
         limit, places, found = self.settings.max_src_length, self.model.max_src_length, len(source.ids)
         if places is not None and min(found, limit) > places:
             raise DataError(
-                f"line {line} has {found} pieces, but the model has places for {places}: split the line, or cut all "
+                f"line {line} has {found} pieces, but the model has positions for {places}: split the line, or cut all "
                 f"longer ones with --set decoding.max_src_length={places}"
             )
         if found <= limit:

@@ -21,10 +21,10 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
     if UNK not in tgt.ids or not src.ids or weights.shape[1] == 0:
         return tgt
     text, offsets, copied_before = "", [], ""
-    for place, (piece, (start, end)) in enumerate(zip(tgt.ids, tgt.offsets, strict=True)):
+    for position, (piece, (start, end)) in enumerate(zip(tgt.ids, tgt.offsets, strict=True)):
         new, copied = tgt.text[start:end], ""
         if piece == UNK:
-            looked_at = int(weights[place].argmax())
+            looked_at = int(weights[position].argmax())
             new = copied = _copied(src, looked_at)
             if src.ids[looked_at] != UNK and copied == copied_before:
                 new = ""

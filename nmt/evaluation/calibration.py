@@ -89,6 +89,6 @@ def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins
     if not len(confidence):
         return 0.0
     values, hits = np.array(confidence, dtype=np.float64), np.array(correct, dtype=np.float64)
-    place = np.minimum((values * bins).astype(int), bins - 1)
-    gaps = [abs(hits[place == b].mean() - values[place == b].mean()) * (place == b).sum() for b in np.unique(place)]
+    bucket = np.minimum((values * bins).astype(int), bins - 1)
+    gaps = [abs(hits[bucket == b].mean() - values[bucket == b].mean()) * (bucket == b).sum() for b in np.unique(bucket)]
     return float(sum(gaps) / len(values))

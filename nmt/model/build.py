@@ -1,11 +1,18 @@
 """From the configuration to a model: the one place that knows both."""
 
+from typing import assert_never
+
 import torch
 from torch import nn
 
 from nmt.config import (
+    AttentionConfig,
+    BaseAttentionConfig,
+    BuiltinNormaliserConfig,
     Config,
+    LinearEncoderConfig,
     ModelConfig,
+    NormaliserConfig,
     PerceiverEncoderConfig,
     PositionalEncoderConfig,
     RNNDecoderConfig,
@@ -14,8 +21,21 @@ from nmt.config import (
     StackConfig,
 )
 from nmt.data.tokenizer import PAD
-from nmt.model.attention.base import Attention, AttentionOptions
-from nmt.model.attention.scores import build_attention
+from nmt.model.attention.base import Attention, NoAttention, Normaliser, Score
+from nmt.model.attention.coverage import Coverage, LinguisticCoverage, NeuralCoverage
+from nmt.model.attention.normaliser import NORMALISERS
+from nmt.model.attention.scores import (
+    AdditiveScore,
+    ConcatScore,
+    DotScore,
+    FullyConnectedScore,
+    GeneralScore,
+    KernelScore,
+    LocationScore,
+    QKVScore,
+    ScaledDotScore,
+)
+from nmt.model.attention.window import Window
 from nmt.model.rnn.bridge import Bridge
 from nmt.model.rnn.decoder import RNNDecoder
 from nmt.model.rnn.encoder import RNNEncoder
@@ -23,20 +43,20 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.model.transformer.decoder import TransformerDecoder
 from nmt.model.transformer.encoder import PerceiverEncoder, StackEncoder
 from nmt.model.transformer.layers import (
-    DotProductMixer,
-    LinearMixer,
-    MixerLayer,
-    PositionalMixer,
+    DotProductSelfAttention,
+    EncoderLayer,
+    LinearSelfAttention,
+    PositionalSelfAttention,
     PositionedEmbedding,
-    SelfAttentionMixer,
+    SelfAttention,
 )
 
 
 def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
-    """The model that the configuration describes, freshly initialised from torch's global generator.
+    """Return the model that the configuration describes, initialised from torch's global generator.
 
     Args:
-        config: the run's configuration.
+        config: the configuration of the run.
         src_size: number of source pieces.
         tgt_size: number of target pieces.
     """
@@ -67,7 +87,7 @@ def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
     return seq2seq
 
 
-def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverEncoder:
+def _build_encoder(model: ModelConfig) -> nn.Module:
     settings = model.encoder
     if isinstance(settings, RNNEncoderConfig):
         return RNNEncoder(
@@ -79,9 +99,12 @@ def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverE
             dropout=model.dropout.layers,
         )
     size, dropout = model.embedding_size, model.dropout.layers
+    if not isinstance(settings, StackConfig):  # of an installed package
+        guest: nn.Module = settings.build(size, dropout)
+        return guest
     positions = _build_positions(model, settings)
     layers = [
-        MixerLayer(_build_mixer(model, settings), size, settings.feed_forward, settings.norm, dropout)
+        EncoderLayer(_build_self_attention(model, settings), size, settings.feed_forward, settings.norm, dropout)
         for _ in range(settings.layers)
     ]
     if isinstance(settings, PerceiverEncoderConfig):
@@ -98,16 +121,20 @@ def _build_encoder(model: ModelConfig) -> RNNEncoder | StackEncoder | PerceiverE
     return StackEncoder(positions, layers, size, settings.norm)
 
 
-def _build_mixer(model: ModelConfig, settings: StackConfig) -> nn.Module:
+def _build_self_attention(model: ModelConfig, settings: StackConfig) -> nn.Module:
     size, heads = model.embedding_size, settings.heads
-    if isinstance(settings, SelfAttentionEncoderConfig) and settings.projections == "none":
-        return DotProductMixer(model.dropout.attention)
-    if isinstance(settings, (SelfAttentionEncoderConfig, PerceiverEncoderConfig)):
-        return SelfAttentionMixer(size, heads, model.dropout.attention)
-    if isinstance(settings, PositionalEncoderConfig):
-        rank = settings.rank if settings.form == "factorised" else None
-        return PositionalMixer(size, heads, settings.max_positions, rank, model.dropout.attention)
-    return LinearMixer(size, heads)
+    match settings:
+        case SelfAttentionEncoderConfig(projections="none"):
+            return DotProductSelfAttention(model.dropout.attention)
+        case SelfAttentionEncoderConfig() | PerceiverEncoderConfig():
+            return SelfAttention(size, heads, model.dropout.attention)
+        case PositionalEncoderConfig():
+            rank = settings.rank if settings.form == "factorised" else None
+            return PositionalSelfAttention(size, heads, settings.max_positions, rank, model.dropout.attention)
+        case LinearEncoderConfig():
+            return LinearSelfAttention(size, heads)
+        case _:
+            raise TypeError(f"there is no self-attention for {type(settings).__name__}")
 
 
 def _build_positions(model: ModelConfig, settings: StackConfig) -> PositionedEmbedding:
@@ -147,7 +174,7 @@ def _build_rnn_decoder(model: ModelConfig, settings: RNNDecoderConfig, embedding
         layers=settings.layers,
         wiring=settings.wiring,
         input_feeding=settings.input_feeding,
-        attention=_build_attention(model, settings),
+        attention=build_attention(model.attention, settings.hidden_size, model.memory_size, model.embedding_size),
         bridge=Bridge(
             model.bridge,
             model.memory_size,
@@ -161,18 +188,75 @@ def _build_rnn_decoder(model: ModelConfig, settings: RNNDecoderConfig, embedding
     )
 
 
-def _build_attention(model: ModelConfig, settings: RNNDecoderConfig) -> Attention:
-    options = AttentionOptions(
-        query_size=settings.hidden_size,
-        word_size=model.embedding_size,
-        memory_size=model.memory_size,
-        **model.attention.model_dump(exclude={"score"}),
-    )
-    return build_attention(model.attention.score, options)
+def build_attention(settings: BaseAttentionConfig, query_size: int, memory_size: int, word_size: int) -> Attention:
+    """Return the attention that the configuration describes.
+
+    Args:
+        settings: score, normaliser, window and coverage.
+        query_size: H, width of the decoder's state.
+        memory_size: M, width of the encoder's outputs.
+        word_size: E, width of the embeddings.
+    """
+    if settings.score == "none":
+        return NoAttention()
+    window = None if settings.window == "none" else Window(settings.window, settings.window_size, query_size)
+    if isinstance(settings, AttentionConfig):
+        score = _build_score(settings, query_size, memory_size, word_size)
+    else:
+        score = settings.build(query_size, memory_size, word_size)
+    coverage = _build_coverage(settings, score.key_size, query_size, memory_size)
+    return Attention(score, _build_normaliser(settings.normaliser), window, coverage)
+
+
+def _build_score(settings: AttentionConfig, query_size: int, memory_size: int, word_size: int) -> Score:
+    size = settings.size
+    match settings.score:
+        case "additive":
+            return AdditiveScore(query_size, memory_size, size, settings.normed)
+        case "concat":
+            return ConcatScore(query_size, memory_size, size, settings.normed)
+        case "dot":
+            return DotScore(memory_size)
+        case "scaled_dot":
+            return ScaledDotScore(memory_size)
+        case "general":
+            return GeneralScore(query_size, memory_size)
+        case "qkv":
+            return QKVScore(query_size, memory_size, size, settings.heads)
+        case "location":
+            return LocationScore(query_size, memory_size, settings.max_src_length)
+        case "fc":
+            return FullyConnectedScore(query_size, word_size, memory_size, settings.max_src_length)
+        case "kernel":
+            width, learned_width = settings.width, settings.learned_width
+            return KernelScore(query_size, memory_size, size, settings.kernel, width, learned_width)
+        case "none":
+            raise ValueError("the score 'none' has no energies")
+        case _:
+            assert_never(settings.score)
+
+
+def _build_normaliser(settings: NormaliserConfig) -> Normaliser:
+    if isinstance(settings, BuiltinNormaliserConfig):
+        return NORMALISERS[settings.type]
+    normalise: Normaliser = settings.build()
+    return normalise
+
+
+def _build_coverage(settings: BaseAttentionConfig, key_size: int, query_size: int, memory_size: int) -> Coverage | None:
+    match settings.coverage:
+        case "none":
+            return None
+        case "linguistic":
+            return LinguisticCoverage(key_size, memory_size)
+        case "neural":
+            return NeuralCoverage(settings.coverage_size, key_size, memory_size, query_size)
+        case _:
+            assert_never(settings.coverage)
 
 
 def _initialise(model: nn.Module) -> None:
-    """Xavier matrices, orthogonal recurrent ones, small normal tables, zero biases, LSTM forget gates at 1.
+    """Set Xavier matrices, orthogonal recurrent ones, small normal tables, zero biases, LSTM forget gates at 1.
 
     A module whose single parameters mean something of their own (a norm, a kernel's width) keeps what it made.
     """

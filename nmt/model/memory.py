@@ -1,53 +1,47 @@
-"""The memory: one source batch, encoded once, which every step of the decoder may look at."""
+"""What the decoder knows of the source: the encoder's outputs, and the memory made of them."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What the decoder may look at.
+@dataclass(frozen=True, kw_only=True)
+class EncoderOutput:
+    """One source batch, encoded.
 
     Attributes:
-        values: ``[B, L, M]`` the encoder's outputs. L is the source length S, or the number of a perceiver's latents.
-        mask: ``[B, L]`` bool, True on what may be looked at.
+        values: ``[B, L, M]`` the outputs. L is the source length S, or the number of a perceiver's latents.
+        mask: ``[B, L]`` bool, True on the positions that attention may give weight to.
         src_mask: ``[B, S]`` bool, True on real source tokens.
-        keys: ``[B, L, *]`` what queries are compared with; the decoder's own projection of `values`.
-        hidden: ``[layers, B, M]`` the encoder's last hidden state; if it has none ``[1, B, M]``, its outputs' mean.
-        cell: ``[layers, B, M]`` its last cell state; ``[0, B, M]`` if it has none.
-        origin: ``[B, L, S]`` where each latent looked at the source; None where places are source tokens.
+        hidden: ``[layers, B, M]`` the last hidden states; of an encoder that has none ``[1, B, M]``, `mean_state`.
+        cell: ``[layers, B, M]`` the last cell states of an LSTM; ``[0, B, M]`` of another encoder.
+        origin: ``[B, L, S]`` the weights with which each latent read the source; None if positions are source tokens.
     """
 
     values: Tensor
     mask: Tensor
     src_mask: Tensor
-    keys: Tensor
     hidden: Tensor
     cell: Tensor
     origin: Tensor | None = None
 
-    def select(self, rows: Tensor) -> "Memory":
-        """The memory of the sentences `rows` (``[B']`` indices)."""
-        return Memory(
-            self.values[rows],
-            self.mask[rows],
-            self.src_mask[rows],
-            self.keys[rows],
-            self.hidden[:, rows],
-            self.cell[:, rows],
-            None if self.origin is None else self.origin[rows],
-        )
+    @classmethod
+    def without_state(cls, values: Tensor, mask: Tensor) -> Self:
+        """Return the output of an encoder that has no recurrent state.
 
-    def with_values(self, values: Tensor, keys: Tensor) -> "Memory":
-        """The same memory with its values (after dropout) and their keys."""
-        return replace(self, values=values, keys=keys)
+        Args:
+            values: ``[B, S, M]`` one output for each source token.
+            mask: ``[B, S]`` bool, True on real tokens.
+        """
+        hidden = mean_state(values, mask)
+        return cls(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=hidden[:0])
 
     def on_source(self, weights: Tensor) -> Tensor:
-        """Weights over the L places ``[B, Q, L]`` as weights over source tokens ``[B, Q, S]``; rows still sum to 1.
+        """Return weights over the L positions ``[B, Q, L]`` as weights over source tokens ``[B, Q, S]``.
 
-        The weights of width 0 of a decoder without attention stay as they are.
+        Rows still sum to 1. The weights of width 0 of a decoder without attention stay as they are.
         """
         if self.origin is None or weights.shape[-1] == 0:
             return weights
@@ -55,7 +49,31 @@ class Memory:
             return weights.to(self.origin.dtype) @ self.origin
 
 
+@dataclass(frozen=True, kw_only=True)
+class Memory(EncoderOutput):
+    """The encoder's outputs and the decoder's keys of them, computed once for all steps.
+
+    Attributes:
+        keys: ``[B, L, *]`` what queries are compared with; the decoder's own projection of `values`.
+    """
+
+    keys: Tensor
+
+    def select(self, rows: Tensor) -> "Memory":
+        """Return the memory of the sentences `rows` (``[B']`` indices)."""
+        return replace(
+            self,
+            values=self.values[rows],
+            mask=self.mask[rows],
+            src_mask=self.src_mask[rows],
+            keys=self.keys[rows],
+            hidden=self.hidden[:, rows],
+            cell=self.cell[:, rows],
+            origin=None if self.origin is None else self.origin[rows],
+        )
+
+
 def mean_state(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the values over real places, ``[1, B, M]``: the last state of an encoder that has none."""
-    shown = values.masked_fill(~mask[..., None], 0.0)
-    return (shown.sum(1) / mask.sum(1, keepdim=True)).to(values.dtype)[None]
+    """Return the mean of the values over real positions, ``[1, B, M]``: the state of an encoder that has none."""
+    real = values.masked_fill(~mask[..., None], 0.0)
+    return (real.sum(1) / mask.sum(1, keepdim=True)).to(values.dtype)[None]

@@ -11,11 +11,13 @@ from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, UNK
 from nmt.errors import DataError
 from nmt.model.dropout import Dropout
-from nmt.model.memory import Memory
+from nmt.model.memory import EncoderOutput, Memory
+
+TOKENS_AT_ONCE = 1024  # whose log-probabilities over the whole vocabulary are in memory together
 
 
 class Decoder(Protocol):
-    """What every decoder can do; see `RNNDecoder`."""
+    """The interface of every decoder; see `RNNDecoder`."""
 
     def keys(self, values: Tensor) -> Tensor: ...
     def start(self, memory: Memory) -> Any: ...
@@ -44,17 +46,17 @@ class Seq2Seq(nn.Module):
         """Put the parts together.
 
         Args:
-            src_embedding: of the source pieces.
-            encoder: `(embedded, mask) -> Memory`.
+            src_embedding: the embedding of the source pieces.
+            encoder: ``(embedded [B, S, E], mask [B, S], lengths [B]) -> EncoderOutput``.
             decoder: a module that can `start`, `step` and `unroll`.
-            output: features to logits.
-            dropout_embedding: on the source embeddings.
-            dropout_memory: on the encoder's outputs.
-            dropout_output: on the features.
-            word_dropout: share of input words replaced by the unknown piece.
-            max_src_length: pieces of the longest source that has places; None: any.
+            output: the layer from features to logits.
+            dropout_embedding: dropout on the source embeddings.
+            dropout_memory: dropout on the encoder's outputs.
+            dropout_output: dropout on the features.
+            word_dropout: the share of input pieces replaced by the unknown piece.
+            max_src_length: the longest source, in pieces, that the model has positions for; None: any.
             max_tgt_length: the same for the target, its end mark counted.
-            read_from: which weights the alignment is read from, for a person.
+            read_from: a description of the weights that the alignment is read from.
         """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
@@ -65,33 +67,33 @@ class Seq2Seq(nn.Module):
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
         self.read_from = read_from
 
-    def encode(self, src_ids: Tensor, src_mask: Tensor) -> Memory:
-        """Encode a batch ``[B, S]``; the mask is True on real tokens.
+    def encode(self, batch: Batch) -> Memory:
+        """Encode the sources of a batch.
 
         Raises:
-            DataError: if it is longer than the model has places for.
+            DataError: if one is longer than the model has positions for.
         """
-        _refuse_longer("source", src_ids.shape[1], self.max_src_length)
-        embedded = self.embedding_dropout(self.src_embedding(self._drop_words(src_ids)))
-        memory: Memory = self.encoder(embedded, src_mask)
-        values = self.memory_dropout(memory.values)
+        _refuse_longer("source", batch.src_ids.shape[1], self.max_src_length)
+        embedded = self.embedding_dropout(self.src_embedding(self._drop_words(batch.src_ids)))  # [B, S, E]
+        output: EncoderOutput = self.encoder(embedded, batch.src_mask, batch.src_lengths)
+        values = self.memory_dropout(output.values)  # [B, L, M]
         if torch.is_autocast_enabled(values.device.type):  # once, and not in the product of every step
             values = values.to(torch.get_autocast_dtype(values.device.type))
-        return memory.with_values(values, self.decoder.keys(values))
+        return Memory(**{**vars(output), "values": values}, keys=self.decoder.keys(values))
 
     def forward(self, batch: Batch, teacher_forcing: float = 1.0, need_weights: bool = True) -> tuple[Tensor, Tensor]:
-        """Features of every target position, for the loss.
+        """Return the features of every target position, for the loss.
 
         Args:
             batch: sentence pairs.
-            teacher_forcing: probability, per token, that the gold token is fed; otherwise the model's own argmax is.
-            need_weights: whether the weights are wanted; otherwise they may have width 0, and some models are faster.
+            teacher_forcing: probability, per token, of feeding the gold token instead of the model's own argmax.
+            need_weights: False allows weights of width 0, with which some models are faster.
 
         Returns:
             Features ``[B, T, F]`` (see `project`) and attention weights ``[B, T, S]``.
         """
         _refuse_longer("target", batch.tgt_in.shape[1], self.max_tgt_length)
-        memory = self.encode(batch.src_ids, batch.src_mask)
+        memory = self.encode(batch)
         if teacher_forcing >= 1.0:
             features, weights = self.decoder.unroll(self._drop_words(batch.tgt_in), memory, need_weights)
         else:
@@ -99,11 +101,11 @@ class Seq2Seq(nn.Module):
         return self.output_dropout(features), memory.on_source(weights) if need_weights else weights
 
     def project(self, features: Tensor) -> Tensor:
-        """Features ``[..., F]`` to logits ``[..., V]``."""
+        """Return the logits ``[..., V]`` of features ``[..., F]``."""
         return self.output(features)  # type: ignore[no-any-return]
 
     def start(self, memory: Memory) -> Any:
-        """The decoder's state before the first token."""
+        """Return the decoder's state before the first token."""
         return self.decoder.start(memory)
 
     def step(self, tokens: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, Any]:
@@ -118,11 +120,17 @@ class Seq2Seq(nn.Module):
         return self.project(features).float().log_softmax(dim=-1), on_source, state
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities ``[B, T]`` of the batch's own targets, in nats, 0 on padding, and weights ``[B, T, S]``."""
+        """Return the targets' log-probabilities ``[B, T]`` in nats, 0 on padding, and the weights ``[B, T, S]``."""
         features, weights = self(batch)
-        log_probs = self.project(features).float().log_softmax(dim=-1)
-        gold = log_probs.gather(-1, batch.tgt_out[..., None]).squeeze(-1)
-        return gold.masked_fill(~batch.tgt_mask, 0.0), weights
+        real = features[batch.tgt_mask]  # [N, F]
+        gold = batch.tgt_out[batch.tgt_mask]  # [N]
+        parts = [
+            self.project(rows).float().log_softmax(dim=-1).gather(-1, targets[:, None]).squeeze(-1)
+            for rows, targets in zip(real.split(TOKENS_AT_ONCE), gold.split(TOKENS_AT_ONCE), strict=True)  # type: ignore[no-untyped-call]
+        ]
+        log_probs = features.new_zeros(batch.tgt_mask.shape, dtype=torch.float32)  # [B, T]
+        log_probs[batch.tgt_mask] = torch.cat(parts)
+        return log_probs, weights
 
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
         """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""
@@ -151,7 +159,7 @@ class Seq2Seq(nn.Module):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode the model was in is restored."""
+    """Set evaluation mode without gradients, and restore the mode at the end."""
     was_training = model.training
     model.eval()
     try:
@@ -164,6 +172,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _refuse_longer(side: str, length: int, limit: int | None) -> None:
     if limit is not None and length > limit:
         raise DataError(
-            f"a {side} sentence has {length} pieces, but this model has places for {limit} (its attention or positions "
-            f"are learned for so many); split the sentence, or train with a larger limit"
+            f"a {side} sentence has {length} pieces, but this model has positions for {limit} (its attention or "
+            f"positions are learned for so many); split the sentence, or train with a larger limit"
         )

@@ -5,16 +5,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 import torch
-from nmt.config import Config
+from nmt.config import Config, Source
 from nmt.config.data import DataConfig
 from nmt.config.load import load_config
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.evaluation.calibration import Calibration
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
-from nmt.errors import CheckpointError
+from nmt.errors import CheckpointError, ConfigError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runs.folder import RunFolder, find_model
@@ -51,6 +52,21 @@ class LoadedModel:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
 
+    def source(
+        self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
+    ) -> Source:
+        """Return where the pairs of two files, or of a split of the run's own data, come from.
+
+        Raises:
+            ConfigError: if the configuration names no such split.
+        """
+        if files is not None:
+            return Source(src=str(files[0]), tgt=str(files[1]))
+        source = self.config.data.source(split)
+        if source is None:
+            raise ConfigError(f"{self.run.config} names no data.{split}; give files, or --set data.{split}=...")
+        return source
+
 
 def load_model(
     model: Path | Sequence[Path] | None, checkpoint: str | None = None, overrides: Iterable[str] = ()
@@ -72,7 +88,7 @@ def load_model(
     folder = intact_checkpoint(run, checkpoint)
     set_up_machine(config.training.threads)
     device = choose_device(config.training.device)
-    tokenizer = Tokenizer.load(run.tokenizer)
+    tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
     members = [_network(config, tokenizer, folder)]
     members += [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
     members = [in_precision(member, config.decoding.precision, device) for member in members]
@@ -106,7 +122,7 @@ def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tok
     """Another model of an ensemble."""
     run = find_model(path, Path("runs"))
     config = _own_config(run)
-    if Tokenizer.load(run.tokenizer).models != tokenizer.models:
+    if load_tokenizer(config.tokenizer, run.tokenizer).fingerprint != tokenizer.fingerprint:
         raise CheckpointError(
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "
             f"one tokenizer configuration on one corpus"

@@ -1,16 +1,18 @@
-"""Label-smoothed cross-entropy over real tokens."""
+"""The losses: label-smoothed cross-entropy over real tokens, and those of the attention weights."""
 
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _TOKENS_AT_ONCE = 2048  # at most, in the output layer's products: large enough to be fast, and bounds the memory
+_TINY = 1e-30  # added to weights before their logarithm
 _SOFTMAX_AT_ONCE = 128  # tokens; what is between the products then stays in the cache
 
 
 def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
-    """How far attention weights are from links, summed over the batch (Chen et al. 2016, equations 8 and 9).
+    """Return how far attention weights are from links, summed over the batch (Chen et al. 2016, equations 8 and 9).
 
     Args:
         weights: ``[B, T, S]``.
@@ -20,13 +22,29 @@ def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "
     has_link = guide.sum(dim=-1, keepdim=True) > 0
     if kind == "squared":
         return ((weights - guide) ** 2 * has_link).sum() / 2
-    return -(guide * weights.clamp(min=1e-6).log()).sum()
+    # A sum, not a clamp: a clamp has no gradient where a weight is too small, which is where it is needed most.
+    return -(guide * (weights + _TINY).log()).sum()
+
+
+def coverage_loss(weights: Tensor, tgt_mask: Tensor) -> Tensor:
+    """Return the sum over t and s of min(weights[t, s], weights of all earlier steps on s) (See et al. 2017, eq. 12).
+
+    Args:
+        weights: ``[B, T, S]``.
+        tgt_mask: ``[B, T]`` bool, True on real tokens.
+
+    Returns:
+        The sum over the real target tokens of the batch; each of them adds 0 to 1.
+    """
+    before = weights.cumsum(dim=1) - weights  # [B, T, S]
+    again = torch.minimum(weights, before).sum(dim=-1)  # [B, T]
+    return again.masked_fill(~tgt_mask, 0.0).sum()
 
 
 def sequence_loss(
     features: Tensor, tgt_out: Tensor, tgt_mask: Tensor, output: nn.Linear, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Sums over the real tokens of a batch; padding never reaches the output layer.
+    """Return the sums over the real tokens of a batch; padding never reaches the output layer.
 
     Output layer, softmax and their gradients are computed together for some tokens at a time, so no tensor of all
     tokens and the whole vocabulary is made.
@@ -72,8 +90,8 @@ class _ProjectedLoss(torch.autograd.Function):
             x.tensor_split(blocks), targets[:, None].tensor_split(blocks), d_x.tensor_split(blocks), strict=True
         ):
             logits = x_block @ w.T  # without the bias, which the softmax's smaller parts add at no cost
-            for place in range(0, len(logits), _SOFTMAX_AT_ONCE):
-                part = slice(place, place + _SOFTMAX_AT_ONCE)
+            for position in range(0, len(logits), _SOFTMAX_AT_ONCE):
+                part = slice(position, position + _SOFTMAX_AT_ONCE)
                 part_nll, part_uniform, probabilities = _cross_entropy(
                     logits[part].to(wide).add_(bias), target_block[part]
                 )
@@ -94,6 +112,7 @@ class _ProjectedLoss(torch.autograd.Function):
         return (1.0 - smoothing) * nll + smoothing * uniform, nll
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = context.saved_tensors
         d_weight = d_weight.to(context.weight_dtype, copy=True).mul_(gradient)
@@ -101,7 +120,7 @@ class _ProjectedLoss(torch.autograd.Function):
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of logits ``[N, V]`` and targets ``[N, 1]``.
+    """Return the cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``, in parts.
 
     Returns:
         The sum of the targets' -log p, the sum of the means of -log p over the vocabulary, and p, ``[N, V]``.
@@ -114,7 +133,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Of the smoothed sum by the logits ``[N, V]``: p - target distribution, in the memory of p."""
+    """Return the gradient of the smoothed sum by the logits ``[N, V]``: p - target distribution, in the memory of p."""
     probabilities -= smoothing / probabilities.shape[-1]
     taken = torch.full_like(targets, smoothing - 1.0, dtype=probabilities.dtype)
     return probabilities.scatter_add_(1, targets, taken)

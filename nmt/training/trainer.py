@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, plan_batches
 from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError
-from nmt.model.attention.coverage import coverage_loss
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.runtime import autocast, release_memory
-from nmt.training.loss import guided_loss, sequence_loss
+from nmt.training.loss import sequence_loss
+from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
 
 log = logging.getLogger("nmt")
+_MEMORY_ERRORS = ("allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _HALVED_AT_MOST = 20  # updates in a row whose batches are halved before training stops with an advice
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one update did.
+    """The record of one update.
 
     Attributes:
         number: from 1.
@@ -55,7 +56,7 @@ class Update:
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether it was the last one of its epoch."""
+        """True if it was the last one of its epoch."""
         return self.position == self.epoch_updates
 
 
@@ -83,6 +84,7 @@ class Trainer:
         """
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
+        self.objective = Objective(model, config)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
         self.epoch, self.position, self.update = 0, 0, 0
@@ -115,10 +117,10 @@ class Trainer:
         """One update from the gradients of `batches` together, each token weighing the same."""
         self.model.train()
         self.update += 1
-        ratio = teacher_forcing_ratio(self.config.teacher_forcing, self.update)
+        weights = self._loss_weights()
         lr = self.schedule.lr(self.update)
         tgt_tokens = sum(batch.tgt_tokens for batch in batches)
-        loss_sum, nll_sum = self._gradients(batches, ratio, tgt_tokens)
+        loss_sum, nll_sum = self._gradients(batches, weights, tgt_tokens)
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
             self.update -= 1
@@ -143,10 +145,10 @@ class Trainer:
             tgt_tokens=tgt_tokens,
             lr=lr,
             grad_norm=grad_norm,
-            teacher_forcing=ratio,
+            teacher_forcing=weights.teacher_forcing,
         )
 
-    def _gradients(self, batches: list[Batch], ratio: float, tgt_tokens: int) -> tuple[float, float]:
+    def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
         """Loss and negative log-likelihood, summed; the gradients of the loss per token are left in the parameters.
 
         Where memory runs out, the batches are halved and the update is done once more: sums of losses are the same.
@@ -155,7 +157,7 @@ class Trainer:
             TrainingError: if memory runs out again, or does so in every update.
         """
         try:
-            sums = self._sum_losses(batches, ratio, tgt_tokens)
+            sums = self._sum_losses(batches, weights, tgt_tokens)
             self.halved_in_a_row = 0
             return sums
         except (MemoryError, RuntimeError) as error:
@@ -170,7 +172,7 @@ class Trainer:
         log.warning("memory ran out in update %d; its batches are cut in half. If this recurs, %s", self.update, advice)
         halves = [half for batch in batches for half in batch.halves()]
         try:
-            return self._sum_losses(halves, ratio, tgt_tokens)
+            return self._sum_losses(halves, weights, tgt_tokens)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
@@ -178,34 +180,23 @@ class Trainer:
                 f"memory ran out in update {self.update}, with its batches cut in half too; {advice}"
             ) from None
 
-    def _sum_losses(self, batches: list[Batch], ratio: float, tgt_tokens: int) -> tuple[float, float]:
+    def _sum_losses(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
         loss_sum = nll_sum = 0.0
         for batch in batches:
             with autocast(self.device, self.precision):
-                features, weights = self.model(batch, ratio, need_weights=self._reads_weights)
-                loss, nll = sequence_loss(
-                    features, batch.tgt_out, batch.tgt_mask, self.model.output, self.config.label_smoothing
-                )
-            minimised = loss + self._weights_loss(weights, batch) if self._reads_weights else loss
-            (minimised / tgt_tokens).backward()  # type: ignore[no-untyped-call]
-            loss_sum, nll_sum = loss_sum + float(loss.detach()), nll_sum + float(nll)
+                sums: LossSums = self.objective(batch, weights)
+            (sums.total / tgt_tokens).backward()  # type: ignore[no-untyped-call]
+            loss_sum, nll_sum = loss_sum + float(sums.loss), nll_sum + float(sums.nll)
         return loss_sum, nll_sum
 
-    @property
-    def _reads_weights(self) -> bool:
-        """Whether the attention weights have a loss of their own."""
-        return self.config.coverage_loss > 0 or self.config.guided_alignment.enabled
-
-    def _weights_loss(self, weights: Tensor, batch: Batch) -> Tensor:
-        """The losses of the attention weights, summed over the batch."""
-        guided = self.config.guided_alignment
-        total = weights.new_zeros(())
-        if self.config.coverage_loss > 0 and self.update > self.config.coverage_loss_after:
-            total = total + self.config.coverage_loss * coverage_loss(weights, batch.tgt_mask)
-        if batch.guide is not None:
-            weight = guided.weight * guided.decay**self.epoch
-            total = total + weight * guided_loss(weights, batch.guide, guided.loss)
-        return total
+    def _loss_weights(self) -> LossWeights:
+        """Return the weights of the losses in the update that is about to be done."""
+        config, guided = self.config, self.config.guided_alignment
+        return LossWeights(
+            teacher_forcing=teacher_forcing_ratio(config.teacher_forcing, self.update),
+            guided=guided.weight * guided.decay**self.epoch if guided.enabled else 0.0,
+            coverage=config.coverage_loss if self.update > config.coverage_loss_after else 0.0,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights: optimiser, schedule, place in the data, random generators."""
@@ -216,7 +207,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -225,13 +216,13 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
-        if self.device.type == "cuda" and state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if self.device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the processor (which torch tells by words only) or on a GPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    """Return True if memory ran out, on the processor or on a GPU; torch says so in several ways."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _MEMORY_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -244,7 +235,7 @@ class CorpusLoss:
 
 
 def corpus_nll(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> float:
-    """Negative log-likelihood of a corpus per target token, in nats, without label smoothing; in float32.
+    """Return the negative log-likelihood of a corpus per target token, in nats, without label smoothing.
 
     Args:
         model: a `Seq2Seq` or an ensemble, on `device`.
@@ -260,7 +251,7 @@ def corpus_nll(model: nn.Module, batches: Iterable[Batch], device: torch.device)
 
 
 def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, smoothing: float) -> CorpusLoss:
-    """Score every pair with the gold prefix fed, in float32 and without dropout; the model's mode is restored.
+    """Return the loss of every pair with the gold prefix fed, without dropout, in the model's own precision.
 
     Args:
         model: on `device`.

@@ -165,7 +165,7 @@ def test_any_bytes_as_a_configuration_are_refused(home: Path, tmp_path: Path, da
         ("seed: 1\nseed: 2", "given twice"),
         ("seed: !!python/object/apply:os.getcwd []", "seed: input should be a valid integer"),
         ("training: {epochs: -3}", "epochs"),
-        ('name: "\\ud800"', "name: input should be a valid string"),
+        ('name: "\\ud800"', "cannot be a run's name"),
         ('data: {train: "\\ud800", valid: x}', "is no corpus"),
         ("training: {optimizer: {lr: .nan}}", "lr"),
         ("training: {batch_size: many}", "batch_size"),

@@ -112,7 +112,7 @@ def test_a_source_that_the_model_has_no_places_for_is_refused_unless_it_is_to_be
         lambda translator: translator.translate(lines),
         lambda translator: translator.force([(line, "un chat") for line in lines]),
     ):
-        with pytest.raises(DataError, match=r"line 2 has \d+ pieces.* places for 100.*decoding.max_src_length=100"):
+        with pytest.raises(DataError, match=r"line 2 has \d+ pieces.* positions for 100.*decoding.max_src_length=100"):
             use(translator_of(model, tokenizer))
         found = use(translator_of(model, tokenizer, max_src_length=100))
         assert len(found[1].src.ids) == 100
@@ -203,7 +203,7 @@ def test_a_prefix_longer_than_the_model_has_places_is_refused(
 ) -> None:
     decoder = {**TRANSFORMER_DECODER, "positions": "learned", "max_positions": 101}
     translator = translator_of(make_model(decoder=decoder), tokenizer)
-    with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has places for 101"):
+    with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has positions for 101"):
         translator.translate(["a cat"], prefixes=["chat " * 120])
 
 

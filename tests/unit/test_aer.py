@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nmt.alignment.aer import score_links
-from nmt.alignment.links import GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, transposed
+from nmt.alignment.links import GoldFile, GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, transposed
 from nmt.errors import AlignmentError
 
 
@@ -24,13 +24,13 @@ def test_perfect_and_hopeless() -> None:
 
 
 def test_both_formats_and_bases_give_the_same_links() -> None:
-    zero = read_gold(Path("g"), ["0-1 2p0", "", "1?1"], 3)
-    one = read_gold(Path("g"), ["1-2 3p1", "", "2?2"], 3, base=1)
-    naacl = read_gold(Path("g"), ["0001 1 2 S", "1 3 1 P", "", "3 2 2 P"], 3, kind="naacl", base=1)
+    zero = read_gold(GoldFile(Path("g")), ["0-1 2p0", "", "1?1"], 3)
+    one = read_gold(GoldFile(Path("g"), base=1), ["1-2 3p1", "", "2?2"], 3)
+    naacl = read_gold(GoldFile(Path("g"), "naacl", 1), ["0001 1 2 S", "1 3 1 P", "", "3 2 2 P"], 3)
     assert zero == one == naacl
     assert zero[0].sure == {(0, 1)}
     assert zero[0].possible == {(0, 1), (2, 0)}
-    assert read_gold(Path("g"), ["1 1 2"], 1, kind="naacl", base=1)[0].sure == {(0, 1)}
+    assert read_gold(GoldFile(Path("g"), "naacl", 1), ["1 1 2"], 1)[0].sure == {(0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_both_formats_and_bases_give_the_same_links() -> None:
 )
 def test_what_is_wrong_is_named(lines: list[str], kind: str, base: int, message: str) -> None:
     with pytest.raises(AlignmentError) as caught:
-        read_gold(Path("g"), lines, 2, kind, base)
+        read_gold(GoldFile(Path("g"), kind, base), lines, 2)
     assert message in str(caught.value)
 
 
@@ -66,7 +66,7 @@ def test_gold_that_is_written_is_read_back(kind: str, base: int) -> None:
         GoldLinks(frozenset({(0, 0), (2, 1)}), frozenset({(0, 0), (2, 1), (1, 1)})),
         GoldLinks(frozenset(), frozenset()),
     ]
-    assert read_gold(Path("gold"), gold_lines(gold, kind, base), 2, kind, base) == gold
+    assert read_gold(GoldFile(Path("gold"), kind, base), gold_lines(gold, kind, base), 2) == gold
 
 
 def test_transposed_links_keep_their_marks() -> None:

@@ -6,14 +6,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.config import AttentionScore
-from nmt.model.attention.base import Attention, AttentionOptions, Query
+from nmt.config import AttentionConfig, AttentionScore
+from nmt.model.attention.base import Attention, Query, Score
 from nmt.model.attention.coverage import Coverage
-from nmt.model.attention.scores import build_attention
+from nmt.model.attention.normaliser import softmax
+from nmt.model.build import build_attention
 from nmt.model.memory import Memory
 
 B, Q, S, H, M, A, E = 3, 4, 6, 8, 8, 6, 5
-SIZES = AttentionOptions(query_size=H, word_size=E, memory_size=M, size=A, max_src_length=7)
+SIZED = ("additive", "concat", "qkv", "kernel")
+
+
+def of_score(score: str, choices: dict[str, Any]) -> Attention:
+    """An attention of the sizes above; options that are not the score's own stay out of its configuration."""
+    sizes: dict[str, Any] = {"size": A} if score in SIZED else {}
+    if score in ("location", "fc"):
+        sizes["max_src_length"] = 7
+    return build_attention(AttentionConfig.model_validate({"score": score, **sizes, **choices}), H, M, E)
+
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{score: (score, {}) for score in get_args(AttentionScore) if score != "none"},
     "additive normed": ("additive", {"normed": True}),
@@ -29,14 +40,15 @@ Vector = list[float]
 
 def memory_of(attention: Attention, values: Tensor, mask: Tensor) -> Memory:
     nothing = values.new_zeros(1, len(values), values.shape[-1])
-    return Memory(values, mask, mask, attention.keys(values), nothing, nothing)
+    keys = attention.keys(values)
+    return Memory(values=values, mask=mask, src_mask=mask, keys=keys, hidden=nothing, cell=nothing)
 
 
 def built(score: str, choices: dict[str, Any]) -> Attention:
     torch.manual_seed(3)
-    attention = build_attention(score, replace(SIZES, **choices)).double()
+    attention = of_score(score, choices).double()
     for name, parameter in attention.named_parameters():
-        if name != "log_width":
+        if not name.endswith("log_width"):
             torch.nn.init.normal_(parameter)
     return attention
 
@@ -144,12 +156,14 @@ def test_equals_a_slow_loop_in_float64(
     variant: str, attention: Attention, query: Query, values: Tensor, mask: Tensor
 ) -> None:
     score, choices = VARIANTS[variant]
-    p = {name: parameter.detach() for name, parameter in attention.named_parameters()}
+    p = {name.removeprefix("score."): parameter.detach() for name, parameter in attention.named_parameters()}
     context, weights = attention(query, memory_of(attention, values, mask))
     for b in range(B):
         ks = values[b, : int(mask[b].sum())].tolist()
         for i in range(Q):
-            energies = energies_by_hand(score, choices, p, query.state[b, i].tolist(), query.word[b, i].tolist(), ks)
+            energies = energies_by_hand(
+                score, choices, p, query.state[b, i].tolist(), query.embedding[b, i].tolist(), ks
+            )
             if score == "qkv":
                 by_head = [softmax_by_hand(row) for row in energies]
                 vs = [
@@ -190,8 +204,8 @@ def test_weights_are_a_distribution_over_real_tokens(
 
 def test_the_context_of_every_head_is_in_the_hull_of_its_values(query: Query, values: Tensor, mask: Tensor) -> None:
     attention = built("qkv", {"heads": 3})
-    torch.nn.init.eye_(attention.multi_head.output_layer.weight)  # type: ignore[union-attr, arg-type]
-    torch.nn.init.zeros_(attention.multi_head.output_layer.bias)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.eye_(attention.score.multi_head.output_layer.weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.zeros_(attention.score.multi_head.output_layer.bias)  # type: ignore[union-attr, arg-type]
     memory = memory_of(attention, values, mask)
     context, _ = attention(query, memory)
     shown, projected = mask[..., None], memory.keys[..., A:]
@@ -208,7 +222,7 @@ def test_permuted_queries_and_memory_permute_the_answer(
     if VARIANTS[variant][0] in BY_PLACE:
         tokens = torch.arange(S)  # these look at places, whatever stands there
     context, weights = attention(query, memory_of(attention, values, everything))
-    permuted = Query(query.state[:, queries], query.word[:, queries], query.position[queries])
+    permuted = Query(query.state[:, queries], query.embedding[:, queries], query.position[queries])
     context_p, weights_p = attention(permuted, memory_of(attention, values[:, tokens], everything))
     torch.testing.assert_close(context_p, context[:, queries], atol=1e-12, rtol=1e-9)
     torch.testing.assert_close(weights_p, weights[:, queries][:, :, tokens], atol=1e-12, rtol=1e-9)
@@ -234,7 +248,7 @@ def test_no_two_mechanisms_are_the_same_function(query: Query, values: Tensor, m
 
 
 def test_without_attention_there_is_nothing_to_see(query: Query, values: Tensor, mask: Tensor) -> None:
-    attention = build_attention("none", SIZES)
+    attention = of_score("none", {})
     context, weights = attention(query, memory_of(attention, values, mask))
     assert context.shape == weights.shape == (B, Q, 0)
 
@@ -245,13 +259,13 @@ def test_places_look_whatever_stands_there(query: Query, values: Tensor, mask: T
         _, weights = attention(query, memory_of(attention, values, mask))
         _, other = attention(query, memory_of(attention, torch.randn_like(values), mask))
         assert torch.equal(weights, other)
-    _, by_word = attention(replace(query, word=query.word + 1), memory_of(attention, values, mask))
+    _, by_word = attention(replace(query, embedding=query.embedding + 1), memory_of(attention, values, mask))
     assert not torch.allclose(by_word, weights)  # fc reads the last word, too
 
 
 def test_one_head_with_identities_is_scaled_dot(query: Query, values: Tensor, mask: Tensor) -> None:
-    plain = build_attention("scaled_dot", SIZES).double()
-    headed = build_attention("qkv", replace(SIZES, size=M)).double()
+    plain = of_score("scaled_dot", {}).double()
+    headed = of_score("qkv", {"size": M}).double()
     for parameter in headed.parameters():
         torch.nn.init.eye_(parameter) if parameter.dim() == 2 else torch.nn.init.zeros_(parameter)
     for found, expected in zip(
@@ -264,7 +278,7 @@ def test_normed_energies_depend_on_the_direction_of_v_only(query: Query, values:
     attention = built("additive", {"normed": True})
     _, weights = attention(query, memory_of(attention, values, mask))
     with torch.no_grad():
-        attention.energy.parametrizations.weight.original1.mul_(7.0)  # type: ignore[union-attr, operator]
+        attention.score.energy.parametrizations.weight.original1.mul_(7.0)  # type: ignore[union-attr, operator]
     torch.testing.assert_close(attention(query, memory_of(attention, values, mask))[1], weights)
 
 
@@ -285,16 +299,17 @@ def test_a_row_outside_a_compact_kernel_looks_at_all_alike(query: Query, values:
 def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Tensor, window: str) -> None:
     """Weights are those of the box (other tests); their gradient is that of 1 / (1 + u⁴) + 0.1, normalised."""
     for width in (6.0, 1e-1):  # some keys are inside; none is
-        attention = built("kernel", {"kernel": "boxcar", "width": width, "window": window, "window_size": 3.0})
+        sized = {} if window == "none" else {"window_size": 3.0}
+        attention = built("kernel", {"kernel": "boxcar", "width": width, "window": window} | sized)
         parameters = dict(attention.named_parameters())
         wanted = torch.linspace(-1, 1, S, dtype=torch.float64)
         _, weights = attention(query, memory_of(attention, values, mask))
         found = torch.autograd.grad((weights * wanted).sum(), list(parameters.values()))
         total = torch.zeros((), dtype=torch.float64)
         for b in range(B):
-            keys = values[b][mask[b]] @ parameters["key_layer.weight"].T
-            for i, asked in enumerate(query.state[b] @ parameters["query_layer.weight"].T):
-                u = ((asked - keys) ** 2).sum(-1).sqrt() / parameters["log_width"].exp()
+            keys = values[b][mask[b]] @ parameters["score.key_layer.weight"].T
+            for i, asked in enumerate(query.state[b] @ parameters["score.query_layer.weight"].T):
+                u = ((asked - keys) ** 2).sum(-1).sqrt() / parameters["score.log_width"].exp()
                 soft = 1 / (1 + u**4) + 0.1
                 if window == "local-m":
                     away = (torch.arange(len(keys)) - min(i, len(keys) - 1)).abs()
@@ -312,9 +327,9 @@ def test_the_width_of_a_kernel_is_learned_on_demand(kernel: str, query: Query, v
     fixed = built("kernel", {"kernel": kernel, "width": 6.0, "learned_width": False})
     for attention in (learned, fixed):
         attention(query, memory_of(attention, values, mask))[0].pow(2).sum().backward()
-        assert math.isclose(math.exp(attention.log_width.item()), 6.0, rel_tol=1e-6)  # type: ignore[operator, union-attr]
-    assert learned.log_width.grad.abs() > 0  # type: ignore[union-attr, operator]
-    assert fixed.log_width.grad is None  # type: ignore[union-attr]
+        assert math.isclose(math.exp(attention.score.log_width.item()), 6.0, rel_tol=1e-6)  # type: ignore[operator, union-attr]
+    assert learned.score.log_width.grad.abs() > 0  # type: ignore[union-attr, operator]
+    assert fixed.score.log_width.grad is None  # type: ignore[union-attr]
 
 
 def window_by_hand(centre: float, size: float, weights: Vector) -> Vector:
@@ -340,8 +355,8 @@ def test_a_window_multiplies_a_gaussian_in(kind: str, score: str, query: Query, 
             centre = float(min(i, last))
             if kind == "local-p":
                 p = {name: parameter.detach() for name, parameter in local.named_parameters()}
-                hidden = [math.tanh(x) for x in times(p["window.place.0.weight"], query.state[b, i].tolist())]
-                centre = last / (1 + math.exp(-dot(p["window.place.2.weight"][0].tolist(), hidden)))
+                hidden = [math.tanh(x) for x in times(p["window.hidden_layer.weight"], query.state[b, i].tolist())]
+                centre = last / (1 + math.exp(-dot(p["window.centre_layer.weight"][0].tolist(), hidden)))
             expected = window_by_hand(centre, 2.0, weights[b, i, : last + 1].tolist())
             torch.testing.assert_close(
                 found[b, i, : last + 1], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=1e-5
@@ -351,7 +366,7 @@ def test_a_window_multiplies_a_gaussian_in(kind: str, score: str, query: Query, 
 @pytest.mark.parametrize("coverage", ["linguistic", "neural"])
 @pytest.mark.parametrize("score", sorted(set(get_args(AttentionScore)) - {"none"}))
 def test_coverage_moves_the_weights(score: str, coverage: str, query: Query, values: Tensor, mask: Tensor) -> None:
-    attention = built(score, {"coverage": coverage, "coverage_size": 3})
+    attention = built(score, {"coverage": coverage, **({"coverage_size": 3} if coverage == "neural" else {})})
     tracker = attention.coverage
     assert tracker is not None
     memory = memory_of(attention, values, mask)
@@ -365,7 +380,9 @@ def test_coverage_moves_the_weights(score: str, coverage: str, query: Query, val
     torch.testing.assert_close(moved.sum(-1), torch.ones(B, Q, dtype=torch.float64))
     assert not torch.allclose(moved, weights, atol=1e-4)
     for i in range(Q):  # one query alone gets what it gets beside the others
-        alone = Query(query.state[:, i : i + 1], query.word[:, i : i + 1], query.position[:1], covered[:, i : i + 1])
+        alone = Query(
+            query.state[:, i : i + 1], query.embedding[:, i : i + 1], query.position[:1], covered[:, i : i + 1]
+        )
         torch.testing.assert_close(attention(alone, memory)[1][:, 0], moved[:, i])
 
 
@@ -409,24 +426,14 @@ def test_neural_coverage_is_a_gru_cell_of_weight_place_and_query(query: Query, v
                 torch.testing.assert_close(after[b, i, s].detach(), expected, atol=1e-12, rtol=1e-9)
 
 
-def test_a_new_score_is_one_class() -> None:
-    class NegativeDistance(Attention, score="negative_distance"):
-        def __init__(self, options: AttentionOptions):
-            super().__init__(options, options.memory_size)
+def test_a_new_score_needs_energies_alone() -> None:
+    class NegativeDistance(Score):
+        def energies(self, query: Query, keys: Tensor) -> Tensor:
+            return -torch.cdist(query.state, keys)
 
-        def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-            return -torch.cdist(query, keys)
-
-    try:
-        attention = build_attention("negative_distance", SIZES)
-        values = torch.randn(2, S, M)
-        state = values[:, 3:4] + 1e-3
-        query = Query(state, torch.zeros(2, 1, E), torch.zeros(1))
-        _, weights = attention(query, memory_of(attention, values, torch.ones(2, S, dtype=torch.bool)))
-        assert (weights.argmax(-1) == 3).all()
-    finally:
-        del Attention.scores["negative_distance"]
-
-
-def test_the_configuration_names_every_score() -> None:
-    assert set(get_args(AttentionScore)) == set(Attention.scores)
+    attention = Attention(NegativeDistance(M, key_size=M), softmax, None, None)
+    values = torch.randn(2, S, M)
+    state = values[:, 3:4] + 1e-3
+    query = Query(state, torch.zeros(2, 1, E), torch.zeros(1))
+    _, weights = attention(query, memory_of(attention, values, torch.ones(2, S, dtype=torch.bool)))
+    assert (weights.argmax(-1) == 3).all()

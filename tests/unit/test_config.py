@@ -1,11 +1,16 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from nmt.config import Config
+from nmt.config import Config, Section
 from nmt.config.load import differing_keys, load_comparison, load_config, save_config
+from nmt.config.yaml_text import dump, parse
 from nmt.errors import ConfigError
 
 GUIDED = "training: {guided_alignment: {enabled: true}}\n"
@@ -80,16 +85,19 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {encoder: {type: linear, heads: 3}}\n", "256 does not divide into 3 heads"),
         (GOOD + "model: {encoder: {type: linear}, bridge: last, decoder: {hidden_size: 256}}\n", "has none"),
         (GOOD + "model: {encoder: {type: perceiver}, attention: {window: local-m}}\n", "latents have no order"),
-        (GOOD + "model: {encoder: {type: positional, max_positions: 99}}\n", "has places for 99 on the src side"),
-        (GOOD + "model: {attention: {score: fc, max_src_length: 99}}\n", "has places for 99 on the src side"),
+        (GOOD + "model: {encoder: {type: positional, max_positions: 99}}\n", "has positions for 99 on the src side"),
+        (GOOD + "model: {attention: {score: fc, max_src_length: 99}}\n", "has positions for 99 on the src side"),
         (GOOD + "model: {decoder: {type: transformer, positions: learned, max_positions: 100}}\n", "100 on the tgt"),
         (GOOD + "model: {decoder: {type: transformer}, attention: {score: dot}}\n", "is the recurrent decoder's"),
         (GOOD + "model: {decoder: {type: transformer, alignment_layer: 3}}\n", "but there are 2 layers"),
         (GOOD + "model: {decoder: {type: transformer, alignment_heads: [5]}}\n", "numbered 1 to 4"),
         (GOOD + "model: {decoder: {type: transformer, feed_forward: 0}}\n", "needs feed_forward"),
-        (GOOD + "model: {attention: {heads: 2}}\n", "heads belongs to the score qkv, not to 'additive'"),
+        (GOOD + "model: {attention: {heads: 2}}\n", "heads has no effect with score: additive, it belongs to qkv"),
         (GOOD + "model: {attention: {score: qkv, heads: 3}}\n", "size 512 does not divide into 3 heads"),
-        (GOOD + "model: {attention: {score: dot, normed: true}}\n", "normed belongs to the score additive or concat"),
+        (
+            GOOD + "model: {attention: {score: dot, normed: true}}\n",
+            "normed has no effect with score: dot, it belongs to additive or concat",
+        ),
         (GOOD + "model: {attention: {score: none, coverage: neural}}\n", "has no weights"),
         (GOOD + "model: {attention: {score: none}}\ntraining: {coverage_loss: 1.0}\n", "coverage_loss needs attention"),
         (GOOD + "training: {batch_size: 50}\n", "raise the one or lower the other"),
@@ -112,6 +120,156 @@ def test_a_saved_configuration_is_the_same_when_read_again(tmp_path: Path) -> No
     config = load_config(write(tmp_path, GOOD + "seed: 5\n"))
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(tmp_path / "saved.yaml") == config
+
+
+ODD_TEXTS = [
+    "2e-4",
+    "1e5",
+    "0x1F",
+    "010",
+    "1_000",
+    "no",
+    "yes",
+    "null",
+    "~",
+    "",
+    " ",
+    "true",
+    ".inf",
+    "-",
+    "a: b",
+    "# x",
+]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_texts_that_look_like_something_else_survive_writing_and_reading(text: str) -> None:
+    assert parse(dump({"key": text, "list": [text]}), "x")[0] == {"key": text, "list": [text]}
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20), key=st.sampled_from(["name", "src_lang"]))
+def test_any_text_survives_writing_and_reading(text: str, key: str) -> None:
+    assert parse(dump({key: {"a": text}}), "x")[0] == {key: {"a": text}}
+
+
+@pytest.mark.parametrize("name", ["2e-4", "1e5", "128", "true", "null", "한국어"])
+def test_a_run_may_be_called_like_a_number(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    config = load_config(path)
+    assert config.name == name
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_a_file_name_that_is_no_run_name_is_made_one(tmp_path: Path) -> None:
+    path = tmp_path / "my config (2).yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load_config(path).name == "my-config--2-"
+    with pytest.raises(ConfigError, match=r"'a/b' cannot be a run's name(.|\n)*--set name="):
+        load_config(path, ["name=a/b"])
+
+
+def test_variants_may_be_called_like_numbers(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    comparison = tmp_path / "compare.yaml"
+    names = ["128", "1e-3", "true", "null", "0x10"]
+    variants = "".join(f"  {name}: {{training.optimizer.lr: 2e-3}}\n" for name in names)
+    comparison.write_text("base: my-run.yaml\nvariants:\n" + variants, encoding="utf-8")
+    _, configs = load_comparison(comparison)
+    assert [config.name for config in configs.values()] == names
+    assert {config.training.optimizer.lr for config in configs.values()} == {2e-3}
+
+
+def test_all_wrong_variants_are_named(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    comparison = tmp_path / "compare.yaml"
+    comparison.write_text("base: my-run.yaml\nvariants:\n  a: {seeed: 1}\n  b: {training.epoch: 2}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"variant 'a'(.|\n)*variant 'b'(.|\n)*'epochs'"):
+        load_comparison(comparison)
+
+
+def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) -> None:
+    text = (
+        GOOD
+        + "name: latest\nseed: '1'\n"
+        + "model: {bridge: last, decoder: {hidden_size: 100}, attention: {score: dot, heads: 2}, tie_embeddings: all}\n"
+        + "tokenizer: {joint: false, type: char, sampling: {enabled: true}}\n"
+        + "training: {batch_size: 50, optimizer: {momentum: 0.9}, schedule: {type: cosine}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    message = str(caught.value)
+    for part in (
+        "line 4: name: name: 'latest'",
+        "line 5: seed: input should be a valid integer, not '1'; take the quotation marks off",
+        "the sizes must be equal",
+        "score 'dot' needs equal sizes",
+        "heads has no effect with score: dot",
+        "tokenizer.joint must be true",
+        "sampling needs type bpe or unigram",
+        "batch_size is 50 tokens",
+        "momentum has no effect with name: adam, it belongs to sgd",
+        "needs total",
+    ):
+        assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("epochs=3", "did you mean 'training.epochs'?"),
+        ("training.lr=0.1", "did you mean 'training.optimizer.lr'?"),
+        ("training.betas=[0.9, 0.9]", "did you mean 'training.optimizer.betas'?"),
+        ("model.attention=bahdanau", "here it is called 'additive'"),
+        ("model.attention.score=luong", "here it is called 'general'"),
+        ("model.encoder.type=transformer", "here it is called 'self_attention'"),
+        ("model.encoder=lstm", "here it is called 'rnn'"),
+    ],
+)
+def test_what_people_type_is_answered_with_the_right_name(tmp_path: Path, override: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, GOOD), [override])
+    assert hint in str(caught.value)
+
+
+def test_a_name_alone_stands_for_its_section(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + "model: {attention: general, encoder: linear}\n")
+    assert load_config(path).model.attention.score == "general"
+    assert load_config(path, ["model.attention.normaliser=sparsemax"]).model.attention.normaliser.type == "sparsemax"
+    assert load_config(path).model.encoder.type == "linear"
+
+
+def optional_options(section: Section, prefix: str = "") -> Iterator[tuple[str, Section, str]]:
+    """Every option of a configuration that belongs to certain values of another one."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from optional_options(value, f"{prefix}{name}.")
+        if name in section.belongs:
+            yield prefix, section, name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_an_option_without_effect_is_refused_wherever_it_stands(tmp_path: Path, data: st.DataObject) -> None:
+    config = load_config(write(tmp_path, GOOD))
+    prefix, section, option = data.draw(st.sampled_from(list(optional_options(config))), label="option")
+    other, values = section.belongs[option]
+    default = getattr(section, option)
+    changed: Any = {bool: not default, int: 7, float: 0.25, str: "constant", list: [0.5, 0.5], type(None): 9}[
+        type(default)
+    ]
+    if option == "metric":
+        changed = "loss"
+    if option == "pretokenization":
+        changed = "words"
+    names = [name for name in type(section).model_fields[other].annotation.__args__ if name not in values]
+    name = data.draw(st.sampled_from(names), label=other)
+    if option == "window_size":
+        changed = 2.0
+    with pytest.raises(ConfigError, match=f"{option} has no effect with {other}: {name}"):
+        load_config(tmp_path / "my-run.yaml", [f"{prefix}{other}={name}", f"{prefix}{option}={changed}"])
 
 
 def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) -> None:

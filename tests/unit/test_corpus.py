@@ -78,8 +78,8 @@ def test_unequal_files_name_both_counts_and_the_slip(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "100 lines" in message
     assert "has 99" in message
-    place = int(message.split("near line ")[1].split(";")[0])
-    assert 38 <= place <= 44
+    position = int(message.split("near line ")[1].split(";")[0])
+    assert 38 <= position <= 44
 
 
 def test_an_undecodable_byte_names_file_and_line(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
 
 def test_the_cache_is_keyed_by_content(tmp_path: Path) -> None:
     table, first = load_text(two_files(tmp_path, b"a\n", b"b\n"), "train", tmp_path / "cache")
-    assert table[0] == {"src": "a", "tgt": "b", "links": ""}
+    assert list(table.rows("src", "tgt", "links")) == [("a", "b", "")]
     _, same = load_text(two_files(tmp_path, b"a\n", b"b\n"), "valid", tmp_path / "cache")
     table, other = load_text(two_files(tmp_path, b"a\n", b"c\n"), "train", tmp_path / "cache")
     assert first == same != other

@@ -1,24 +1,26 @@
 import itertools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.config import AttentionScore
 from nmt.data.batching import Batch, batch_of
-from nmt.model.attention.base import Attention
 from nmt.model.rnn.cells import gru_cell, lstm_cell
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS
 
 MakeModel = Callable[..., Seq2Seq]
 BATCH = batch_of([([5, 6, 7, 8, 9], [10, 11, 12]), ([13, 14], [15, 16, 17, 18]), ([19], [])])
-WIRINGS = list(itertools.product(sorted(Attention.scores), ["bahdanau", "luong"], [True, False]))
+SCORES = sorted(get_args(AttentionScore))
+WIRINGS = list(itertools.product(SCORES, ["bahdanau", "luong"], [True, False]))
 
 
 def repeated_steps(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
-    memory = model.encode(batch.src_ids, batch.src_mask)
+    memory = model.encode(batch)
     state = model.start(memory)
     features, weights = [], []
     for t in range(batch.tgt_in.shape[1]):
@@ -65,7 +67,7 @@ def test_a_sentence_does_not_see_its_batch(make_model: MakeModel, name: str) -> 
 @pytest.mark.parametrize("name", MODELS)
 def test_beams_share_one_memory(make_model: MakeModel, name: str) -> None:
     model = make_model(**MODELS[name])
-    memory = model.encode(BATCH.src_ids, BATCH.src_mask)
+    memory = model.encode(BATCH)
     state = model.start(memory)
     first = torch.tensor([4, 5, 6, 7, 8, 9])
     doubled = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -112,7 +114,7 @@ def test_every_bridge_carries_what_it_says(
     make_model: MakeModel, bridge: str, encoder_cell: str, decoder_cell: str
 ) -> None:
     model = make_model(bridge=bridge, encoder={"cell": encoder_cell}, decoder={"cell": decoder_cell})
-    memory = model.encode(BATCH.src_ids, BATCH.src_mask)
+    memory = model.encode(BATCH)
     state = model.start(memory)
     assert [hidden.shape for hidden in state.hidden] == [(3, 16)]
     assert [cell.shape for cell in state.cell] == ([(3, 16)] if decoder_cell == "lstm" else [])
@@ -160,7 +162,7 @@ def test_free_running_feeds_the_models_own_argmax(make_model: MakeModel, wiring:
     features, _ = model(BATCH, teacher_forcing=0.0)
     own = model.project(features).argmax(-1)
     fed = torch.cat([BATCH.tgt_in[:, :1], own[:, :-1]], dim=1)
-    expected, _ = model(Batch(BATCH.src_ids, BATCH.src_mask, fed, BATCH.tgt_out, BATCH.tgt_mask, 0, 0))
+    expected, _ = model(replace(BATCH, tgt_in=fed))
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.rnn.deferred import DeferredLinear, deferring
+from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
 
 
 def recurrence(product: object, x: Tensor, steps: int) -> Tensor:
@@ -59,17 +59,14 @@ def test_under_autocast_the_product_is_in_bfloat16_and_gradients_in_float32() ->
     torch.testing.assert_close(*gradients, atol=0.05, rtol=0.02)
 
 
-def test_deferring_replaces_the_linear_layers_of_a_module_for_a_while() -> None:
+def test_the_layers_of_an_unrolling_are_deferred_each_by_itself() -> None:
     torch.manual_seed(3)
-    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+    first, second = nn.Linear(4, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    module = nn.Sequential(first, nn.Tanh(), second)
     x = torch.randn(2, 3, 4)
     expected = recurrence(module, x, 3)
     gradients = torch.autograd.grad(expected.sum(), list(module.parameters()))
-    with deferring(module):
-        assert isinstance(module[0].forward, DeferredLinear)
-        result = recurrence(module, x, 3)
-    assert "forward" not in vars(module[0])
+    linear = DeferredLinears()
+    result = recurrence(lambda x: linear(second, torch.tanh(linear(first, x))), x, 3)
     torch.testing.assert_close(result, expected)
     torch.testing.assert_close(torch.autograd.grad(result.sum(), list(module.parameters())), gradients)
-    with torch.no_grad(), deferring(module):
-        assert "forward" not in vars(module[0])

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from nmt.config import Config
-from nmt.data.guide import TargetAlignments, check_links, project_links, word_of_pieces
+from nmt.data.dataset import PIECE_COLUMNS, piece_rows
+from nmt.data.guide import (
+    GUIDANCE_COLUMNS,
+    GuidanceCounts,
+    TargetAlignments,
+    check_links,
+    guidance_rows,
+    project_links,
+    word_of_pieces,
+)
 from nmt.data.prepare import SampledEpochs, load_corpora
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError, ConfigError
@@ -97,15 +106,19 @@ def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Pa
 
     rows = [
         {"links": links, "src": src, "tgt": "un chat"}
-        for links, src in (("", "a cat"), ("0-0", "a cat"), ("0-0", "a\u2603cat !"))
+        for links, src in (("", "a cat"), ("0-0", "a cat"), ("0-0", "a\u200bcat"))
     ]
     table = cached_table(tmp_path / "l.arrow", {"links": "string", "src": "string", "tgt": "string"}, rows)
+    pieces = cached_table(tmp_path / "p.arrow", PIECE_COLUMNS, piece_rows(table, tokenizer))
+    guidance = cached_table(tmp_path / "g.arrow", GUIDANCE_COLUMNS, guidance_rows(table, table, pieces, tokenizer))
     src, tgt = (np.array(encoded.ids) for encoded in (tokenizer.encode_src("a cat"), tokenizer.encode_tgt("un chat")))
-    guide = TargetAlignments(table, table, tokenizer).batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
+    alignments = TargetAlignments(table, guidance, tokenizer)
+    assert alignments.counts == GuidanceCounts(guided=1, no_links=1, words_changed=1)
+    guide = alignments.batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
     assert guide[0, 0].sum() == pytest.approx(1.0)
     assert not guide[0, -1].any()  # EOS
     assert not guide[1].any()
-    assert not guide[2].any()  # its pieces say other words than its text, so nobody says where they are
+    assert not guide[2].any()  # its pieces spell other words than its text, so its links have no place
 
 
 def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nmt.model.attention.coverage import coverage_loss
-from nmt.training.loss import sequence_loss
+from nmt.training.loss import coverage_loss, sequence_loss
 
 LOGITS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [9.0, 9.0, 9.0]]])
 TARGETS = torch.tensor([[0, 2, 0]])

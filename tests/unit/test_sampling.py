@@ -48,7 +48,7 @@ class Pieces:
 def frequencies(model: Pieces, text: list[str], sampling: Sampling) -> dict[str, float]:
     sampler = Sampler(model, sampling)
     ids = [model.names.index(piece) for piece in text]
-    drawn = Counter(" ".join(model.names[piece] for piece in sampler.draw(ids)) for _ in range(COUNT))
+    drawn = Counter(" ".join(model.names[piece] for piece in sampler.sample(ids)) for _ in range(COUNT))
     return {key: count / COUNT for key, count in drawn.items()}
 
 
@@ -87,7 +87,7 @@ def test_bpe_dropout_by_hand() -> None:
 
 def test_everything_left_out_is_characters_and_words_with_unknown_pieces_stay() -> None:
     assert frequencies(BPE, ["▁ab"], Sampling("bpe", 1.0, -1, 1)) == {"▁ a b": 1.0}
-    kept = Sampler(BPE, Sampling("bpe", 1.0, -1, 1)).draw([BPE.names.index("▁a"), 1, BPE.names.index("▁ab")])
+    kept = Sampler(BPE, Sampling("bpe", 1.0, -1, 1)).sample([BPE.names.index("▁a"), 1, BPE.names.index("▁ab")])
     assert [BPE.names[piece] for piece in kept] == ["▁a", "<unk>", "▁", "a", "b"]
 
 
@@ -98,7 +98,7 @@ def test_drawn_pieces_spell_the_same_text(kind: Any) -> None:
     different = 0
     for src, _ in SENTENCES * 5:
         best = tokenizer.encode_src(src).ids
-        drawn = sampler.draw(best)
+        drawn = sampler.sample(best)
         assert tokenizer.tgt.decode(drawn) == src
         different += drawn != best
     assert different > 10
@@ -108,10 +108,10 @@ def test_another_process_draws_the_same(tokenizer: Tokenizer, tmp_path: Any) -> 
     tokenizer.save(tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from nmt.data.tokenizer import Tokenizer, encode_corpus\n"
+        "from nmt.data.tokenizer import SentencePieceTokenizer\n"
         "from nmt.data.subword_regularization import Sampling\n"
         "pairs = [('the black cat sees me today', 'le chat noir')] * 20\n"
-        "print(list(encode_corpus(Tokenizer.load(Path(sys.argv[1])), pairs, Sampling('bpe', 0.3, -1, 7))))"
+        "print(list(SentencePieceTokenizer.load(Path(sys.argv[1])).encode_corpus(pairs, Sampling('bpe', 0.3, -1, 7))))"
     )
     said = {
         subprocess.run(

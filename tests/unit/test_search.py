@@ -149,7 +149,7 @@ LIMITS = [12, 8, 16, 6]
 def search(model: Seq2Seq, sources: list[list[int]], limits: list[int], beam: int) -> list[Hypothesis]:
     batch = batch_of([(source, []) for source in sources])
     with torch.inference_mode():
-        memory = model.encode(batch.src_ids, batch.src_mask)
+        memory = model.encode(batch)
         if beam == 0:
             return greedy(model, memory, Rules.of(limits, 1), Scoring(1.0))
         return [found[0] for found in beam_search(model, memory, beam, Rules.of(limits, 1), Scoring(1.0))]

@@ -18,12 +18,12 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.model.transformer.layers import (
     CausalLinearAttention,
     CausalSelfAttention,
-    DotProductMixer,
-    LinearMixer,
-    MixerLayer,
-    PositionalMixer,
+    DotProductSelfAttention,
+    EncoderLayer,
+    LinearSelfAttention,
+    PositionalSelfAttention,
     PositionedEmbedding,
-    SelfAttentionMixer,
+    SelfAttention,
     Sublayer,
     sinusoids,
 )
@@ -33,10 +33,10 @@ from tests.variants import ENCODERS, TRANSFORMER_DECODER
 B, S, E = 2, 5, 8
 MASK = torch.arange(S) < torch.tensor([[5], [3]])
 MIXERS: dict[str, Callable[[], nn.Module]] = {
-    "dot product": DotProductMixer,
-    "one head": lambda: SelfAttentionMixer(E, 1, 0.0),
-    "four heads": lambda: SelfAttentionMixer(E, 4, 0.0),
-    "linear": lambda: LinearMixer(E, 2),
+    "dot product": DotProductSelfAttention,
+    "one head": lambda: SelfAttention(E, 1, 0.0),
+    "four heads": lambda: SelfAttention(E, 4, 0.0),
+    "linear": lambda: LinearSelfAttention(E, 2),
 }
 
 
@@ -54,16 +54,18 @@ def x() -> Tensor:
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_self_attention_is_equivariant_under_permutation(name: str, x: Tensor) -> None:
-    mixer, order = seeded(MIXERS[name]()), torch.randperm(S)
+    self_attention, order = seeded(MIXERS[name]()), torch.randperm(S)
     everything = torch.ones(B, S, dtype=torch.bool)
-    torch.testing.assert_close(mixer(x[:, order], everything), mixer(x, everything)[:, order], atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(
+        self_attention(x[:, order], everything), self_attention(x, everything)[:, order], atol=1e-12, rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_padding_is_never_looked_at(name: str, x: Tensor) -> None:
-    mixer = seeded(MIXERS[name]())
+    self_attention = seeded(MIXERS[name]())
     other = torch.where(MASK[..., None], x, torch.full_like(x, 50.0))
-    torch.testing.assert_close(mixer(x, MASK)[MASK], mixer(other, MASK)[MASK], atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(self_attention(x, MASK)[MASK], self_attention(other, MASK)[MASK], atol=1e-12, rtol=1e-9)
 
 
 def softmax(energies: list[float]) -> list[float]:
@@ -72,7 +74,7 @@ def softmax(energies: list[float]) -> list[float]:
 
 
 def test_dot_product_self_attention_by_a_slow_loop(x: Tensor) -> None:
-    found = DotProductMixer()(x, MASK)
+    found = DotProductSelfAttention()(x, MASK)
     for b in range(B):
         rows = x[b, : int(MASK[b].sum())].tolist()
         for i, row in enumerate(rows):
@@ -84,7 +86,7 @@ def test_dot_product_self_attention_by_a_slow_loop(x: Tensor) -> None:
 def test_dot_product_self_attention_looks_at_others_before_it_has_learned_anything() -> None:
     # With a gain of 1 a place's energy with itself is √128, and it looks at others with less than a thousandth.
     torch.manual_seed(1)
-    layer = MixerLayer(DotProductMixer(), 128, 0, "pre", 0.0)
+    layer = EncoderLayer(DotProductSelfAttention(), 128, 0, "pre", 0.0)
     x, everything = torch.randn(1, 20, 128), torch.ones(1, 20, dtype=torch.bool)
     shown = 0.5 * functional.layer_norm(x, (128,))
     weights = (shown @ shown.transpose(1, 2) / math.sqrt(128)).softmax(-1)
@@ -168,12 +170,12 @@ def test_a_place_sees_nothing_after_it(kind: type[CausalSelfAttention | CausalLi
 
 @pytest.mark.parametrize("rank", [None, 3])
 def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tensor) -> None:
-    mixer = seeded(PositionalMixer(E, 2, 7, rank))
-    weights = mixer.weights(MASK)  # type: ignore[operator]
+    self_attention = seeded(PositionalSelfAttention(E, 2, 7, rank))
+    weights = self_attention.weights(MASK)  # type: ignore[operator]
     torch.testing.assert_close(weights.sum(-1), torch.ones(B, 2, S, dtype=torch.float64))
     assert not weights.masked_select(~MASK[:, None, None, :].expand_as(weights)).any()
-    rows = mixer.position_rows.detach()  # type: ignore[union-attr, operator]
-    columns = None if rank is None else mixer.position_columns.detach()  # type: ignore[union-attr, operator]
+    rows = self_attention.position_rows.detach()  # type: ignore[union-attr, operator]
+    columns = None if rank is None else self_attention.position_columns.detach()  # type: ignore[union-attr, operator]
     for head in range(2):
         for i in range(S):
             energies = [
@@ -182,17 +184,17 @@ def test_positional_weights_come_from_positions_alone(rank: int | None, x: Tenso
             ]
             expected = torch.tensor(softmax(energies), dtype=torch.float64)
             torch.testing.assert_close(weights[1, head, i, :3], expected, atol=1e-12, rtol=1e-9)
-    values = mixer.value_layer(x)  # type: ignore[operator]
+    values = self_attention.value_layer(x)  # type: ignore[operator]
     joined = torch.cat([weights[:, h] @ values[..., h * 4 : h * 4 + 4] for h in range(2)], -1)
-    expected_output = mixer.output_layer(joined)  # type: ignore[operator]
-    torch.testing.assert_close(mixer(x, MASK), expected_output, atol=1e-12, rtol=1e-9)
+    expected_output = self_attention.output_layer(joined)  # type: ignore[operator]
+    torch.testing.assert_close(self_attention(x, MASK), expected_output, atol=1e-12, rtol=1e-9)
 
 
 def test_the_builder_leaves_the_gain_of_dot_product_self_attention_as_it_is(make_config: Callable[..., Config]) -> None:
     def gains(**more: object) -> list[float]:
         encoder = ENCODERS["dot products alone"] | more
         layers = build_model(make_config(model={"encoder": encoder}), 50, 50).encoder.layers
-        return [float(layer.mixer_sublayer.norm.weight.detach().mean()) for layer in layers]  # type: ignore[union-attr]
+        return [float(layer.attention_sublayer.norm.weight.detach().mean()) for layer in layers]  # type: ignore[union-attr]
 
     assert gains(layers=2) == [0.5, 0.5]
     assert gains(norm="post") == [1.0]  # a norm behind the sum is not before the products
@@ -210,10 +212,10 @@ def test_residual_blocks_by_hand(norm: Literal["pre", "post"], x: Tensor) -> Non
 
     found = block(x, lambda inside: inside**2)
     for b in range(B):
-        for place in range(S):
-            row = x[b, place]
+        for position in range(S):
+            row = x[b, position]
             expected = row + normalised(row) ** 2 if norm == "pre" else normalised(row + row**2)
-            torch.testing.assert_close(found[b, place], expected)
+            torch.testing.assert_close(found[b, position], expected)
 
 
 @pytest.mark.parametrize("kind", ["none", "sinusoidal", "learned"])
@@ -221,10 +223,10 @@ def test_embeddings_are_scaled_and_positions_added(kind: Literal["none", "sinuso
     positions = PositionedEmbedding(E, kind, 20, 0.0).double()
     table = torch.zeros(20, E, dtype=torch.float64)
     if kind == "sinusoidal":
-        for place in range(20):
+        for position in range(20):
             for i in range(E // 2):
-                angle = place / 10000 ** (2 * i / E)
-                table[place, 2 * i], table[place, 2 * i + 1] = math.sin(angle), math.cos(angle)
+                angle = position / 10000 ** (2 * i / E)
+                table[position, 2 * i], table[position, 2 * i + 1] = math.sin(angle), math.cos(angle)
     if positions.position_table is not None:
         table = nn.init.normal_(positions.position_table).detach()
     expected = math.sqrt(E) * x + table[3 : 3 + S]
@@ -233,15 +235,15 @@ def test_embeddings_are_scaled_and_positions_added(kind: Literal["none", "sinuso
 
 def test_sinusoids_by_hand() -> None:
     found = sinusoids(3, 2, 4, torch.device("cpu"))
-    for row, place in zip(found.tolist(), (3, 4), strict=True):
-        expected = [math.sin(place), math.cos(place), math.sin(place / 100), math.cos(place / 100)]
+    for row, position in zip(found.tolist(), (3, 4), strict=True):
+        expected = [math.sin(position), math.cos(position), math.sin(position / 100), math.cos(position / 100)]
         assert row == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_perceiver_tells_where_its_latents_looked(make_model: Callable[..., Seq2Seq]) -> None:
     model = make_model(encoder=ENCODERS["perceiver"])
     batch = batch_of([([5, 6, 7, 8, 9], [10]), ([13, 14], [15])])
-    memory = model.encode(batch.src_ids, batch.src_mask)
+    memory = model.encode(batch)
     assert memory.values.shape[1] == 4
     assert memory.origin is not None
     torch.testing.assert_close(memory.origin.sum(-1), torch.ones(2, 4))
@@ -259,7 +261,7 @@ def test_a_decoder_without_attention_reads_a_perceivers_mean(make_model: Callabl
     model = make_model(encoder=ENCODERS["perceiver"], attention={"score": "none"})
     batch = batch_of([([5, 6, 7], [10, 11])])
     features, weights = model(batch)
-    memory = model.encode(batch.src_ids, batch.src_mask)
+    memory = model.encode(batch)
     log_probs, step_weights, _ = model.step(batch.tgt_in[:, 0], model.start(memory), memory)
     assert (weights.shape, step_weights.shape) == ((1, 3, 0), (1, 0))
     torch.testing.assert_close(model.project(features[:, 0]).log_softmax(-1), log_probs)
@@ -279,8 +281,8 @@ def test_linear_attention_is_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     "section",
     [
-        {"attention": {"score": "fc", "size": 10, "max_src_length": 120}},
-        {"attention": {"score": "location", "size": 10, "max_src_length": 120}},
+        {"attention": {"score": "fc", "max_src_length": 120}},
+        {"attention": {"score": "location", "max_src_length": 120}},
         {"encoder": ENCODERS["positional"]},
         {"encoder": ENCODERS["self_attention, post, learned"]},
     ],
@@ -289,15 +291,15 @@ def test_longer_sources_than_there_are_places_are_refused(
     make_model: Callable[..., Seq2Seq], section: dict[str, object]
 ) -> None:
     model = make_model(**section)
-    model.encode(torch.full((1, 120), 5), torch.ones(1, 120, dtype=torch.bool))
-    with pytest.raises(DataError, match=r"source sentence has 121 pieces.*places for 120"):
-        model.encode(torch.full((1, 121), 5), torch.ones(1, 121, dtype=torch.bool))
+    model.encode(batch_of([([5] * 120, [])]))
+    with pytest.raises(DataError, match=r"source sentence has 121 pieces.*positions for 120"):
+        model.encode(batch_of([([5] * 121, [])]))
 
 
 def test_longer_targets_than_there_are_positions_are_refused(make_model: Callable[..., Seq2Seq]) -> None:
     model = make_model(decoder={**TRANSFORMER_DECODER, "positions": "learned", "max_positions": 101})
     model(batch_of([([5], [6] * 100)]))
-    with pytest.raises(DataError, match=r"target sentence has 102 pieces.*places for 101"):
+    with pytest.raises(DataError, match=r"target sentence has 102 pieces.*positions for 101"):
         model(batch_of([([5], [6] * 101)]))
 
 
@@ -326,9 +328,9 @@ def test_the_alignment_is_that_of_the_layer_and_heads_asked_for(make_model: Call
 def test_a_validation_line_that_no_place_is_left_for_is_named_before_training(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    attention = {"score": "fc", "size": 10, "max_src_length": 30}
+    attention = {"score": "fc", "max_src_length": 30}
     config = make_config(model={"attention": attention}, data={"max_length": 30})
     load_corpora(config)
     (tmp_path / "valid.en").write_text("a cat\n" * 7 + "a cat sleeps " * 40 + "\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"line 8 of the validation data has \d+ source pieces.* places for 30"):
+    with pytest.raises(DataError, match=r"line 8 of the validation data has \d+ source pieces.* positions for 30"):
         load_corpora(config)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nmt.alignment.matrix import AlignmentMatrix
-from nmt.alignment.symmetrise import extract_links, symmetrise
+from nmt.alignment.symmetrise import LinkExtraction, symmetrise
 
 MATRIX = AlignmentMatrix(
     np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], dtype=np.float32),
@@ -16,13 +16,13 @@ MATRIX = AlignmentMatrix(
 
 
 def test_extraction_by_hand() -> None:
-    assert extract_links(MATRIX) == [(0, 0), (0, 1), (2, 2)]
-    assert extract_links(MATRIX, null_below=0.5) == [(0, 0), (2, 2)]
-    assert extract_links(MATRIX, "src-argmax") == [(0, 0), (1, 1), (2, 2)]
-    assert extract_links(MATRIX, "threshold", 0.35) == [(0, 0), (0, 1), (1, 1), (2, 2)]
-    assert extract_links(MATRIX, "threshold", 0.2, null_below=0.5) == [(0, 0), (1, 0), (2, 2)]
+    assert LinkExtraction().links(MATRIX) == [(0, 0), (0, 1), (2, 2)]
+    assert LinkExtraction(null_below=0.5).links(MATRIX) == [(0, 0), (2, 2)]
+    assert LinkExtraction("src-argmax").links(MATRIX) == [(0, 0), (1, 1), (2, 2)]
+    assert LinkExtraction("threshold", 0.35).links(MATRIX) == [(0, 0), (0, 1), (1, 1), (2, 2)]
+    assert LinkExtraction("threshold", 0.2, null_below=0.5).links(MATRIX) == [(0, 0), (1, 0), (2, 2)]
     empty = AlignmentMatrix(np.zeros((0, 0), dtype=np.float32), [], [], "words", "dropped")
-    assert extract_links(empty, "src-argmax") == []
+    assert LinkExtraction("src-argmax").links(empty) == []
 
 
 def test_symmetrisation_by_hand() -> None:

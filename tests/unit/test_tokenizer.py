@@ -6,7 +6,7 @@ from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
 from nmt.data.builtin.grammar import phrasebook
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, encode_corpus, train_tokenizer
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, train_tokenizer
 from nmt.errors import TokenizerError
 
 PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
@@ -27,7 +27,7 @@ def test_text_survives_the_way_to_pieces_and_back(kind: str) -> None:
     assert not {PAD, BOS, EOS, UNK} & set(encoded.ids)
 
 
-def test_offsets_cover_the_text_in_order(tokenizer: Tokenizer) -> None:
+def test_offsets_cover_the_text_in_order(tokenizer: SentencePieceTokenizer) -> None:
     text = "the  black cat — zzz"
     encoded = tokenizer.encode_src(text)
     assert encoded.offsets[0][0] == 0
@@ -40,17 +40,17 @@ def test_offsets_cover_the_text_in_order(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_an_elided_word_can_be_one_piece(kind: str) -> None:
     elided = []
-    for cut in ("signs", "words"):
-        config = TokenizerConfig(type=kind, vocab_size=400, cut=cut)  # type: ignore[arg-type]
+    for cut in ("unicode_script", "words"):
+        config = TokenizerConfig(type=kind, vocab_size=400, pretokenization=cut)  # type: ignore[arg-type]
         tokenizer = train_tokenizer(config, lambda: PAIRS)
         elided.append(tokenizer.encode_tgt("je l'aime").pieces[:3])
     assert "'" in elided[0]
     assert elided[1][1] == "▁l'"
 
 
-@pytest.mark.parametrize("cut", ["signs", "words"])
+@pytest.mark.parametrize("cut", ["unicode_script", "words"])
 def test_no_piece_belongs_to_two_words(cut: str) -> None:
-    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=400, cut=cut), lambda: PAIRS)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=400, pretokenization=cut), lambda: PAIRS)  # type: ignore[arg-type]
     for _, text in PAIRS:
         spans = word_spans(text)
         for start, end in tokenizer.encode_tgt(text).offsets:
@@ -72,7 +72,7 @@ def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int)
 def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
     tokenizer = train_tokenizer(TokenizerConfig(vocab_size=300), lambda: PAIRS)
     one, again, other, best = (
-        list(encode_corpus(tokenizer, PAIRS, sampling))
+        list(tokenizer.encode_corpus(PAIRS, sampling))
         for sampling in (*(Sampling("bpe", 0.2, -1, seed) for seed in (1, 1, 2)), None)
     )
     assert one == again
@@ -86,7 +86,7 @@ def test_two_sides_have_two_vocabularies(tmp_path_factory: pytest.TempPathFactor
     assert not tokenizer.joint
     folder = tmp_path_factory.mktemp("tokenizer")
     tokenizer.save(folder)
-    loaded = Tokenizer.load(folder)
+    loaded = SentencePieceTokenizer.load(folder)
     assert loaded.encode_src("the cat") == tokenizer.encode_src("the cat")
     assert loaded.encode_tgt("le chat") != loaded.encode_src("le chat")
 
@@ -102,6 +102,29 @@ def test_a_damaged_model_is_refused(tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "joint.model").write_bytes(b"not a model")
     with pytest.raises(TokenizerError, match="damaged"):
-        Tokenizer.load(folder)
+        SentencePieceTokenizer.load(folder)
     with pytest.raises(TokenizerError, match="no tokenizer here"):
-        Tokenizer.load(folder / "nowhere")
+        SentencePieceTokenizer.load(folder / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
+def test_markup_in_a_text_is_text_and_no_special_piece(kind: str) -> None:
+    marked = "<s> a <unk> b </s> <pad> < unk >"
+    pairs = [(marked, marked)] * 20
+    sizes = {"bpe": 30, "unigram": 18, "char": 16, "word": 13}
+    model = train_tokenizer(TokenizerConfig(type=kind, vocab_size=sizes[kind], joint=True), lambda: pairs)  # type: ignore[arg-type]
+    encoded = model.encode_src(marked)
+    assert not set(encoded.ids) & {PAD, UNK, BOS, EOS}
+    assert model.decode_src(encoded.ids).text == marked
+
+
+def test_a_million_pairs_are_all_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.data.tokenizer._MOST_PAIRS", len(PAIRS))
+    read: list[int] = []
+    monkeypatch.setattr("nmt.data.tokenizer._train", lambda config, texts, name: read.append(len(list(texts()))) or b"")
+    monkeypatch.setattr("nmt.data.tokenizer.SentencePieceTokenizer", lambda *models: None)
+    train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS)
+    train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS[:-1])
+    monkeypatch.setattr("nmt.data.tokenizer._MOST_PAIRS", len(PAIRS) - 1)
+    train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS)
+    assert read == [2 * len(PAIRS), 2 * (len(PAIRS) - 1), 2 * -(-len(PAIRS) // 2)]

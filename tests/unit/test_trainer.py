@@ -10,10 +10,10 @@ from nmt.config import Config
 from nmt.data.cache import cached_table
 from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError
-from nmt.model.attention.coverage import coverage_loss
 from nmt.model.build import build_model
 from nmt.model.memory import Memory
 from nmt.model.rnn.decoder import RNNDecoder
+from nmt.training.loss import coverage_loss
 from nmt.training.trainer import Trainer, corpus_loss
 from tests.variants import MODELS
 
@@ -84,8 +84,8 @@ def test_the_fast_path_in_bfloat16_learns_what_the_plain_loop_in_float32_does(
     fast = trainer_of(config, corpus)
     fast.precision = torch.bfloat16
     losses = [update.loss for update in fast.updates()]
-    monkeypatch.setattr("nmt.model.decoder.lstm_cell", plain_lstm_cell)
-    monkeypatch.setattr("nmt.training.trainer.sequence_loss", plain_loss)
+    monkeypatch.setattr("nmt.model.rnn.decoder.lstm_cell", plain_lstm_cell)
+    monkeypatch.setattr("nmt.training.objective.sequence_loss", plain_loss)
     monkeypatch.setattr(RNNDecoder, "unroll", plain_unroll)
     plain = [update.loss for update in trainer_of(config, corpus).updates()]
     assert plain[-1] < 0.7 * plain[0]
@@ -167,7 +167,7 @@ def test_every_model_trains_at_every_teacher_forcing_ratio(
     moved = {name for name, parameter in trainer.model.named_parameters() if not torch.equal(parameter, before[name])}
     # A constant is flat, so nothing can be learned of where to look.
     flat = "constant" in name.split()
-    still = {f"decoder.attention.{part}" for part in ("query_layer.weight", "key_layer.weight", "log_width")}
+    still = {f"decoder.attention.score.{part}" for part in ("query_layer.weight", "key_layer.weight", "log_width")}
     assert before.keys() - moved == (still if flat else set())
 
 

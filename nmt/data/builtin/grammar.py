@@ -192,7 +192,7 @@ class Grammar:
         )
         return _joined(_linked(whose.en, whose.feminine if feminine else whose.masculine), _linked(noun, fr))
 
-    def place(self) -> Phrase:
+    def position(self) -> Phrase:
         """A preposition with a noun phrase: in the garden / dans le jardin."""
         preposition = self.rng.choice(PREPOSITIONS)
         nouns = (
@@ -248,7 +248,7 @@ class Grammar:
         """Subject and verb, often with a place."""
         verb = self.rng.choice(INTRANSITIVE)
         tense = self.rng.choice(["present", "past", "future", "modal"])
-        tail = self.place() if self.rng.random() < 0.6 else self._time(0.4)
+        tail = self.position() if self.rng.random() < 0.6 else self._time(0.4)
         return self._clause(self.subject(), verb, tense, tail=tail)
 
     def copula_clause(self) -> Phrase:
@@ -262,7 +262,7 @@ class Grammar:
             many = subject.person >= 3
             rest = Phrase([adjective], [French(drawn.agree(subject.feminine, many, False), (adjective,))])
         else:
-            rest = self.place()
+            rest = self.position()
         kind = self.rng.random()
         if kind < 0.2:
             mark = English("?")
@@ -281,8 +281,8 @@ class Grammar:
         noun_phrase = self.noun_phrase(PEOPLE + ANIMALS + THINGS, owner=False)
         there, verb = English("there"), English("is" if noun_phrase.person == 2 else "are")
         start = [French("il", (there,), (verb,)), French("y", (there,), (verb,)), French("a", (verb,), (there,))]
-        place = self.place()
-        return Phrase([there, verb, *noun_phrase.en, *place.en], [*start, *noun_phrase.fr, *place.fr])
+        position = self.position()
+        return Phrase([there, verb, *noun_phrase.en, *position.en], [*start, *noun_phrase.fr, *position.fr])
 
     def wh_question(self) -> Phrase:
         """Why do you love me ? / pourquoi est-ce que tu m'aimes ?"""
@@ -485,7 +485,7 @@ def _joined(*phrases: Phrase) -> Phrase:
 
 def render(phrase: Phrase) -> tuple[str, str, str]:
     """English text, French text with elision, and links in Pharaoh notation (``i-j`` sure, ``ipj`` possible)."""
-    place = {id(word): at for at, word in enumerate(phrase.en)}
+    position = {id(word): at for at, word in enumerate(phrase.en)}
     english = [word.text for word in phrase.en]
     english = ["an" if word == "a" and english[at + 1][0] in "aeiou" else word for at, word in enumerate(english)]
     french, links = "", []
@@ -493,8 +493,8 @@ def render(phrase: Phrase) -> tuple[str, str, str]:
         following = phrase.fr[at + 1].text if at + 1 < len(phrase.fr) else " "
         elides = word.text in ELIDED and is_vowel(following)
         french += ELIDED[word.text] if elides else word.text + " "
-        sure = {place[id(source)] for source in word.sure}
-        possible = {place[id(source)] for source in word.possible} - sure
+        sure = {position[id(source)] for source in word.sure}
+        possible = {position[id(source)] for source in word.possible} - sure
         links += [f"{source}-{at}" for source in sorted(sure)] + [f"{source}p{at}" for source in sorted(possible)]
     return " ".join(english).replace(" ?", "?"), french.strip(), " ".join(links)
 

@@ -4,10 +4,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def plain_additive_energies(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+    """Return what `additive_energies` returns, as the formula has it; for reading, and for the test of the other."""
+    hidden = torch.tanh(query[:, :, None] + keys[:, None])  # [B, Q, L, A]
+    return hidden @ vector[0]  # [B, Q, L]
 
 
 def additive_energies(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-    """vᵀ tanh(q + k) for each query and each key.
+    """Return vᵀ tanh(q + k) for each query and each key.
 
     Args:
         query: ``[B, Q, A]``, projected.
@@ -15,28 +22,34 @@ def additive_energies(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
         vector: v, ``[1, A]``.
 
     Returns:
-        ``[B, Q, L]``.
+        ``[B, Q, L]``, in float32 at least.
     """
     dtype = torch.promote_types(query.dtype, keys.dtype)
     return _Energies.apply(query.to(dtype), keys.to(dtype), vector)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Energies(torch.autograd.Function):
-    """tanh(x) = 2 s - 1 with s = sigmoid(2 x), which in bfloat16 takes a CPU a third of the time of its tanh."""
+    """Sum, tanh and product in float32, which on a CPU takes half the time of bfloat16; only tanh is kept in bfloat16.
+
+    The additive energies need the digits: they are differences of large sums.
+    """
 
     @staticmethod
     def forward(context: Any, query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-        s = torch.add(2.0 * query[:, :, None], keys[:, None], alpha=2.0).sigmoid_()  # [B, Q, L, A]
-        v = vector[0].to(s.dtype)
-        context.save_for_backward(s, v)
-        context.vector_dtype = vector.dtype
-        return (2.0 * (s @ v)).sub_(v.sum())
+        wide = torch.promote_types(query.dtype, torch.float32)
+        hidden = torch.add(query.to(wide)[:, :, None], keys[:, None]).tanh_()  # [B, Q, L, A]
+        with torch.autocast(hidden.device.type, enabled=False):
+            energies = hidden @ vector[0].to(wide)  # [B, Q, L]
+        context.save_for_backward(hidden.to(query.dtype), vector)
+        return energies
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        s, v = context.saved_tensors
-        gradient = gradient.reshape(-1, 1)
-        d_vector = 2.0 * (gradient.T @ s.flatten(0, 2)) - gradient.sum()
-        d_sums = torch.ops.aten.sigmoid_backward((gradient @ (4.0 * v)[None]).view(s.shape), s)
-        d_keys = d_sums[:, 0] if s.shape[1] == 1 else d_sums.sum(dim=1)  # torch is slow to sum over one
-        return d_sums.sum(dim=2), d_keys, d_vector.to(context.vector_dtype)
+        hidden, vector = context.saved_tensors
+        gradient = gradient.reshape(-1, 1).to(hidden.dtype)  # [B x Q x L, 1]
+        d_vector = gradient.T @ hidden.flatten(0, 2)  # [1, A]
+        d_hidden = (gradient @ vector.to(hidden.dtype)).view(hidden.shape)
+        d_sums = torch.ops.aten.tanh_backward(d_hidden, hidden)  # [B, Q, L, A]
+        d_keys = d_sums[:, 0] if d_sums.shape[1] == 1 else d_sums.sum(dim=1)  # torch is slow to sum over one
+        return d_sums.sum(dim=2), d_keys, d_vector.to(vector.dtype)

@@ -1,161 +1,166 @@
-"""Attention: which source places does a query look at?
+"""Attention: how much of each source position goes into the context of a query.
 
-Every mechanism is a function of a query and a memory, ``(Query, Memory) -> (context [B, Q, M], weights [B, Q, L])``,
-and is put together from four parts: a *score* (energies of a query with each key), a *normaliser* (energies to
-weights), and if wanted a *window* and a *coverage*. To add a score, write one subclass here with its name and list the
-name in `config.AttentionScore`.
+An attention is a function of a query and a memory and has four parts: a *score* (energies of a query with each key), a
+*normaliser* (energies to weights), and if wanted a *window* and a *coverage*. The scores of the papers are in
+`nmt.model.attention.scores`; a package of your own can add one (docs/extending.md).
+
+    keys     = U h             [B, L, A]   once for each sentence        Score.keys
+    energies = score(s, keys)  [B, Q, L]                                 Score.energies
+    weights  = softmax(...)    [B, Q, L]   0 on padding, rows sum to 1   Score.weights
+    context  = weights h       [B, Q, M]                                 Score.context
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention.coverage import COVERAGES, Coverage
-from nmt.model.attention.normaliser import NORMALISERS
+from nmt.model.attention.coverage import Coverage
 from nmt.model.attention.window import Window
 from nmt.model.memory import Memory
+
+Normaliser = Callable[[Tensor], Tensor]
+Linear = Callable[[nn.Linear, Tensor], Tensor]
+
+
+def apply_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Return x Wᵀ + b."""
+    return layer(x)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Query:
-    """What the decoder asks with: Q questions to each of B sentences, its target positions or its beams.
+    """The decoder's side of an attention: Q queries for each of B sentences, its target positions or its beams.
 
     Attributes:
         state: ``[B, Q, H]`` the decoder's state.
-        word: ``[B, Q, E]`` the embedding of the last word.
-        position: ``[Q]`` how many words came before that one.
+        embedding: ``[B, Q, E]`` the embedding of the last target piece.
+        position: ``[Q]`` how many pieces came before that one.
         coverage: ``[B, Q, L, C]``, or None without coverage.
+        linear: how a linear layer is applied. In training it is one whose weight gradients are computed once for all
+            steps (`DeferredLinears`), so use it, or `project`, for what is computed from a query.
     """
 
     state: Tensor
-    word: Tensor
+    embedding: Tensor
     position: Tensor
     coverage: Tensor | None = None
+    linear: Linear = apply_linear
+
+    def project(self, layer: nn.Linear) -> Tensor:
+        """Return the state through a linear layer, ``[B, Q, *]``."""
+        return self.linear(layer, self.state)
+
+    def one_by_one(self) -> "Query":
+        """Return the same queries as those of B x Q sentences with one query each, without coverage."""
+        state, embedding = (tensor.flatten(0, 1)[:, None] for tensor in (self.state, self.embedding))
+        return Query(state, embedding, self.position, None, self.linear)
 
 
-@dataclass(frozen=True)
-class AttentionOptions:
-    """Sizes and choices, as in `config.AttentionConfig`; H, E and M are the widths of state, word and values."""
+class Score(nn.Module):
+    """How well a query fits each key; a subclass computes `energies`, and may override the steps around it.
 
-    query_size: int
-    word_size: int
-    memory_size: int
-    size: int
-    heads: int = 1
-    normed: bool = False
-    max_src_length: int = 100
-    kernel: str = "gaussian"
-    width: float = 1.0
-    learned_width: bool = True
-    normaliser: str = "softmax"
-    window: str = "none"
-    window_size: float = 10.0
-    coverage: str = "none"
-    coverage_size: int = 10
+    Attributes:
+        context_size: width of the contexts.
+        key_size: width of the keys, to which coverage is added.
+    """
+
+    def __init__(self, memory_size: int, key_size: int):
+        """Keep the sizes.
+
+        Args:
+            memory_size: M, width of the memory's values.
+            key_size: width of the keys.
+        """
+        super().__init__()
+        self.context_size, self.key_size = memory_size, key_size
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Return the keys ``[B, L, *]``, computed once for each sentence from the memory's values ``[B, L, M]``."""
+        return values
+
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return how well each query fits each key: ``[B, Q, L]``, or ``[B, h, Q, L]`` with h heads."""
+        raise NotImplementedError
+
+    def weights(self, energies: Tensor, bias: Tensor | None, allowed: Tensor, normalise: Normaliser) -> Tensor:
+        """Return the weights: non-negative, exactly 0 where not `allowed`, rows sum to 1.
+
+        Args:
+            energies: the result of `energies`, in float32 at least.
+            bias: what a window adds to the energies (the logarithm of its weights), broadcastable; None without one.
+            allowed: broadcastable bool, True on the positions that may have weight.
+            normalise: energies with -inf to weights.
+        """
+        shifted = energies if bias is None else energies + bias
+        return normalise(shifted.masked_fill(~allowed, -math.inf))
+
+    def context(self, query: Query, weights: Tensor, memory: Memory) -> Tensor:
+        """Return the weighted sums of the memory's values, ``[B, Q, M]``."""
+        return weights.to(memory.values.dtype) @ memory.values
 
 
 class Attention(nn.Module):
-    """Weights are the normalised energies over real places; the context is the weighted sum of the values."""
+    """A score with its normaliser, window and coverage."""
 
-    scores: ClassVar[dict[str, type["Attention"]]] = {}
-
-    def __init_subclass__(cls, score: str) -> None:
-        super().__init_subclass__()
-        Attention.scores[score] = cls
-
-    def __init__(self, options: AttentionOptions, key_size: int):
-        """Make the parts that every score can have.
-
-        Args:
-            options: sizes and choices.
-            key_size: width of the keys that coverage is added to.
-        """
+    def __init__(self, score: Score, normalise: Normaliser, window: Window | None, coverage: Coverage | None):
+        """Put the parts together."""
         super().__init__()
-        self.context_size, self.key_size = options.memory_size, key_size
-        self.normalise = NORMALISERS[options.normaliser]
-        self.window = (
-            None if options.window == "none" else Window(options.window, options.window_size, options.query_size)
-        )
-        self.coverage: Coverage | None = None
-        if options.coverage != "none":
-            self.coverage = COVERAGES[options.coverage](
-                options.coverage_size, key_size, options.memory_size, options.query_size
-            )
+        self.normalise, self.window, self.coverage = normalise, window, coverage
+        self.score = score
+        self.context_size = score.context_size
 
     def keys(self, values: Tensor) -> Tensor:
-        """What queries are compared with, ``[B, L, *]``, computed once per sentence from `values` ``[B, L, M]``."""
-        return values
-
-    def ask(self, query: Query) -> Tensor:
-        """What of the query is compared, ``[B, Q, *]``."""
-        return query.state
-
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        """How well each query ``[B, Q, *]`` fits each key ``[B, L, *]``: ``[B, Q, L]``, or ``[B, h, Q, L]``."""
-        raise TypeError(f"{type(self).__name__} defines no energies")
-
-    def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
-        """Energies with -inf where `allowed` (broadcastable bool) is False."""
-        return energies.masked_fill(~allowed, -math.inf)
-
-    def weigh(self, energies: Tensor, window: Tensor | None, allowed: Tensor) -> Tensor:
-        """Weights from energies.
-
-        Args:
-            energies: as `energies` gives them, in float32 at least.
-            window: the logarithm of a window's weights, or None; broadcastable.
-            allowed: broadcastable bool, True on what may be looked at.
-        """
-        seen = energies if window is None else energies + window
-        return self.normalise(self.masked(seen, allowed))
-
-    def values(self, memory: Memory) -> Tensor:
-        """What is summed, ``[B, L, M]`` or by head ``[B, h, L, d]``."""
-        return memory.values
-
-    def join(self, context: Tensor) -> Tensor:
-        """The context ``[B, Q, M]`` from the weighted sum of `values`."""
-        return context
+        """Return the score's keys of the memory's values; see `Score.keys`."""
+        return self.score.keys(values)
 
     def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Look.
+        """Attend.
 
         Returns:
-            The context ``[B, Q, M]`` and the weights ``[B, Q, L]`` (the mean over heads): non-negative, rows sum to 1,
+            The contexts ``[B, Q, M]`` and the weights ``[B, Q, L]`` (the mean over heads): non-negative, rows sum to 1,
             exactly 0 on padding.
         """
-        energies = self._energies(query, memory)
-        # bfloat16 is too coarse for a softmax
-        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
-        allowed, window = memory.mask[:, None, :], None
+        energies = self._energies(query, memory)  # [B, Q, L] or [B, h, Q, L]
+        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))  # bfloat16 is too coarse for softmax
+        allowed, bias = memory.mask[:, None, :], None  # [B, 1, L]
         if self.window is not None:
-            bias, inside = self.window(query.state, query.position, memory.mask)
-            window, allowed = _per_head(bias, energies), allowed & inside
-        weights = self.weigh(energies, window, _per_head(allowed, energies))
-        values = self.values(memory)
-        context = self.join(weights.to(values.dtype) @ values)
+            bias, inside = self.window(query, memory.mask)  # [B, Q, L] each
+            bias, allowed = _per_head(bias, energies), allowed & inside
+        weights = self.score.weights(energies, bias, _per_head(allowed, energies), self.normalise)
+        context = self.score.context(query, weights, memory)  # [B, Q, M]
         return context, weights.mean(dim=1) if weights.dim() == 4 else weights
 
     def _energies(self, query: Query, memory: Memory) -> Tensor:
-        asked = self.ask(query)
         if self.coverage is None or query.coverage is None:
-            return self.energies(asked, memory.keys)
-        # Each query has keys of its own now: the B sentences of Q queries become B x Q sentences of one.
-        batch, count, places, _ = query.coverage.shape
-        seen = query.coverage.to(self.coverage.key_layer.weight.dtype)
-        covered = functional.pad(
-            self.coverage.key_layer(seen), (0, memory.keys.shape[-1] - self.key_size)
-        )  # only keys are covered, not the values that may stand beside them
-        keys = (memory.keys[:, None] + covered).flatten(0, 1)
-        energies = self.energies(asked.flatten(0, 1)[:, None], keys)
-        by_query = energies.view(batch, count, -1, places)  # [B, Q, 1 or h, L]
+            return self.score.energies(query, memory.keys)
+        # With coverage each query has keys of its own: the Q queries of B sentences become those of B x Q sentences.
+        batch, count, length, _ = query.coverage.shape
+        covered = self.coverage.added_to_keys(query.coverage, query.linear)  # [B, Q, L, A]
+        # A score may keep values beside its keys; only keys are covered.
+        covered = functional.pad(covered, (0, memory.keys.shape[-1] - self.score.key_size))
+        keys = (memory.keys[:, None] + covered).flatten(0, 1)  # [B x Q, L, *]
+        energies = self.score.energies(query.one_by_one(), keys)  # [B x Q, 1, L] or [B x Q, h, 1, L]
+        by_query = energies.view(batch, count, -1, length)  # [B, Q, 1 or h, L]
         return by_query.squeeze(2) if energies.dim() == 3 else by_query.transpose(1, 2)
 
 
+class NoAttention(Attention):
+    """The fixed vector (Sutskever et al. 2014): the decoder has the encoder's last state and nothing else."""
+
+    def __init__(self) -> None:
+        """Make an attention without any parameter."""
+        super().__init__(Score(0, 0), lambda energies: energies, None, None)
+
+    def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Return contexts and weights of width zero, ``[B, Q, 0]``."""
+        nothing = query.state[..., :0]
+        return nothing, nothing
+
+
 def _per_head(per_query: Tensor, energies: Tensor) -> Tensor:
-    """``[B, Q or 1, L]`` in a shape that broadcasts against energies with or without heads."""
+    """Return ``[B, Q or 1, L]`` in a shape that broadcasts against energies with or without heads."""
     return per_query[:, None] if energies.dim() == 4 else per_query

@@ -1,42 +1,45 @@
 """Kernels k(u) of Nadaraya-Watson attention, as logarithms: a softmax over log k is k / sum k."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Kernel = Literal["gaussian", "boxcar", "epanechnikov", "constant"]
+
 
 def gaussian(squared: Tensor) -> Tensor:
-    """k(u) = exp(-u² / 2)."""
+    """Return log k(u) with k(u) = exp(-u² / 2)."""
     return -squared / 2
 
 
 def boxcar(squared: Tensor) -> Tensor:
-    """k(u) = 1 for |u| < 1, else 0. It is flat, so distances get no gradient; `soft_boxcar` lends it one."""
+    """Return log k(u) with k(u) = 1 for |u| < 1, else 0. It has no gradient of its own; `soft_boxcar` stands in."""
     return torch.where(squared < 1, 0.0, -torch.inf).to(squared.dtype)
 
 
 def soft_boxcar(squared: Tensor) -> Tensor:
-    """k(u) = 1 / (1 + u⁴) + 0.1: a boxcar with soft edges, half of 1 at |u| = 1, whose gradient points inside.
+    """Return log k(u) with k(u) = 1 / (1 + u⁴) + 0.1: a boxcar with soft edges.
 
-    The 0.1 is to it what looking at all places alike is to a boxcar without any key inside: a key that would help gains
-    weight by coming nearer, not only by being nearer than the others.
+    The constant 0.1 keeps a gradient when no key lies inside the box, so that keys are pulled towards the query rather
+    than only ranked.
     """
     return torch.log(1 / (1 + squared**2) + 0.1)
 
 
 def epanechnikov(squared: Tensor) -> Tensor:
-    """k(u) = max(0, 1 - u²)."""
+    """Return log k(u) with k(u) = max(0, 1 - u²)."""
     inside = squared < 1
     return torch.where(inside, torch.log1p(-squared.where(inside, torch.zeros_like(squared))), -torch.inf)
 
 
 def constant(squared: Tensor) -> Tensor:
-    """k(u) = 1: the mean of all values, wherever the query is."""
+    """Return log k(u) with k(u) = 1: the context is the mean of all values."""
     return torch.zeros_like(squared)
 
 
-LOG_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
+LOG_KERNELS: dict[Kernel, Callable[[Tensor], Tensor]] = {
     "gaussian": gaussian,
     "boxcar": boxcar,
     "epanechnikov": epanechnikov,
@@ -46,15 +49,15 @@ LOG_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def squared_distances(queries: Tensor, keys: Tensor) -> Tensor:
-    """|q - k|² of all pairs: queries ``[..., Q, A]``, keys ``[..., S, A]``, result ``[..., Q, S]``.
+    """Return |q - k|² of all pairs: queries ``[..., Q, A]``, keys ``[..., S, A]``, result ``[..., Q, S]``.
 
-    By differences, not by |q|² + |k|² - 2 q k, which loses the digits that a compact kernel's edge depends on.
+    It is computed by differences, since |q|² + |k|² - 2 q k loses the digits that a compact kernel's edge needs.
     """
     return torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
 
 def uniform_if_empty(log_weights: Tensor, allowed: Tensor) -> Tensor:
-    """Rows without any key inside the kernel look at all allowed keys alike.
+    """Return the log weights, with 0 on all allowed keys in rows without any key inside the kernel.
 
     Args:
         log_weights: ``[..., S]``, -inf where the kernel or the mask forbids.

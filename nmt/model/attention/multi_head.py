@@ -14,8 +14,8 @@ class MultiHead(nn.Module):
         """Make the projections.
 
         Args:
-            query_size: width of what asks.
-            memory_size: width of what is looked at.
+            query_size: width of the queries before their projection.
+            memory_size: width of the memory.
             size: width of queries, keys and values over all heads; d is size / heads.
             output_size: width of the result.
             heads: h.
@@ -29,41 +29,45 @@ class MultiHead(nn.Module):
         self.output_layer = nn.Linear(size, output_size)
 
     def split(self, joined: Tensor) -> Tensor:
-        """``[B, N, size]`` to ``[B, h, N, d]``."""
+        """Return ``[B, N, size]`` by head, ``[B, h, N, d]``."""
         return joined.view(*joined.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def keys(self, values: Tensor) -> Tensor:
-        """Projected keys and values of ``[B, S, M]``, side by side ``[B, S, 2 x size]``, computed once."""
+        """Return the projected keys and values of ``[B, S, M]``, side by side ``[B, S, 2 x size]``, computed once."""
         return torch.cat([self.key_layer(values), self.value_layer(values)], dim=-1)
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Scaled dot products ``[B, h, Q, S]`` of ``[B, Q, H]`` with the key half of `keys`."""
-        queries = self.split(self.query_layer(query))
+    def energies(self, projected: Tensor, keys: Tensor) -> Tensor:
+        """Return scaled dot products ``[B, h, Q, S]`` of projected queries ``[B, Q, size]`` with `keys`' key half."""
+        queries = self.split(projected)  # [B, h, Q, d]
         return queries @ self.split(keys[..., : self.size]).transpose(-1, -2) / math.sqrt(self.size // self.heads)
 
     def values(self, keys: Tensor) -> Tensor:
-        """The value half of `keys`, ``[B, h, S, d]``."""
+        """Return the value half of `keys`, ``[B, h, S, d]``."""
         return self.split(keys[..., self.size :])
 
-    def join(self, context: Tensor) -> Tensor:
-        """Contexts of the heads ``[B, h, Q, d]`` to the result ``[B, Q, output_size]``."""
-        return self.output_layer(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+    def merge(self, context: Tensor) -> Tensor:
+        """Return the contexts of the heads ``[B, h, Q, d]`` side by side, ``[B, Q, size]``."""
+        return context.transpose(1, 2).flatten(2)
+
+    def output(self, context: Tensor) -> Tensor:
+        """Return the output projection of the heads' contexts ``[B, h, Q, d]``: ``[B, Q, output_size]``."""
+        return self.output_layer(self.merge(context))  # type: ignore[no-any-return]
 
     def projections(self, query: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of each head, ``[B, h, L, size / h]``."""
+        """Return queries, keys and values of each head, ``[B, h, L, size / h]``."""
         return self.split(self.query_layer(query)), self.split(keys[..., : self.size]), self.values(keys)
 
     def forward(
         self, query: Tensor, keys: Tensor, allowed: Tensor | None, causal: bool = False, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Look.
+        """Attend.
 
         Args:
             query: ``[B, Q, H]``.
             keys: of `keys`, ``[B, S, 2 x size]``.
-            allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a query may look; None: everywhere.
-            causal: whether query i sees keys 0 to i only; Q is S then, and `allowed` None.
-            need_weights: take the explicit path, which has the weights to show; both agree to rounding.
+            allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a weight may be positive; None: everywhere.
+            causal: True if query i sees only keys 0 to i; Q is S then, and `allowed` None.
+            need_weights: True to take the explicit path, which has the weights; both agree to rounding.
 
         Returns:
             ``[B, Q, output_size]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
@@ -73,8 +77,8 @@ class MultiHead(nn.Module):
             context = functional.scaled_dot_product_attention(
                 *self.projections(query, keys), attn_mask=allowed, dropout_p=dropout, is_causal=causal
             )
-            return self.join(context), None
-        energies = self.energies(query, keys)
+            return self.output(context), None
+        energies = self.energies(self.query_layer(query), keys)  # [B, h, Q, S]
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
         if causal:
             allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
@@ -82,4 +86,4 @@ class MultiHead(nn.Module):
             energies = energies.masked_fill(~allowed, -math.inf)
         weights = energies.softmax(dim=-1)
         values = self.values(keys)
-        return self.join(functional.dropout(weights, dropout).to(values.dtype) @ values), weights
+        return self.output(functional.dropout(weights, dropout).to(values.dtype) @ values), weights

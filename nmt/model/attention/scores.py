@@ -1,4 +1,4 @@
-"""The scores: how well a query fits a key."""
+"""The scores of the papers. In the formulas, q is the decoder's state and k the encoder's output of one position."""
 
 import math
 
@@ -7,195 +7,189 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.additive import additive_energies
-from nmt.model.attention.base import Attention, AttentionOptions, Query
-from nmt.model.attention.kernel import LOG_KERNELS, boxcar, soft_boxcar, squared_distances, uniform_if_empty
+from nmt.model.attention.base import Normaliser, Query, Score
+from nmt.model.attention.kernel import LOG_KERNELS, Kernel, soft_boxcar, squared_distances, uniform_if_empty
 from nmt.model.attention.multi_head import MultiHead
 from nmt.model.attention.normaliser import straight_through
 from nmt.model.memory import Memory
 
 
-class NoAttention(Attention, score="none"):
-    """The fixed vector (Sutskever et al. 2014): the decoder has the encoder's last state and nothing to look at."""
+class AdditiveScore(Score):
+    """vᵀ tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2); normed: g v / |v| for v, and a bias inside tanh."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, 0)
-        self.context_size = 0
-
-    def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
-        """A context and weights of width zero, ``[B, Q, 0]``."""
-        nothing = query.state[..., :0]
-        return nothing, nothing
-
-
-class AdditiveAttention(Attention, score="additive"):
-    """vᵀ tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2); normed: g v / |v| for v, and a bias inside."""
-
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.size)
-        self.query_layer = nn.Linear(options.query_size, options.size, bias=options.normed)
-        self.key_layer = nn.Linear(options.memory_size, options.size, bias=False)
-        self.energy = _energy_layer(options)
+    def __init__(self, query_size: int, memory_size: int, size: int, normed: bool):
+        """Make W, U and v, of hidden width A = `size`."""
+        super().__init__(memory_size, key_size=size)
+        self.query_layer = nn.Linear(query_size, size, bias=normed)
+        self.key_layer = nn.Linear(memory_size, size, bias=False)
+        self.energy = _energy_layer(size, normed)
 
     def keys(self, values: Tensor) -> Tensor:
-        return self.key_layer(values)  # type: ignore[no-any-return]
+        """Return U k."""
+        return self.key_layer(values)  # type: ignore[no-any-return]  # [B, L, A]
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return additive_energies(self.query_layer(query), keys, self.energy.weight)
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return vᵀ tanh(W q + U k)."""
+        projected = query.project(self.query_layer)  # [B, Q, A]
+        return additive_energies(projected, keys, self.energy.weight)  # [B, Q, L]
 
 
-class ConcatAttention(Attention, score="concat"):
+class ConcatScore(Score):
     """vᵀ tanh(W [q; k] + b) (Luong et al. 2015, equation 8); W is applied in its two halves."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.size)
-        self.layer = nn.Linear(options.query_size + options.memory_size, options.size)
-        self.energy = _energy_layer(options)
-        self.query_size = options.query_size
+    def __init__(self, query_size: int, memory_size: int, size: int, normed: bool):
+        """Make W, b and v, of hidden width A = `size`; see `AdditiveScore` for `normed`."""
+        super().__init__(memory_size, key_size=size)
+        self.layer = nn.Linear(query_size + memory_size, size)
+        self.energy = _energy_layer(size, normed)
+        self.query_size = query_size
 
     def keys(self, values: Tensor) -> Tensor:
-        return functional.linear(values, self.layer.weight[:, self.query_size :], self.layer.bias)
+        """Return W's second half times k, plus b."""
+        return functional.linear(values, self.layer.weight[:, self.query_size :], self.layer.bias)  # [B, L, A]
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        projected = functional.linear(query, self.layer.weight[:, : self.query_size])
-        return additive_energies(projected, keys, self.energy.weight)
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return vᵀ tanh(W [q; k] + b)."""
+        projected = functional.linear(query.state, self.layer.weight[:, : self.query_size])  # [B, Q, A]
+        return additive_energies(projected, keys, self.energy.weight)  # [B, Q, L]
 
 
-class DotAttention(Attention, score="dot"):
+class DotScore(Score):
     """qᵀ k, without any parameter (Luong et al. 2015, equation 8)."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.memory_size)
+    def __init__(self, memory_size: int):
+        """Take the width of the memory, which is also that of the queries."""
+        super().__init__(memory_size, key_size=memory_size)
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return query @ keys.transpose(1, 2)
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return qᵀ k."""
+        return query.state @ keys.transpose(1, 2)  # [B, Q, L]
 
 
-class ScaledDotAttention(Attention, score="scaled_dot"):
+class ScaledDotScore(DotScore):
     """qᵀ k / √M (Vaswani et al. 2017, equation 1)."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.memory_size)
-
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return query @ keys.transpose(1, 2) / math.sqrt(keys.shape[-1])
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return qᵀ k / √M."""
+        return super().energies(query, keys) / math.sqrt(keys.shape[-1])  # [B, Q, L]
 
 
-class GeneralAttention(Attention, score="general"):
+class GeneralScore(Score):
     """qᵀ W k (Luong et al. 2015, equation 8)."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.query_size)
-        self.key_layer = nn.Linear(options.memory_size, options.query_size, bias=False)
+    def __init__(self, query_size: int, memory_size: int):
+        """Make W."""
+        super().__init__(memory_size, key_size=query_size)
+        self.key_layer = nn.Linear(memory_size, query_size, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
-        return self.key_layer(values)  # type: ignore[no-any-return]
+        """Return W k."""
+        return self.key_layer(values)  # type: ignore[no-any-return]  # [B, L, H]
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return query @ keys.transpose(1, 2)
-
-
-class QKVAttention(Attention, score="qkv"):
-    """Projected queries, keys and values in `heads` heads, scaled dot products (Vaswani et al. 2017, section 3.2.2)."""
-
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.size)
-        self.multi_head = MultiHead(
-            options.query_size, options.memory_size, options.size, options.memory_size, options.heads, dropout=0.0
-        )
-
-    def keys(self, values: Tensor) -> Tensor:
-        return self.multi_head.keys(values)
-
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return self.multi_head.energies(query, keys)
-
-    def values(self, memory: Memory) -> Tensor:
-        return self.multi_head.values(memory.keys)
-
-    def join(self, context: Tensor) -> Tensor:
-        return self.multi_head.join(context)
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return qᵀ W k."""
+        return query.state @ keys.transpose(1, 2)  # [B, Q, L]
 
 
-class LocationAttention(Attention, score="location"):
-    """W q, one energy for each of `max_src_length` places, whatever stands there (Luong et al. 2015, equation 9)."""
+class QKVScore(Score):
+    """Projected queries, keys and values in heads, scaled dot products (Vaswani et al. 2017, section 3.2.2)."""
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, 1)
-        self.layer = nn.Linear(options.query_size, options.max_src_length)
+    def __init__(self, query_size: int, memory_size: int, size: int, heads: int):
+        """Make the projections; `size` is their width over all heads."""
+        super().__init__(memory_size, key_size=size)
+        self.multi_head = MultiHead(query_size, memory_size, size, memory_size, heads, dropout=0.0)
 
     def keys(self, values: Tensor) -> Tensor:
-        """A 0 for every place: nothing but coverage is ever added to it."""
-        return torch.zeros_like(values[..., :1])
+        """Return the projected keys and values, side by side."""
+        return self.multi_head.keys(values)  # [B, L, 2 x size]
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return self.layer(query)[..., : keys.shape[1]] + keys.transpose(1, 2)  # type: ignore[no-any-return]
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return the scaled dot products of each head."""
+        return self.multi_head.energies(query.project(self.multi_head.query_layer), keys)  # [B, h, Q, L]
+
+    def context(self, query: Query, weights: Tensor, memory: Memory) -> Tensor:
+        """Return the output projection of the heads' weighted sums of projected values."""
+        values = self.multi_head.values(memory.keys)  # [B, h, L, d]
+        merged = self.multi_head.merge(weights.to(values.dtype) @ values)  # [B, Q, size]
+        return query.linear(self.multi_head.output_layer, merged)  # [B, Q, M]
 
 
-class FullyConnectedAttention(Attention, score="fc"):
-    """W [word; state] + b, one energy for each of `max_src_length` places.
+class LocationScore(Score):
+    """W q, one energy for each of the first positions, whatever stands there (Luong et al. 2015, equation 9)."""
+
+    def __init__(self, query_size: int, memory_size: int, max_src_length: int):
+        """Make W; `max_src_length` is how many positions have an energy."""
+        super().__init__(memory_size, key_size=1)
+        self.layer = nn.Linear(query_size, max_src_length)
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Return a 0 for every position: only coverage is ever added to it."""
+        return torch.zeros_like(values[..., :1])  # [B, L, 1]
+
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return the energies of the first L positions."""
+        return query.project(self.layer)[..., : keys.shape[1]] + keys.transpose(1, 2)  # [B, Q, L]
+
+
+class FullyConnectedScore(LocationScore):
+    """W [embedding; state] + b, one energy for each of the first positions.
 
     The attention decoder of the PyTorch tutorial on translation with a sequence-to-sequence network (Robertson 2017);
     with the `bahdanau` wiring, as there, the state is that of the step before.
     """
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, 1)
-        self.layer = nn.Linear(options.word_size + options.query_size, options.max_src_length)
+    def __init__(self, query_size: int, word_size: int, memory_size: int, max_src_length: int):
+        """Make W and b; `max_src_length` is how many positions have an energy."""
+        super().__init__(word_size + query_size, memory_size, max_src_length)
 
-    def ask(self, query: Query) -> Tensor:
-        return torch.cat([query.word, query.state], dim=-1)
-
-    def keys(self, values: Tensor) -> Tensor:
-        """A 0 for every place: nothing but coverage is ever added to it."""
-        return torch.zeros_like(values[..., :1])
-
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        return self.layer(query)[..., : keys.shape[1]] + keys.transpose(1, 2)  # type: ignore[no-any-return]
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return the energies of the first L positions."""
+        both = torch.cat([query.embedding, query.state], dim=-1)  # [B, Q, E + H]
+        return query.linear(self.layer, both)[..., : keys.shape[1]] + keys.transpose(1, 2)  # [B, Q, L]
 
 
-class KernelAttention(Attention, score="kernel"):
+class KernelScore(Score):
     """Weights in proportion to k(|W q - U k| / sigma) (Nadaraya 1964, Watson 1964).
 
-    A query with no key inside a compact kernel (boxcar, epanechnikov) looks at all real places alike. The boxcar's
-    weights are a boxcar's and their gradient is that of soft edges: straight-through, as with hard weights.
+    A query without any key inside a compact kernel (boxcar, epanechnikov) gives all real positions the same weight. The
+    boxcar's weights are a boxcar's and their gradient is that of soft edges: straight-through, as with hard weights.
     """
 
-    def __init__(self, options: AttentionOptions):
-        super().__init__(options, options.size)
-        self.query_layer = nn.Linear(options.query_size, options.size, bias=False)
-        self.key_layer = nn.Linear(options.memory_size, options.size, bias=False)
-        self.log_kernel = LOG_KERNELS[options.kernel]
-        width = torch.full((1,), math.log(options.width))
+    def __init__(self, query_size: int, memory_size: int, size: int, kernel: Kernel, width: float, learned_width: bool):
+        """Make W and U, of width `size`, and sigma, which starts at `width`."""
+        super().__init__(memory_size, key_size=size)
+        self.query_layer = nn.Linear(query_size, size, bias=False)
+        self.key_layer = nn.Linear(memory_size, size, bias=False)
+        self.kernel = kernel
         # The logarithm is what is learned, so that sigma stays positive; _initialise leaves it as it is.
-        self.log_width = nn.Parameter(width, requires_grad=options.learned_width)
+        self.log_width = nn.Parameter(torch.full((1,), math.log(width)), requires_grad=learned_width)
 
     def keys(self, values: Tensor) -> Tensor:
-        return self.key_layer(values)  # type: ignore[no-any-return]
+        """Return U k."""
+        return self.key_layer(values)  # type: ignore[no-any-return]  # [B, L, A]
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        """-u², minus the squared distance over sigma squared."""
+    def energies(self, query: Query, keys: Tensor) -> Tensor:
+        """Return -u², minus the squared distance over sigma squared."""
         wide = torch.promote_types(self.log_width.dtype, torch.float32)  # distances lose too much in bfloat16
-        squared = squared_distances(self.query_layer(query).to(wide), keys.to(wide))
+        squared = squared_distances(query.project(self.query_layer).to(wide), keys.to(wide))  # [B, Q, L]
         return -squared * torch.exp(-2 * self.log_width)
 
-    def weigh(self, energies: Tensor, window: Tensor | None, allowed: Tensor) -> Tensor:
-        weights = super().weigh(self.log_kernel(-energies), window, allowed)
-        if self.log_kernel is boxcar and torch.is_grad_enabled():
-            return straight_through(weights, super().weigh(soft_boxcar(-energies), window, allowed))
-        return weights
+    def weights(self, energies: Tensor, bias: Tensor | None, allowed: Tensor, normalise: Normaliser) -> Tensor:
+        """Return k(u) / sum k(u)."""
 
-    def masked(self, energies: Tensor, allowed: Tensor) -> Tensor:
-        return uniform_if_empty(super().masked(energies, allowed), allowed)
+        def normalise_rows(log_weights: Tensor) -> Tensor:
+            return normalise(uniform_if_empty(log_weights, allowed))
 
+        def weights(log_kernel: Tensor) -> Tensor:
+            return super(KernelScore, self).weights(log_kernel, bias, allowed, normalise_rows)
 
-def _energy_layer(options: AttentionOptions) -> nn.Linear:
-    """vᵀ of the scores with a hidden layer; weight-normalised on demand (Salimans & Kingma 2016)."""
-    layer = nn.Linear(options.size, 1, bias=False)
-    if options.normed:
-        layer = nn.utils.parametrizations.weight_norm(layer)
-    return layer
+        exact = weights(LOG_KERNELS[self.kernel](-energies))
+        if self.kernel == "boxcar" and torch.is_grad_enabled():
+            return straight_through(exact, weights(soft_boxcar(-energies)))
+        return exact
 
 
-def build_attention(score: str, options: AttentionOptions) -> Attention:
-    """The mechanism called `score`."""
-    return Attention.scores[score](options)  # type: ignore[call-arg]
+def _energy_layer(size: int, normed: bool) -> nn.Linear:
+    """Return vᵀ of the scores with a hidden layer; weight-normalised if `normed` (Salimans & Kingma 2016)."""
+    layer = nn.Linear(size, 1, bias=False)
+    return nn.utils.parametrizations.weight_norm(layer) if normed else layer

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nmt.model.memory import Memory, mean_state
+from nmt.model.memory import EncoderOutput, mean_state
 
 
 class Bridge(nn.Module):
@@ -36,8 +36,12 @@ class Bridge(nn.Module):
         self.kind, self.hidden_size, self.layers, self.states = kind, hidden_size, layers, states
         self.linear = nn.Linear(memory_size, states * layers * hidden_size) if kind == "learned" else None
 
-    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Hidden ``[layers, B, H]`` and cell ``[layers, B, H]`` (``[0, B, H]`` for a GRU) before the first step."""
+    def forward(self, memory: EncoderOutput) -> tuple[Tensor, Tensor]:
+        """Return the states before the first step.
+
+        Returns:
+            Hidden ``[layers, B, H]``, and cell ``[layers, B, H]`` in float32 at least (``[0, B, H]`` for a GRU).
+        """
         batch = memory.values.shape[0]
         zero = memory.values.new_zeros(self.layers, batch, self.hidden_size)
         hidden, cell = zero, zero
@@ -49,4 +53,5 @@ class Bridge(nn.Module):
             cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
         elif self.kind == "mean":
             hidden = mean_state(memory.values, memory.mask).expand(self.layers, -1, -1)
+        cell = cell.to(torch.promote_types(cell.dtype, torch.float32))
         return hidden, cell if self.states == 2 else zero[:0]

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class StepWeights(NamedTuple):
@@ -16,7 +17,7 @@ class StepWeights(NamedTuple):
 
 
 def step_weights(layer: nn.Module) -> StepWeights:
-    """The parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand.
+    """Return the parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand.
 
     An LSTM's two biases are only ever added up, so they are one here.
     """
@@ -27,14 +28,14 @@ def step_weights(layer: nn.Module) -> StepWeights:
 
 
 def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM.
+    """Return the result of one step of an LSTM.
 
     Args:
-        cell: ``[N, H]`` the old cell state.
+        cell: ``[N, H]`` the old cell state, in float32 at least, since it is a sum over all steps.
         gates: two or more ``[N, 4H]`` in torch's order (input, forget, candidate, output), whose sum is taken.
 
     Returns:
-        The new hidden state and the new cell state, ``[N, H]``.
+        The new hidden state, in the precision of the gates, and the new cell state, in that of the old one; ``[N, H]``.
     """
     return _LSTMCell.apply(cell, *gates)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -52,17 +53,18 @@ class _LSTMCell(torch.autograd.Function):
         total[:, 2 * size : 3 * size].tanh_()
         total[:, 3 * size :].sigmoid_()
         input_gate, forget_gate, candidate, output_gate = total.chunk(4, dim=-1)
-        new_cell = torch.addcmul(forget_gate * cell, input_gate, candidate)
-        squashed = torch.tanh(new_cell)
+        new_cell = torch.addcmul(forget_gate * cell, input_gate.to(cell.dtype), candidate.to(cell.dtype))
+        squashed = torch.tanh(new_cell.to(total.dtype))
         context.save_for_backward(total, cell, squashed)
         context.count = len(gates)
         return output_gate * squashed, new_cell
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, d_hidden: Tensor, d_new_cell: Tensor) -> tuple[Tensor, ...]:
         gates, cell, squashed = context.saved_tensors
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
-        d_cell = torch.ops.aten.tanh_backward(d_hidden * output_gate, squashed).add_(d_new_cell)
+        d_cell = torch.ops.aten.tanh_backward(d_hidden * output_gate, squashed).to(cell.dtype).add_(d_new_cell)
         size = cell.shape[-1]
         squares = gates * gates
         d_gates = gates - squares  # the slopes of the sigmoids, from their values
@@ -75,7 +77,13 @@ class _LSTMCell(torch.autograd.Function):
 
 
 def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Tensor:
-    """GRU from the two sides' gates ``[N, 3H]`` in torch's order (reset, update, candidate): new hidden ``[N, H]``."""
+    """Return the new hidden state ``[N, H]`` of a GRU.
+
+    Args:
+        input_gates: ``[N, 3H]`` the input's part of the gates, in torch's order (reset, update, candidate).
+        recurrent_gates: ``[N, 3H]`` the old state's part.
+        hidden: ``[N, H]`` the old state.
+    """
     reset_in, update_in, candidate_in = input_gates.chunk(3, dim=-1)
     reset_rec, update_rec, candidate_rec = recurrent_gates.chunk(3, dim=-1)
     update = torch.sigmoid(update_in + update_rec)

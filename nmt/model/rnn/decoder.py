@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention.base import Attention, Query
+from nmt.model.attention.base import Attention, Linear, Query, apply_linear
 from nmt.model.dropout import Dropout
 from nmt.model.memory import Memory
 from nmt.model.rnn.bridge import Bridge
 from nmt.model.rnn.cells import gru_cell, lstm_cell, step_weights
-from nmt.model.rnn.deferred import DeferredLinear, deferring
+from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
 from nmt.model.rnn.encoder import RNN
 
 QUERIES_AT_ONCE = 32  # target positions that attend together outside training, where a pair may be of any length
@@ -128,7 +128,7 @@ class RNNDecoder(nn.Module):
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
         from_words, products = self._prepare(_linear)
-        return self._advance(embedded, from_words(embedded), state, memory, products)
+        return self._advance(embedded, from_words(embedded), state, memory, products, apply_linear)
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
@@ -148,11 +148,11 @@ class RNNDecoder(nn.Module):
         from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
         word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
         features, weights = [], []
-        with deferring(self.attention, self.readout_layer):
-            for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
-                feature, weight, state = self._advance(word, gates, state, memory, products)
-                features.append(feature)
-                weights.append(weight)
+        linear: Linear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
+        for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
+            feature, weight, state = self._advance(word, gates, state, memory, products, linear)
+            features.append(feature)
+            weights.append(weight)
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)
 
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,9 @@ class RNNDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if index > 0:
                 output = self.layer_dropout(output)
-            first = [states[index][None].contiguous() for states in (state.hidden, state.cell) if states]
+            first = [
+                states[index][None].to(output.dtype).contiguous() for states in (state.hidden, state.cell) if states
+            ]
             output, _ = layer(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
         length = output.shape[1]
@@ -170,7 +172,7 @@ class RNNDecoder(nn.Module):
         parts = (output.split(at_once, 1), embedded.split(at_once, 1), positions.split(at_once))  # type: ignore[no-untyped-call]
         attended = [self.attention(Query(*part), memory) for part in zip(*parts, strict=True)]
         context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*attended, strict=True))
-        return self._readout(output, context, embedded), weights
+        return self._readout(output, context, embedded, apply_linear), weights
 
     def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
         """What every step needs, made once for a whole unrolling.
@@ -192,12 +194,18 @@ class RNNDecoder(nn.Module):
         return _linear(words, layers[0].input_bias), products
 
     def _advance(
-        self, embedded: Tensor, word_gates: Tensor, state: DecoderState, memory: Memory, products: "_Products"
+        self,
+        embedded: Tensor,
+        word_gates: Tensor,
+        state: DecoderState,
+        memory: Memory,
+        products: "_Products",
+        linear: Linear,
     ) -> tuple[Tensor, Tensor, DecoderState]:
         """One step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
         feedback = [state.feed] if self.input_feeding else []
         if self.attend_before_cell:
-            context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory)
+            context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory, linear)
             feedback.append(context)
         gates = (
             [word_gates, products.feedback(feedback[0] if len(feedback) == 1 else torch.cat(feedback, dim=-1))]
@@ -217,15 +225,15 @@ class RNNDecoder(nn.Module):
                 hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, state.hidden[index])
             hiddens.append(hidden)
         if not self.attend_before_cell:
-            context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory)
-        features = self._readout(hiddens[-1], context, embedded)
+            context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory, linear)
+        features = self._readout(hiddens[-1], context, embedded, linear)
         feed = features if self.input_feeding else state.feed
         return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
 
     def _attend(
-        self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory
+        self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: Linear
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows ``[N, H]`` ask about their sentences; the K rows of one sentence are K queries to one memory.
+        """Attend for the rows ``[N, H]``; the K rows of one sentence are K queries to one memory.
 
         Returns:
             Contexts ``[N, M]``, weights ``[N, L]`` and the coverage after them ``[N, L, C]``.
@@ -234,19 +242,20 @@ class RNNDecoder(nn.Module):
         def by_sentence(rows: Tensor) -> Tensor:
             return rows.view(memory.values.shape[0], -1, *rows.shape[1:])
 
-        position = torch.full((1,), state.position, device=query_state.device)
+        position = torch.full((1,), state.position, device=query_state.device)  # [1]
         tracker = self.attention.coverage
         coverage_rows = None if tracker is None else by_sentence(state.coverage)
-        query = Query(by_sentence(query_state), by_sentence(embedded), position, coverage_rows)
+        query = Query(by_sentence(query_state), by_sentence(embedded), position, coverage_rows, linear)
         context, weights = self.attention(query, memory)
         if tracker is None or coverage_rows is None:
             return context.flatten(0, 1), weights.flatten(0, 1), state.coverage
         after = tracker.advance(coverage_rows, weights, query.state, memory)
         return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
-    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor, linear: Linear) -> Tensor:
+        """Return h~."""
         parts = [hidden, context, embedded] if self.attend_before_cell else [hidden, context]
-        return torch.tanh(self.readout_layer(torch.cat(parts, dim=-1)))
+        return torch.tanh(linear(self.readout_layer, torch.cat(parts, dim=-1)))  # [N, F]
 
 
 _Product = Callable[[Tensor], Tensor]

@@ -4,12 +4,11 @@ The gradient of a weight W used in the steps y_t = x_t Wᵀ + b is the sum of g_
 for each step, and each of them reads and writes all of W's gradient; side by side they are one large product.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -32,23 +31,22 @@ class DeferredLinear:
         self._weight, self._bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """One step: ``[..., in]`` to ``[..., out]``."""
+        """Return one step's product: ``[..., in]`` to ``[..., out]``."""
         return _Step.apply(x.to(self._weight.dtype), self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
 
 
-@contextmanager
-def deferring(*modules: nn.Module) -> Iterator[None]:
-    """The linear layers of `modules` are deferred ones for the steps of one unrolling."""
-    layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if not torch.is_grad_enabled():
-        layers = []
-    for layer in layers:
-        layer.forward = DeferredLinear(layer.weight, layer.bias)  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
+class DeferredLinears:
+    """The linear layers of the steps of one unrolling, each deferred from its first use on."""
+
+    def __init__(self) -> None:
+        """Begin an unrolling."""
+        self._deferred: dict[nn.Linear, DeferredLinear] = {}
+
+    def __call__(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """Return what `layer` makes of `x` ``[..., in]``: ``[..., out]``."""
+        if layer not in self._deferred:
+            self._deferred[layer] = DeferredLinear(layer.weight, layer.bias)
+        return self._deferred[layer](x)
 
 
 class _Gather(torch.autograd.Function):
@@ -61,6 +59,7 @@ class _Gather(torch.autograd.Function):
         return weight.view_as(weight), bias.view_as(bias)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *_: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
         if not context.kept:
             return None, None, None
@@ -81,6 +80,7 @@ class _Step(torch.autograd.Function):
         return functional.linear(x, weight, bias if bias.numel() else None)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         x, weight = context.saved_tensors
         context.kept.append((x, gradient))

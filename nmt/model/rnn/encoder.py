@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from nmt.model.memory import Memory
+from nmt.model.memory import EncoderOutput
 
 RNN: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -49,17 +49,17 @@ class RNNEncoder(nn.Module):
             dropout=dropout if layers > 1 else 0.0,
         )
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
+    def forward(self, embedded: Tensor, mask: Tensor, lengths: Tensor) -> EncoderOutput:
         """Encode.
 
         Args:
             embedded: ``[B, S, E]``.
             mask: ``[B, S]`` bool, True on real tokens, which come first; at least one in each row.
+            lengths: ``[B]`` on the CPU, the number of real tokens.
 
         Returns:
             Outputs (0 on padding) and last states, the directions side by side.
         """
-        lengths = mask.sum(1).cpu()
         found, counts = torch.unique(lengths, return_counts=True)
         if len(found) <= _RUNS_AT_MOST and embedded.device.type == "cpu" and isinstance(self.rnn, nn.LSTM):
             values, last = self._by_length(embedded, lengths, found, counts)
@@ -69,7 +69,7 @@ class RNNEncoder(nn.Module):
             values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
-        return Memory(values, mask, mask, values, hidden, cell)
+        return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
     def _by_length(
         self, embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.attention.multi_head import MultiHead
-from nmt.model.memory import Memory, mean_state
-from nmt.model.transformer.layers import MixerLayer, PositionedEmbedding, Sublayer
+from nmt.model.memory import EncoderOutput, mean_state
+from nmt.model.transformer.layers import EncoderLayer, PositionedEmbedding, Sublayer
 
 
 class StackEncoder(nn.Module):
-    """Positions and layers of mixers; with self-attention and feed-forward blocks, the Transformer's encoder."""
+    """Positions and layers; with multi-head self-attention, the Transformer's encoder."""
 
     def __init__(
-        self, positions: PositionedEmbedding, layers: Iterable[MixerLayer], size: int, norm: Literal["pre", "post"]
+        self, positions: PositionedEmbedding, layers: Iterable[EncoderLayer], size: int, norm: Literal["pre", "post"]
     ):
         """Put the stack together.
 
@@ -29,27 +29,26 @@ class StackEncoder(nn.Module):
         self.positions, self.layers = positions, nn.ModuleList(layers)
         self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        """Encode ``[B, S, E]``; the mask is True on real tokens."""
+    def forward(self, embedded: Tensor, mask: Tensor, lengths: Tensor) -> EncoderOutput:
+        """Encode ``[B, S, E]``; the mask is True on real tokens, the lengths are not needed."""
         x = self.positions(embedded)
         for layer in self.layers:
             x = layer(x, mask)
         values = self.norm(x)
-        hidden = mean_state(values, mask)
-        return Memory(values, mask, mask, values, hidden, hidden[:0])
+        return EncoderOutput.without_state(values, mask)
 
 
 class PerceiverEncoder(nn.Module):
     """Learned latents read the source once by cross-attention, then attend to one another (Jaegle et al. 2021).
 
-    The memory has as many places as there are latents, whatever the source's length; `Memory.origin` keeps where each
-    latent looked (the mean of its heads), so that alignments can still be told on source tokens.
+    The memory has as many positions as there are latents, whatever the source's length. `EncoderOutput.origin` keeps
+    the weights with which each latent read the source (the mean of its heads), so that alignments are on source tokens.
     """
 
     def __init__(
         self,
         positions: PositionedEmbedding,
-        layers: Iterable[MixerLayer],
+        layers: Iterable[EncoderLayer],
         size: int,
         norm: Literal["pre", "post"],
         *,
@@ -78,8 +77,8 @@ class PerceiverEncoder(nn.Module):
         self.reader_sublayer = Sublayer(size, norm, dropout)
         self.norm = nn.LayerNorm(size) if norm == "pre" else nn.Identity()
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        """Encode ``[B, S, E]``; the mask is True on real tokens."""
+    def forward(self, embedded: Tensor, mask: Tensor, lengths: Tensor) -> EncoderOutput:
+        """Encode ``[B, S, E]``; the mask is True on real tokens, the lengths are not needed."""
         keys = self.reader.keys(self.src_norm(self.positions(embedded)))
         latents = self.latent_embedding.to(keys.dtype).expand(len(embedded), -1, -1)
         origin: list[Tensor] = []
@@ -95,4 +94,6 @@ class PerceiverEncoder(nn.Module):
             x = layer(x, everywhere)
         values = self.norm(x)
         hidden = mean_state(values, everywhere)
-        return Memory(values, everywhere, mask, values, hidden, hidden[:0], origin[0])
+        return EncoderOutput(
+            values=values, mask=everywhere, src_mask=mask, hidden=hidden, cell=hidden[:0], origin=origin[0]
+        )

@@ -1,4 +1,4 @@
-"""Stacks of attention layers: positions, the mixers that carry one place's content to another, and the layers."""
+"""The parts of a Transformer: embeddings with positions, kinds of self-attention, residual blocks, encoder layers."""
 
 import math
 from collections.abc import Callable
@@ -45,17 +45,17 @@ class PositionedEmbedding(nn.Module):
 
 def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor:
     """sin(p / 10000^(2i / size)) in the even columns, cos in the odd ones: ``[count, size]`` from position `first`."""
-    place = torch.arange(first, first + count, device=device, dtype=torch.float32)
+    position = torch.arange(first, first + count, device=device, dtype=torch.float32)
     rates = torch.exp(torch.arange(0, size, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / size))
-    angles = place[:, None] * rates
+    angles = position[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
-class DotProductMixer(nn.Module):
+class DotProductSelfAttention(nn.Module):
     """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter.
 
-    A normalised vector's product with itself is E, far above all others, so a place would look at itself alone, and no
-    gradient would say where else to look. With a norm whose gain starts at `gain` the energies are a quarter of that.
+    After layer norm x·x = E is far above all other products, so each position would attend only to itself. A norm whose
+    gain starts at `gain` flattens the softmax: the energies are a quarter of that.
     """
 
     gain = 0.5
@@ -65,14 +65,14 @@ class DotProductMixer(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
         joined, dropout = x[:, None], self.dropout if self.training else 0.0
         return functional.scaled_dot_product_attention(
             joined, joined, joined, mask[:, None, None, :], dropout_p=dropout
         )[:, 0]
 
 
-class SelfAttentionMixer(nn.Module):
+class SelfAttention(nn.Module):
     """Multi-head self-attention with projected queries, keys and values (Vaswani et al. 2017, section 3.2.3)."""
 
     def __init__(self, size: int, heads: int, dropout: float):
@@ -80,12 +80,12 @@ class SelfAttentionMixer(nn.Module):
         self.multi_head = MultiHead(size, size, size, size, heads, dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
         mixed, _ = self.multi_head(x, self.multi_head.keys(x), mask[:, None, None, :])
         return mixed  # type: ignore[no-any-return]
 
 
-class PositionalMixer(nn.Module):
+class PositionalSelfAttention(nn.Module):
     """Weights from positions alone: softmax(R), R learned whole or as a product (Tay et al. 2021, section 3.1).
 
     Their random Synthesizer and its factorised form, with projected values in several heads.
@@ -97,7 +97,7 @@ class PositionalMixer(nn.Module):
         Args:
             size: E.
             heads: h.
-            max_positions: places that have weights.
+            max_positions: how many positions have weights.
             rank: width of the two factors of R; None for a whole R.
             dropout: on the weights, in training.
         """
@@ -109,7 +109,7 @@ class PositionalMixer(nn.Module):
         self.value_layer, self.output_layer = nn.Linear(size, size), nn.Linear(size, size)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """The weights ``[B, h, S, S]`` for sentences of the mask ``[B, S]``."""
+        """Return the weights ``[B, h, S, S]`` for sentences of the mask ``[B, S]``."""
         length = mask.shape[1]
         rows = self.position_rows[:, :length]
         energies = (
@@ -121,14 +121,14 @@ class PositionalMixer(nn.Module):
         return energies.masked_fill(~mask[:, None, None, :], -math.inf).softmax(dim=-1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
         values = self.value_layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
         weights = functional.dropout(self.weights(mask), self.dropout, self.training)
         mixed = weights.to(values.dtype) @ values
         return self.output_layer(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
-class LinearMixer(nn.Module):
+class LinearSelfAttention(nn.Module):
     """Linear attention in several heads: see `linear_attention`."""
 
     def __init__(self, size: int, heads: int):
@@ -136,55 +136,55 @@ class LinearMixer(nn.Module):
         self.multi_head = MultiHead(size, size, size, size, heads, dropout=0.0)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Mix ``[B, S, E]`` over the real places of the mask ``[B, S]``."""
+        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
         heads = self.multi_head
-        return heads.join(linear_attention(*heads.projections(x, heads.keys(x)), mask[:, None]))
+        return heads.output(linear_attention(*heads.projections(x, heads.keys(x)), mask[:, None]))
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention in which a place sees itself and those before; `whole` and `step` agree to rounding."""
+    """Multi-head self-attention of each position to itself and those before; `whole` and `step` agree to rounding."""
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
         self.multi_head = MultiHead(size, size, size, size, heads, dropout)
 
     def start(self, rows: int, like: Tensor) -> Tensor:
-        """Keys and values of no place yet: ``[N, 0, 2E]``."""
+        """Return the keys and values of no position: ``[N, 0, 2E]``."""
         return like.new_zeros(rows, 0, 2 * self.multi_head.size)
 
     def whole(self, x: Tensor) -> Tensor:
-        """All places ``[N, T, E]`` at once (energies above the diagonal are -inf)."""
+        """Return all positions ``[N, T, E]`` at once (energies above the diagonal are -inf)."""
         return self.multi_head(x, self.multi_head.keys(x), None, causal=True)[0]  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """The next place ``[N, 1, E]``, with keys and values of all places before it."""
+        """Return the next position ``[N, 1, E]``, and the keys and values up to it."""
         keys = self.multi_head.keys(x)
         keys = torch.cat([cache.to(keys.dtype), keys], dim=1)
         return self.multi_head(x, keys, None)[0], keys
 
 
 class CausalLinearAttention(nn.Module):
-    """The same with linear attention: what `step` keeps are fast weights, which do not grow with the length."""
+    """Causal self-attention with linear attention: `step` keeps fast weights, which do not grow with the length."""
 
     def __init__(self, size: int, heads: int):
         super().__init__()
         self.multi_head = MultiHead(size, size, size, size, heads, dropout=0.0)
 
     def start(self, rows: int, like: Tensor) -> Tensor:
-        """Empty fast weights ``[N, h, d, d + 1]``; see `fast_weights_step`."""
+        """Return empty fast weights ``[N, h, d, d + 1]``; see `fast_weights_step`."""
         heads = self.multi_head.heads
         width = self.multi_head.size // heads
         return like.new_zeros(rows, heads, width, width + 1)
 
     def whole(self, x: Tensor) -> Tensor:
-        """All places ``[N, T, E]`` at once."""
-        return self.multi_head.join(causal_linear_attention(*self._project(x)))
+        """Return all positions ``[N, T, E]`` at once."""
+        return self.multi_head.output(causal_linear_attention(*self._project(x)))
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """The next place ``[N, 1, E]``."""
+        """Return the next position ``[N, 1, E]``, and the fast weights after it."""
         queries, keys, values = (projected[:, :, 0] for projected in self._project(x))
         mixed, cache = fast_weights_step(queries, keys, values, cache)
-        return self.multi_head.join(mixed[:, :, None]), cache
+        return self.multi_head.output(mixed[:, :, None]), cache
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.multi_head.projections(x, self.multi_head.keys(x))
@@ -219,28 +219,30 @@ def feed_forward(size: int, hidden_size: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden_size), nn.ReLU(), Dropout(dropout), nn.Linear(hidden_size, size))
 
 
-class MixerLayer(nn.Module):
-    """One layer of an encoder: a mixer over places, then a feed-forward block at each place."""
+class EncoderLayer(nn.Module):
+    """One layer of an encoder: self-attention, then a feed-forward block at each position."""
 
-    def __init__(self, mixer: nn.Module, size: int, hidden_size: int, norm: Literal["pre", "post"], dropout: float):
+    def __init__(
+        self, self_attention: nn.Module, size: int, hidden_size: int, norm: Literal["pre", "post"], dropout: float
+    ):
         """Put the layer together.
 
         Args:
-            mixer: ``(x [B, S, E], mask [B, S]) -> [B, S, E]``.
+            self_attention: ``(x [B, S, E], mask [B, S]) -> [B, S, E]``.
             size: E.
             hidden_size: of the feed-forward block; 0 for none.
             norm: before or after each block.
             dropout: on what each block adds.
         """
         super().__init__()
-        gain = mixer.gain if isinstance(mixer, DotProductMixer) else 1.0
-        self.mixer, self.mixer_sublayer = mixer, Sublayer(size, norm, dropout, gain)
+        gain = self_attention.gain if isinstance(self_attention, DotProductSelfAttention) else 1.0
+        self.self_attention, self.attention_sublayer = self_attention, Sublayer(size, norm, dropout, gain)
         self.feed_forward = feed_forward(size, hidden_size, dropout) if hidden_size else None
         self.feed_forward_sublayer = Sublayer(size, norm, dropout) if hidden_size else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``[B, S, E]`` to the same shape; places outside the mask are never looked at."""
-        x = self.mixer_sublayer(x, lambda inside: self.mixer(inside, mask))
+        """Return ``[B, S, E]``; positions outside the mask have no weight."""
+        x = self.attention_sublayer(x, lambda inside: self.self_attention(inside, mask))
         if self.feed_forward is not None and self.feed_forward_sublayer is not None:
             x = self.feed_forward_sublayer(x, self.feed_forward)
         return x

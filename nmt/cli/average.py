@@ -1,0 +1,27 @@
+"""`nmt average`: options and help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import ModelOption
+
+
+@app.command()
+def average(
+    model: ModelOption = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the last checkpoints.")] = 5,
+    best: Annotated[
+        int | None, typer.Option("--best", min=1, help="How many of the best ones instead.", show_default=False)
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the new checkpoint.")] = "averaged",
+) -> None:
+    """Average the weights of a run's checkpoints; translate with --checkpoint averaged."""
+    from nmt.commands.average import run_average
+    from nmt.runs.folder import find_model
+
+    target, averaged = run_average(find_model(model, Path("runs")), best or last, best is not None, name)
+    typer.echo(f"the mean of {', '.join(averaged)}", err=True)
+    typer.echo(str(target))

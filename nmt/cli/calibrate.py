@@ -1,0 +1,25 @@
+"""`nmt calibrate`: options and help."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import CheckpointOption, ModelOption, SetOption
+
+
+@app.command()
+def calibrate(
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to fit on.")] = "valid",
+    overrides: SetOption = None,
+) -> None:
+    """Calibrate word confidences: of the words with confidence 0.8, 80 % should then be right."""
+    from nmt.commands.calibrate import run_calibrate
+    from nmt.runs.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    loaded = load_model(model, checkpoint, overrides or [])
+    typer.echo(run_calibrate(loaded, loaded.source(split), split))

@@ -1,0 +1,21 @@
+"""`nmt config`: options and help."""
+
+from typing import Annotated
+
+import typer
+
+from nmt.cli.app import app
+
+
+@app.command("config")
+def show_config(
+    section: Annotated[
+        str | None,
+        typer.Argument(help="A part of it, such as model.attention or training.", show_default=False),
+    ] = None,
+) -> None:
+    """Print every setting with its type, its default and what can be chosen, those of installed packages included."""
+    from nmt.commands.config import run_config
+
+    for line in run_config(section):
+        typer.echo(line)

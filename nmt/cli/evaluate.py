@@ -1,0 +1,105 @@
+"""`nmt eval`: options and help."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import (
+    BeamOption,
+    CheckpointOption,
+    ModelsOption,
+    PrecisionOption,
+    SetOption,
+    refuse_without_effect,
+    with_search,
+)
+
+
+@app.command("eval")
+def evaluate(
+    ctx: typer.Context,
+    model: ModelsOption = None,
+    checkpoint: CheckpointOption = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option("--split", help="Split of the run's own data.")
+    ] = "test",
+    src: Annotated[
+        Path | None, typer.Option("--src", help="Source file instead of a split.", show_default=False)
+    ] = None,
+    ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
+    beam: BeamOption = None,
+    precision: PrecisionOption = None,
+    versus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--versus",
+            help="Another model, scored on the same data and compared by paired bootstrap; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Stem of the files written, or with --versus their folder. [default: in the run's eval/]",
+            show_default=False,
+        ),
+    ] = None,
+    hypotheses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--hypotheses",
+            help="Score files of translations against --ref, without a model; several are compared with the first by "
+            "paired bootstrap.",
+            show_default=False,
+        ),
+    ] = None,
+    tokenize: Annotated[
+        Literal["auto", "13a", "none", "intl", "char", "zh"] | None,
+        typer.Option(
+            "--tokenize", help="Tokenization of BLEU. [default: the run's; with --hypotheses auto]", show_default=False
+        ),
+    ] = None,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case in all metrics.")] = False,
+    overrides: SetOption = None,
+) -> None:
+    """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, perplexity, AER where gold exists."""
+    with_model = (not hypotheses, "a model; --hypotheses scores files")
+    refuse_without_effect(
+        ctx,
+        **dict.fromkeys(
+            ("model", "checkpoint", "src", "beam", "precision", "versus", "output", "overrides"), with_model
+        ),
+        split=(not hypotheses and src is None, "a run's own data"),
+    )
+    if hypotheses:
+        from nmt.commands.evaluate import run_versus
+
+        if ref is None:
+            raise typer.BadParameter("--hypotheses needs --ref")
+        if len({str(path) for path in hypotheses}) < len(hypotheses):
+            raise typer.BadParameter("a file of --hypotheses is given twice")
+        typer.echo(run_versus([(str(path), path) for path in hypotheses], ref, tokenize or "auto", lowercase))
+        return
+    if (src is None) != (ref is None):
+        raise typer.BadParameter("--src and --ref go together")
+    from nmt.commands.evaluate import run_eval, run_eval_versus
+    from nmt.runs.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    settings = with_search(overrides, beam, precision)
+    settings += [f"evaluation.bleu_tokenize={tokenize}"] if tokenize else []
+    settings += ["evaluation.lowercase=true"] if lowercase else []
+    loaded = load_model(model, checkpoint, settings)
+    files = (src, ref) if src and ref else None
+    if versus:
+        others = [load_model(path, checkpoint, settings) for path in versus]
+        typer.echo(run_eval_versus([loaded, *others], split, files, output))
+        return
+    report = run_eval(loaded, split, files, output)
+    typer.echo(report.table)
+    typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)

@@ -1,0 +1,36 @@
+"""`nmt score`: options and help."""
+
+from typing import Annotated
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import (
+    CheckpointOption,
+    ModelsOption,
+    PairSplitOption,
+    PairSrcOption,
+    PairTgtOption,
+    SetOption,
+    model_and_pairs,
+)
+
+
+@app.command()
+def score(
+    src: PairSrcOption = None,
+    tgt: PairTgtOption = None,
+    split: PairSplitOption = None,
+    model: ModelsOption = None,
+    checkpoint: CheckpointOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per pair, with every piece's score.")
+    ] = False,
+    overrides: SetOption = None,
+) -> None:
+    """Score given translations: log-probability (nats) and score, one line per pair."""
+    from nmt.commands.score import run_score
+
+    loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
+    for line in run_score(loaded, source, split or "test", as_json):
+        typer.echo(line)

@@ -1,0 +1,77 @@
+"""`nmt translate`: options and help."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import (
+    AlignmentsOption,
+    BeamOption,
+    CheckpointOption,
+    EosOption,
+    LevelOption,
+    ModelsOption,
+    PrecisionOption,
+    SetOption,
+    with_search,
+)
+
+
+@app.command()
+def translate(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False),
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", "-i", help="Translate the lines of a file.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)
+    ] = None,
+    model: ModelsOption = None,
+    checkpoint: CheckpointOption = None,
+    beam: BeamOption = None,
+    precision: PrecisionOption = None,
+    n_best: Annotated[
+        int, typer.Option("--n-best", min=1, help="Translations per line: number, score and text between tabs.")
+    ] = 1,
+    prefix: Annotated[str, typer.Option("--prefix", help="What every translation must begin with.")] = "",
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw translations at random; see decoding.sampling.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
+    show_alignment: Annotated[
+        bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")
+    ] = False,
+    alignments: AlignmentsOption = None,
+    level: LevelOption = "words",
+    keep_eos: EosOption = False,
+    overrides: SetOption = None,
+) -> None:
+    """Translate: one line out for every line in."""
+    from nmt.atomic import atomic_write
+    from nmt.commands.translate import run_translate
+    from nmt.data.lines import argument_lines, input_lines
+    from nmt.decoding.output import OutputOptions
+    from nmt.runs.load import load_model
+    from nmt.runtime import set_up_logging
+
+    set_up_logging()
+    if texts and input_file:
+        raise typer.BadParameter("give texts or --input, not both")
+    drawing = ["decoding.sampling.enabled=true"] if sample else []
+    loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
+    shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)
+    lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
+    typing = not texts and input_file is None and sys.stdin.isatty()
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        run_translate(loaded, lines, sys.stdout, shown, at_once=typing, prefix=prefix)
+        return
+    with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
+        run_translate(loaded, lines, out, shown, prefix=prefix)

@@ -1,0 +1,104 @@
+"""`nmt config`: every setting with its type, its default and what can be chosen."""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nmt.config import Choice, Config, Section
+from nmt.config.choice import choice_of
+from nmt.errors import ConfigError
+
+_RANGES = {Gt: (">", "gt"), Ge: (">=", "ge"), Lt: ("<", "lt"), Le: ("<=", "le")}
+
+
+def run_config(part: str | None) -> Iterator[str]:
+    """Yield the settings of the configuration, or of a part of it, one in a line.
+
+    Args:
+        part: dotted key, such as ``model.attention``; None for all.
+
+    Raises:
+        ConfigError: if there is no such part.
+    """
+    rows = list(_rows(Config, ""))
+    chosen = [row for row in rows if part is None or row[0] == part or row[0].startswith(f"{part}.")]
+    if not chosen:
+        parts = {".".join(key.split(".")[:depth]) for key, _, _ in rows for depth in (1, 2, 3, 4)}
+        near = difflib.get_close_matches(str(part), parts, n=1)
+        raise ConfigError(f"there is no setting '{part}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    widths = [max(len(row[column]) for row in chosen) for column in (0, 1)]
+    for key, kind, default in chosen:
+        yield f"{key:<{widths[0]}}  {kind:<{min(widths[1], 40)}}  {default}".rstrip()
+
+
+def _rows(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Yield key, type and default of each setting of a section and of the sections inside it."""
+    belongs = section.belongs if issubclass(section, Section) else {}
+    for name, field in section.model_fields.items():
+        key = prefix + name
+        if (choice := choice_of(field)) is not None:
+            yield from _choice_rows(choice, key, field)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _rows(field.annotation, f"{key}.")
+        else:
+            only = f"  (for {belongs[name][0]}: {', '.join(map(str, belongs[name][1]))})" if name in belongs else ""
+            yield key, _kind(field), _default(field) + only
+
+
+def _choice_rows(choice: Choice, key: str, field: FieldInfo) -> Iterator[tuple[str, str, str]]:
+    """Yield the names that can be chosen, those of installed packages included, and the settings of each section."""
+    default = field.get_default(call_default_factory=True)
+    name = getattr(default, choice.key, choice.default)
+    yield f"{key}.{choice.key}", " | ".join(choice.names()), f"default {name}"
+    sections: dict[type[Section], list[str]] = {}
+    for builtin, section in choice.builtin.items():
+        sections.setdefault(section, []).append(builtin)
+    seen: set[str] = {f"{key}.{choice.key}"}
+    for section, names in sections.items():
+        for row in _rows(section, f"{key}."):
+            if row[0] in seen and len(sections) == 1:
+                continue
+            if row[0] != f"{key}.{choice.key}":
+                only = f"  (for {', '.join(names)})" if len(sections) > 1 else ""
+                yield row[0], row[1], row[2] + only
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, list):
+        default = [item.model_dump() if isinstance(item, BaseModel) else item for item in default]
+    return f"default {'none' if default is None else str(default).lower() if isinstance(default, bool) else default}"
+
+
+def _kind(field: FieldInfo) -> str:
+    return " ".join([_type_name(field.annotation), *_ranges(field.metadata)])
+
+
+def _ranges(metadata: Iterable[Any]) -> list[str]:
+    return [
+        f"{sign} {getattr(of, name)}"
+        for of in metadata
+        for kind, (sign, name) in _RANGES.items()
+        if isinstance(of, kind)
+    ]
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join("none" if part is type(None) else _type_name(part) for part in arguments)
+    if origin is typing.Annotated:
+        return " ".join([_type_name(arguments[0]), *_ranges(arguments[1:])])
+    if origin is not None:
+        return f"{origin.__name__} of {', '.join(_type_name(part) for part in arguments if part is not Ellipsis)}"
+    return {"str": "text", "bool": "true | false"}.get(annotation.__name__, str(annotation.__name__))

@@ -1,0 +1,145 @@
+"""The attention between decoder and encoder: score, normaliser, window and coverage."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from nmt.config.choice import Choice
+from nmt.config.section import Positive, Problem, Section
+
+AttentionScore = Literal[
+    "none", "additive", "concat", "dot", "scaled_dot", "general", "qkv", "location", "fc", "kernel"
+]
+
+
+class NormaliserConfig(Section):
+    """How energies become weights; a name alone stands for the section of that type.
+
+    An installed package announces a subclass in the entry points' group ``nmt.normaliser`` and overrides `build`.
+    """
+
+    type: str
+
+    def build(self) -> Any:
+        """Return a function from energies ``[..., S]`` (-inf where masked) to weights of the same shape."""
+        raise NotImplementedError
+
+
+class BuiltinNormaliserConfig(NormaliserConfig):
+    """Softmax, or weights with exact zeros (`sparsemax`, `entmax15`), or a single 1 (`hard`)."""
+
+    type: Literal["softmax", "sparsemax", "entmax15", "hard"] = "softmax"
+
+
+NORMALISERS = Choice(
+    group="nmt.normaliser",
+    key="type",
+    base=NormaliserConfig,
+    builtin=dict.fromkeys(("softmax", "sparsemax", "entmax15", "hard"), BuiltinNormaliserConfig),
+    default="softmax",
+    aliases={"entmax": "entmax15", "argmax": "hard"},
+)
+
+
+class BaseAttentionConfig(Section):
+    """What every score can be combined with.
+
+    - `normaliser`: energies to weights.
+    - `window`: a Gaussian of standard deviation `window_size` / 2, cut at `window_size`, around the target position
+      (`local-m`) or a predicted one (`local-p`).
+    - `coverage`: a memory of the attention so far: one number (`linguistic`) or `coverage_size` numbers (`neural`) for
+      each source piece.
+
+    An installed package announces a subclass, with its own `score` and options, in the entry points' group
+    ``nmt.attention``, and overrides `build`; docs/extending.md has an example.
+    """
+
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "window_size": ("window", ("local-m", "local-p")),
+        "coverage_size": ("coverage", ("neural",)),
+    }
+    score: str
+    normaliser: Annotated[SerializeAsAny[NormaliserConfig], NORMALISERS.validator()] = BuiltinNormaliserConfig()
+    window: Literal["none", "local-m", "local-p"] = "none"
+    window_size: Annotated[float, Field(ge=1.0)] = 10.0
+    coverage: Literal["none", "linguistic", "neural"] = "none"
+    coverage_size: Positive = 10
+
+    def build(self, query_size: int, memory_size: int, word_size: int) -> Any:
+        """Return the score, a `nmt.model.attention.Score`.
+
+        Args:
+            query_size: width of the decoder's state.
+            memory_size: width of the encoder's outputs.
+            word_size: width of the embeddings.
+        """
+        raise NotImplementedError
+
+    @property
+    def gives_zeros(self) -> str | None:
+        """The choice by which the weight of a real source position can be exactly 0; None if there is none."""
+        return None if self.normaliser.type == "softmax" else self.normaliser.type
+
+
+class AttentionConfig(BaseAttentionConfig):
+    """The recurrent decoder's attention with one of our scores.
+
+    - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
+    - `normed`: additive and concat with weight normalisation (normed Bahdanau).
+    - `max_src_length`: the longest source, in pieces, of location and fc.
+    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`. Boxcar and Epanechnikov have compact
+      support: choose a width (for example 4) that covers all keys at first, or they receive no gradient.
+    """
+
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = BaseAttentionConfig.belongs | {
+        "size": ("score", ("additive", "concat", "qkv", "kernel")),
+        "heads": ("score", ("qkv",)),
+        "normed": ("score", ("additive", "concat")),
+        "max_src_length": ("score", ("location", "fc")),
+        "kernel": ("score", ("kernel",)),
+        "width": ("score", ("kernel",)),
+        "learned_width": ("score", ("kernel",)),
+    }
+    score: AttentionScore = "additive"
+    size: Positive = 512
+    heads: Positive = 1
+    normed: bool = False
+    max_src_length: Positive = 100
+    kernel: Literal["gaussian", "boxcar", "epanechnikov", "constant"] = "gaussian"
+    width: Annotated[float, Field(gt=0.0)] = 1.0
+    learned_width: bool = True
+
+    @property
+    def gives_zeros(self) -> str | None:
+        """The choice by which the weight of a real source position can be exactly 0; None if there is none."""
+        compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
+        return super().gives_zeros or (f"the kernel {self.kernel}" if compact else None)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what does not go together."""
+        if self.score == "none" and (self.normaliser.type, self.window, self.coverage) != ("softmax", "none", "none"):
+            yield Problem("the score 'none' has no weights, so no normaliser, window or coverage", ("score",))
+        if self.score == "qkv" and self.size % self.heads:
+            yield Problem(f"size {self.size} does not divide into {self.heads} heads", ("heads", "size"))
+
+
+ATTENTIONS = Choice(
+    group="nmt.attention",
+    key="score",
+    base=BaseAttentionConfig,
+    builtin=dict.fromkeys(AttentionScore.__args__, AttentionConfig),  # type: ignore[attr-defined]
+    default="additive",
+    aliases={
+        "bahdanau": "additive",
+        "mlp": "additive",
+        "luong": "general",
+        "bilinear": "general",
+        "multiplicative": "general",
+        "multi_head": "qkv",
+        "multihead": "qkv",
+        "transformer": "qkv",
+        "scaled-dot": "scaled_dot",
+    },
+)
+AttentionField = Annotated[SerializeAsAny[BaseAttentionConfig], ATTENTIONS.validator()]

@@ -1,0 +1,152 @@
+"""Errors of pydantic in the words of this program: where, what, and the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from nmt.config.choice import Choice
+from nmt.config.section import Section
+from nmt.config.yaml_text import KeyPath, dotted
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One problem of a configuration.
+
+    Attributes:
+        message: what is wrong, and the remedy.
+        paths: the key paths that take part; the first one is where the problem is shown.
+    """
+
+    message: str
+    paths: tuple[KeyPath, ...]
+
+
+def explain(errors: Iterable[Any], whole: type[BaseModel]) -> list[Explained]:
+    """Put pydantic's errors into words.
+
+    Args:
+        errors: as ``ValidationError.errors()`` gives them.
+        whole: the section that was validated.
+    """
+    keys = list(_all_keys(whole))
+    return [explained for error in errors for explained in _explain(error, (), whole, None, keys)]
+
+
+def _explain(
+    error: Any, prefix: KeyPath, whole: type[BaseModel], choice: Choice | None, keys: Sequence[str]
+) -> Iterator[Explained]:
+    path = (*prefix, *error["loc"])
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "in_choice":
+            for inner in context["errors"]:
+                yield from _explain(inner, path, context["section"], context["choice"], keys)
+        case "problems":
+            for found in context["problems"]:
+                paths = tuple((*path, *key.split(".")) for key in found.keys)
+                yield Explained(found.message, paths or (path,))
+        case "unknown_choice":
+            names, name = list(context["names"]), context["name"]
+            hint = f"; here it is called '{context['alias']}'" if context["alias"] else _nearest(name, names)
+            message = f"{name!r} is not one of {', '.join(names)}{hint}"
+            yield Explained(message, ((*path, context["key"]),))
+        case "extra_forbidden":
+            yield Explained(_unknown_key(error["loc"], whole, choice, dotted(path), keys), (path,))
+        case "literal_error":
+            choices = _choices(error["loc"], whole) or [context["expected"]]
+            value = error["input"]
+            hint = _nearest(value, choices) if isinstance(value, str) else ""
+            yield Explained(f"{value!r} is not one of {', '.join(choices)}{hint}", (path,))
+        case "missing":
+            yield Explained("is required", (path,))
+        case "value_error":
+            yield Explained(error["msg"], (path,))
+        case _:
+            message = error["msg"][0].lower() + error["msg"][1:]
+            yield Explained(f"{message}, not {error['input']!r}{_quotes(error)}", (path,))
+
+
+def _quotes(error: Any) -> str:
+    """The advice to take quotation marks off a number or a truth value."""
+    value = error["input"]
+    wants_value = error["type"] in ("int_type", "float_type", "bool_type")
+    if not (wants_value and isinstance(value, str)):
+        return ""
+    plain = value.strip().lower()
+    fits = plain in ("true", "false") if error["type"] == "bool_type" else plain.lstrip("+-").replace(".", "").isdigit()
+    return "; take the quotation marks off" if fits else ""
+
+
+def _unknown_key(
+    loc: tuple[str | int, ...], whole: type[BaseModel], choice: Choice | None, path: str, keys: Sequence[str]
+) -> str:
+    key = str(loc[-1])
+    if choice is not None and len(loc) == 1:
+        others = [name for name, section in choice.builtin.items() if key in section.model_fields]
+        if others:
+            name = _default_of(whole, choice.key)
+            return f"unknown key: {key} belongs to the {choice.key} {' or '.join(others)}, not to '{name}'"
+    same_name = [one for one in keys if one.rpartition(".")[2] == key and one != path]
+    if same_name:
+        return f"unknown key; did you mean {' or '.join(repr(one) for one in same_name[:3])}?"
+    section = _section_at(loc[:-1], whole)
+    if section is not None and (near := _nearest(key, section.model_fields)):
+        return "unknown key" + near
+    return "unknown key" + _nearest(path, keys)
+
+
+def _default_of(section: type[BaseModel], key: str) -> str:
+    return str(section.model_fields[key].default) if key in section.model_fields else section.__name__
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _section_at(loc: Iterable[str | int], whole: type[BaseModel]) -> type[BaseModel] | None:
+    """Return the section that a place inside `whole` is, if it is one."""
+    section: type[BaseModel] | None = whole
+    for key in loc:
+        if section is None or key not in section.model_fields:
+            return None
+        section = next(_sections_in(section.model_fields[str(key)].annotation), None)
+    return section
+
+
+def _choices(loc: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:
+    """Return the values of a `Literal` at a place inside `whole`."""
+    section = _section_at(loc[:-1], whole)
+    if section is None or loc[-1] not in section.model_fields:
+        return []
+    return [str(value) for value in _literals_in(section.model_fields[str(loc[-1])].annotation)]
+
+
+def _literals_in(annotation: Any) -> Iterator[Any]:
+    for part in get_args(annotation):
+        if isinstance(part, str | int):
+            yield part
+        elif part is not type(None):
+            yield from _literals_in(part)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections inside an annotation such as ``Section | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield every key of a section and of the sections inside it, dotted; of a choice those of the default."""
+    for name, field in section.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        inner = type(default) if isinstance(default, Section) else next(_sections_in(field.annotation), None)
+        yield prefix + name
+        if inner is not None and inner is not section:
+            yield from _all_keys(inner, f"{prefix}{name}.")

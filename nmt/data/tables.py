@@ -1,0 +1,172 @@
+"""Sentence pairs from the columns of a table: .tsv, .csv, .jsonl or .parquet."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, assert_never, get_args
+
+from nmt.data.lines import read_lines
+from nmt.errors import DataError
+
+TableFormat = Literal["tsv", "csv", "jsonl", "parquet"]
+_SEPARATORS = {";": "';'", "\t": "tabs", ",": "','", "|": "'|'"}
+
+
+def table_format(path: Path) -> TableFormat:
+    """Return the format that the name of a file says.
+
+    Raises:
+        DataError: if it says none.
+    """
+    name = path.name.removesuffix(".gz")
+    for known in get_args(TableFormat):
+        if name.endswith(f".{known}"):
+            return known  # type: ignore[no-any-return]
+    known_suffixes = ", ".join(f".{known}" for known in get_args(TableFormat))
+    raise DataError(f"{path}: unknown table format; use one of {known_suffixes} (text formats also as .gz)")
+
+
+def read_table(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
+    """Yield the texts of two columns.
+
+    Args:
+        path: the table.
+        src: name of the source column; see `texts_of`.
+        tgt: name of the target column.
+
+    Raises:
+        DataError: naming file, line and remedy.
+    """
+    kind = table_format(path)
+    match kind:
+        case "parquet":
+            yield from _read_parquet(path, src, tgt)
+        case "jsonl":
+            yield from _read_jsonl(path, src, tgt)
+        case "tsv":  # there is no quoting: a tab is always the end of a column
+            yield from _read_columns(path, src, tgt, _tab_rows(read_lines(path)), "\t")
+        case "csv":  # quoted as RFC 4180 has it
+            yield from _read_columns(path, src, tgt, _csv_rows(read_lines(path), path), ",")
+        case _:
+            assert_never(kind)
+
+
+def _read_columns(
+    path: Path, src: str, tgt: str, rows: Iterator[tuple[int, list[str]]], separator: str
+) -> Iterator[tuple[str, str]]:
+    _, header = next(rows, (1, None))
+    if header is None:
+        raise DataError(f"{path}: the file is empty; its first line must name the columns")
+    missing = [name for name in (src, tgt) if name not in header]
+    if missing:
+        raise DataError(_missing_columns(path, header, missing, (src, tgt), separator))
+    src_at, tgt_at = header.index(src), header.index(tgt)
+    for number, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line names {len(header)}")
+        yield row[src_at], row[tgt_at]
+
+
+def _missing_columns(path: Path, header: list[str], missing: list[str], wanted: tuple[str, str], separator: str) -> str:
+    """Return the message for a first line that does not name the columns."""
+    first_line = separator.join(header)
+    for other, name in _SEPARATORS.items():
+        if other != separator and set(wanted) <= {cell.strip('"') for cell in first_line.split(other)}:
+            expected = _SEPARATORS[separator]
+            remedies = {"\t": "name the file .tsv", ",": "name the file .csv"}
+            remedy = remedies.get(other, f"save the table with {expected}, or as .tsv with tabs")
+            return f"{path}: the columns are separated by {name}, but in this format by {expected}; {remedy}"
+    named = ", ".join(cell if len(cell) <= 40 else f"{cell[:40]}..." for cell in header)
+    message = f"{path}: no column '{missing[0]}'; the first line names {named}"
+    if len(missing) == 2:
+        shown = separator.replace("\t", "<tab>").join(wanted)
+        message += f". If that is a sentence pair already, add a header line to the file: {shown}"
+    return message
+
+
+def _tab_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    yield from ((number, line.split("\t")) for number, line in enumerate(lines, start=1))
+
+
+def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows with the number of their last line; a quoted field may hold several lines."""
+    reader = csv.reader((line + "\n" for line in lines), strict=True)
+    try:
+        yield from ((reader.line_num, row) for row in reader)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from None
+
+
+def _read_jsonl(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}, line {number}: not valid JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: a JSON object with the keys {src} and {tgt} is expected")
+        yield texts_of(row, src, tgt, f"{path}, line {number}")
+
+
+def _read_parquet(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        file = parquet.ParquetFile(path)
+        for batch in file.iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield texts_of(row, src, tgt, f"{path}, row {number}")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: a text after row {number} is not UTF-8") from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def texts_of(row: dict[str, Any], src: str, tgt: str, place: str) -> tuple[str, str]:
+    """Return the texts of two columns of a row.
+
+    A column is named by its key. One inside an object is named by both keys with a point between them, as in
+    ``translation.en``; inside an object ``translation`` the second key is enough.
+
+    Args:
+        row: column name → value.
+        src: name of the source column.
+        tgt: name of the target column.
+        place: names the row in messages.
+
+    Raises:
+        DataError: if a column is missing, or holds no text.
+    """
+    return _text_of(row, src, place), _text_of(row, tgt, place)
+
+
+def _text_of(row: dict[str, Any], name: str, place: str) -> str:
+    value = _value_of(row, name, place)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: column '{name}' holds {value!r}, which is not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: column '{name}' holds half a character at position {error.start + 1} (the lone surrogate "
+            f"\\u{ord(value[error.start]):04x}), which is not a text; take it out, or write the whole character"
+        ) from None
+    return value
+
+
+def _value_of(row: dict[str, Any], name: str, place: str) -> Any:
+    if name in row:
+        return row[name]
+    outer, _, inner = name.rpartition(".")
+    nested = row.get(outer or "translation")
+    if isinstance(nested, dict) and inner in nested:
+        return nested[inner]
+    names = ", ".join(
+        ", ".join(f"{key}.{inside}" for inside in value) if isinstance(value, dict) else str(key)
+        for key, value in row.items()
+    )
+    raise DataError(f"{place}: no column '{name}'; the columns are {names}")

@@ -1,0 +1,131 @@
+"""What a training will take: sizes, memory and time, without training and without making the model."""
+
+import math
+import time
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from nmt.config import AttentionConfig, Config
+from nmt.data.batching import plan_batches
+from nmt.data.prepare import Corpora
+from nmt.model.build import build_model
+from nmt.runtime import choose_device, choose_precision, set_seed
+from nmt.training.trainer import Trainer
+
+_WARM, TIMED = 3, 8  # updates that are thrown away, and that are timed
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a training.
+
+    Attributes:
+        parameters: trained numbers; shared ones count once.
+        batches: batches of the first epoch.
+        updates: updates of the first epoch.
+        largest_batch: padded tokens of the largest batch, on its longer side.
+        memory: bytes beside the program itself, roughly.
+    """
+
+    parameters: int
+    batches: int
+    updates: int
+    largest_batch: int
+    memory: float
+
+
+def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
+    """Return the sizes of a training; no memory is taken for the model.
+
+    Args:
+        config: the configuration of the run.
+        corpora: its tokenizer and pairs.
+    """
+    tokenizer, train, training = corpora.tokenizer, corpora.train, config.training
+    with torch.device("meta"):
+        model = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    plan = plan_batches(train.src_len, train.tgt_len, training.batch_size, training.batch_unit, config.seed, 0)
+    costs = train.costs
+    padded = max(int(costs[chosen].max()) * len(chosen) for chosen in plan)
+    return Sizes(
+        parameters=parameters,
+        batches=len(plan),
+        updates=-(-len(plan) // training.accumulate),
+        largest_batch=padded,
+        memory=_memory(config, parameters, padded, tokenizer.tgt_size),
+    )
+
+
+def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> float:
+    """Return bytes, roughly: weights, gradients, two moments; logits three times; some twenty activations per token."""
+    model = config.model
+    decoder = model.decoder
+    width = max(decoder.hidden_size if decoder.type == "rnn" else 0, model.memory_size, model.embedding_size)
+    layers = model.encoder.layers + model.decoder.layers
+    attention = 0
+    # The hidden layer of additive and concat is [B, T, S, A].
+    if isinstance(model.attention, AttentionConfig) and model.attention.score in ("additive", "concat"):
+        attention = 3 * config.data.max_length * model.attention.size // 4
+    return 4.0 * (4 * parameters + padded * (3 * vocabulary + 20 * layers * width + attention))
+
+
+def size_rows(config: Config, corpora: Corpora) -> list[tuple[str, str]]:
+    """Return names and values of everything that has a size, for a person."""
+    sizes, train, tokenizer = estimate_sizes(config, corpora), corpora.train, corpora.tokenizer
+    device = choose_device(config.training.device)
+    precision = str(choose_precision(config.training.precision, device)).removeprefix("torch.")
+    sides = "joint" if tokenizer.joint else f"source, {tokenizer.tgt_size} target"
+    return [
+        ("training pairs", f"{len(train)}"),
+        ("dropped, a side empty", f"{train.drops.empty}"),
+        ("dropped, too long", f"{train.drops.too_long} (more than {config.data.max_length} pieces)"),
+        ("validation pairs", f"{len(corpora.valid)}"),
+        ("pieces per sentence", f"{train.src_len.mean():.1f} source, {train.tgt_len.mean():.1f} target"),
+        ("vocabulary", f"{tokenizer.src_size} {sides}"),
+        ("parameters", f"{sizes.parameters:,}"),
+        ("batches per epoch", f"{sizes.batches}, {sizes.updates} updates"),
+        ("largest batch", f"{sizes.largest_batch} padded tokens"),
+        ("estimated memory", f"{sizes.memory / 2**30:.1f} GiB beside the program itself"),
+        ("device", f"{device}, {precision}"),
+    ]
+
+
+@dataclass(frozen=True)
+class Duration:
+    """The time of a training on this machine, validation aside.
+
+    Attributes:
+        tokens_per_second: target tokens.
+        epoch_minutes: minutes of one epoch.
+        total_minutes: minutes to the last epoch, or to `max_updates` or `max_minutes` if they come first.
+    """
+
+    tokens_per_second: float
+    epoch_minutes: float
+    total_minutes: float
+
+
+def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
+    """Train for a moment, keep nothing, and return how long all of it would take; None if it is over too soon."""
+    training, train = config.training, corpora.train
+    set_seed(config.seed)
+    device = choose_device(training.device)
+    precision = choose_precision(training.precision, device)
+    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
+    trainer = Trainer(training, config.seed, model, device, precision, lambda epoch: train)
+    updates = trainer.updates()
+    for _ in islice(updates, _WARM):
+        pass
+    started = time.perf_counter()
+    tokens = sum(update.tgt_tokens for update in islice(updates, TIMED))
+    if not tokens:
+        return None
+    rate = tokens / (time.perf_counter() - started)
+    epoch = float((train.tgt_len + 1).sum()) / rate / 60
+    total = min(epoch * training.epochs, training.max_minutes or math.inf)
+    if training.max_updates is not None:
+        total = min(total, training.max_updates * tokens / (trainer.update - _WARM) / rate / 60)
+    return Duration(rate, epoch, total)

@@ -1,0 +1,60 @@
+"""What training minimises, computed inside one module's forward, so that the module can be wrapped or compiled."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from nmt.config import TrainingConfig
+from nmt.data.batching import Batch
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.loss import coverage_loss, guided_loss, sequence_loss
+
+
+class LossWeights(NamedTuple):
+    """The weights of the losses of one update, which change with its number and epoch.
+
+    Attributes:
+        teacher_forcing: probability, per token, that the gold token is fed.
+        guided: weight of the guided-alignment loss.
+        coverage: weight of the coverage loss.
+    """
+
+    teacher_forcing: float = 1.0
+    guided: float = 0.0
+    coverage: float = 0.0
+
+
+class LossSums(NamedTuple):
+    """Sums over the real target tokens of a batch.
+
+    Attributes:
+        total: what is minimised, with gradient.
+        loss: the smoothed cross-entropy, without gradient.
+        nll: the negative log-likelihood in nats, without gradient.
+    """
+
+    total: Tensor
+    loss: Tensor
+    nll: Tensor
+
+
+class Objective(nn.Module):
+    """A model with its losses."""
+
+    def __init__(self, model: Seq2Seq, config: TrainingConfig):
+        """Take the model, which stays the caller's, and the settings of the losses."""
+        super().__init__()
+        self.model, self.smoothing = model, config.label_smoothing
+        self.guided = config.guided_alignment.loss
+        self.needs_weights = config.coverage_loss > 0 or config.guided_alignment.enabled
+
+    def forward(self, batch: Batch, weights: LossWeights) -> LossSums:
+        """Return the sums of the losses of a batch."""
+        features, attention = self.model(batch, weights.teacher_forcing, need_weights=self.needs_weights)
+        loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, self.model.output, self.smoothing)
+        total = loss
+        if weights.coverage > 0:
+            total = total + weights.coverage * coverage_loss(attention, batch.tgt_mask)
+        if batch.guide is not None and weights.guided > 0:
+            total = total + weights.guided * guided_loss(attention, batch.guide, self.guided)
+        return LossSums(total, loss.detach(), nll.detach())
