@@ -42,7 +42,9 @@ def _rows(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str
     belongs = section.belongs if issubclass(section, Section) else {}
     for name, field in section.model_fields.items():
         key = prefix + name
-        if (choice := choice_of(field)) is not None:
+        if (items := _choice_of_items(field)) is not None:
+            yield key, f"list of {' | '.join(items.names())}", _default(field)
+        elif (choice := choice_of(field)) is not None:
             yield from _choice_rows(choice, key, field)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _rows(field.annotation, f"{key}.")
@@ -69,12 +71,20 @@ def _choice_rows(choice: Choice, key: str, field: FieldInfo) -> Iterator[tuple[s
                 yield row[0], row[1], row[2] + only
 
 
+def _choice_of_items(field: FieldInfo) -> Choice | None:
+    """Return the choice that each item of a list is; None if the field is no such list."""
+    (item, *_) = (*typing.get_args(field.annotation), None)
+    if typing.get_origin(field.annotation) is not list or typing.get_origin(item) is not typing.Annotated:
+        return None
+    return choice_of(FieldInfo.from_annotation(item))
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
     if isinstance(default, list):
-        default = [item.model_dump() if isinstance(item, BaseModel) else item for item in default]
+        default = ", ".join(getattr(item, "name", str(item)) for item in default)
     return f"default {'none' if default is None else str(default).lower() if isinstance(default, bool) else default}"
 
 

@@ -85,9 +85,8 @@ def run_eval(
     translations = translator.translate(srcs, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
-    scores = corpus_scores(
-        hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase, bootstrap=_BOOTSTRAP
-    )
+    settings = config.evaluation
+    scores = corpus_scores(hyps, refs, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss)
     log_probs, correct = judged_words(

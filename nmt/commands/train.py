@@ -97,6 +97,7 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> Non
             load_weights(first[1], session.trainer.model)
             log.info("beginning with the weights of %s", first[1])
         if checkpoint is None:
+            run.tokenizer.mkdir(exist_ok=True)
             corpora.tokenizer.save(run.tokenizer)
             _write_versions(run)
         session.run()

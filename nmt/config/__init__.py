@@ -35,6 +35,7 @@ from nmt.config.data import (
 from nmt.config.decoding import (
     METRICS,
     BleuTokenizer,
+    BuiltinMetricConfig,
     DecodingConfig,
     EvaluationConfig,
     MetricConfig,
@@ -79,6 +80,7 @@ __all__ = [
     "BaseAttentionConfig",
     "BaseTokenizerConfig",
     "BleuTokenizer",
+    "BuiltinMetricConfig",
     "BuiltinNormaliserConfig",
     "Choice",
     "Comparison",

@@ -52,6 +52,7 @@ def _explain(
         case "unknown_choice":
             names, name = list(context["names"]), context["name"]
             hint = f"; here it is called '{context['alias']}'" if context["alias"] else _nearest(name, names)
+            hint = hint or "; or it belongs to a package that is not installed here"
             message = f"{name!r} is not one of {', '.join(names)}{hint}"
             yield Explained(message, ((*path, context["key"]),))
         case "extra_forbidden":

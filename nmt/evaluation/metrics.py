@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nmt.config import LOWER_IS_BETTER, Metric
+from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, Metric, MetricConfig
 from nmt.errors import DataError
 
 
@@ -39,7 +39,7 @@ def corpus_scores(
     refs: Sequence[str],
     tokenize: str = "13a",
     lowercase: bool = False,
-    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
+    metrics: Sequence[str | MetricConfig] = ("bleu", "chrf", "ter"),
     bootstrap: int = 1,
 ) -> dict[str, Score]:
     """Score translations against one reference each.
@@ -49,15 +49,21 @@ def corpus_scores(
         refs: references, as many.
         tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text, ``auto`` for `choose_tokenizer`.
         lowercase: whether case is ignored, by all metrics.
-        metrics: which, of `bleu`, `chrf` and `ter`.
+        metrics: names, of `bleu`, `chrf` and `ter`, or sections of the configuration.
         bootstrap: number of resamplings for the confidence interval; 1 for none.
 
     Raises:
         DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
     """
     _refuse_unequal(hyps, refs)
-    tokenize, scores = choose_tokenizer(tokenize, refs), {}
-    for name in metrics:
+    tokenize = choose_tokenizer(tokenize, refs)
+    scores: dict[str, Score] = {}
+    for chosen in metrics:
+        name = chosen if isinstance(chosen, str) else chosen.name
+        if isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
+            value, signature = chosen.score(list(hyps), list(refs))
+            scores[name] = Score(name, float(value), signature)
+            continue
         metric = _metric(name, tokenize, lowercase)
         try:
             result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
@@ -215,10 +221,15 @@ def compare_systems(
 def _metric(name: str, tokenize: str, lowercase: bool) -> Any:
     from sacrebleu.metrics import BLEU, CHRF, TER
 
-    if name == "bleu":
-        # force silences the advice about tokenised input, which is intended
-        return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
-    return CHRF(lowercase=lowercase) if name == "chrf" else TER(case_sensitive=not lowercase)
+    match name:
+        case "bleu":  # force silences the advice about tokenised input, which is intended
+            return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+        case "chrf":
+            return CHRF(lowercase=lowercase)
+        case "ter":
+            return TER(case_sensitive=not lowercase)
+        case _:
+            raise ValueError(f"there is no metric '{name}'")
 
 
 def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:

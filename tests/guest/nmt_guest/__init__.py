@@ -1,0 +1,1 @@
+"""A package of somebody else: a score, a normaliser, an encoder, a tokenizer and a metric for nmt."""
