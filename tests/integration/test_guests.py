@@ -20,7 +20,8 @@ model:
   embedding_size: 24
   encoder: {type: convolution, layers: 2}
   decoder: {hidden_size: 32}
-  attention: {score: cosine, size: 16, normaliser: {type: tempered, temperature: 0.8}, window: local-p, coverage: neural}
+  attention:
+    {score: cosine, size: 16, normaliser: {type: tempered, temperature: 0.8}, window: local-p, coverage: neural}
 training: {max_updates: 4, batch_size: 400, threads: 1, tensorboard: false, validation: {sentences: 4}}
 decoding: {max_length_ratio: 1.0, max_length_extra: 3}
 evaluation: {metrics: [bleu, exact]}
