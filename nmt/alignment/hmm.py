@@ -1,0 +1,281 @@
+"""The HMM of word alignment (Vogel et al. 1996), trained in both directions by agreement (Liang et al. 2006).
+
+Shapes: B sentence pairs, S source words, T target words. A *cell* is one pair of a source and a target word of a pair.
+In the forward direction every target word has a hidden state, the source word that it is aligned to or the null word;
+in the backward direction the sides are exchanged.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
+
+ALPHA = 1e-3  # of the symmetric Dirichlet prior of the translation probabilities (Riley & Gildea 2012)
+NULL_PROBABILITY = 0.1
+MODEL1_ITERATIONS, HMM_ITERATIONS = 4, 5
+_JUMPS = 50  # jumps farther than this share one probability
+_SMALLEST = 1e-12  # probability of a translation
+_CELLS_AT_ONCE = 1 << 19  # of a batch
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Pairs of similar lengths, padded.
+
+    Attributes:
+        pairs: ``[B]`` the positions of the pairs in the corpus.
+        src, tgt: ``[B, S]`` and ``[B, T]`` word ids.
+        src_mask, tgt_mask: True on real words.
+        cells: ``[B, T, S]`` the entry of the translation table of each cell; the last entry is that of unseen words.
+    """
+
+    pairs: Ints
+    src: Ints
+    tgt: Ints
+    src_mask: NDArray[np.bool_]
+    tgt_mask: NDArray[np.bool_]
+    cells: NDArray[np.int32]
+
+
+class _Direction:
+    """The parameters of one direction: translation, null and jump probabilities."""
+
+    def __init__(self, given: Ints, sizes: tuple[int, int], frequencies: Floats):
+        """Start uniform.
+
+        Args:
+            given: for each entry of the translation table the word that is translated.
+            sizes: numbers of words of the side that is given and of the side that is generated.
+            frequencies: relative frequencies of the words that are generated, which are the null word's translations.
+        """
+        self.given, self.sizes = given, sizes
+        self.null = np.append(frequencies, np.float32(1.0 / max(1, sizes[1])))  # id -1 reads the last entry
+        self.translation = np.full(len(given) + 1, 1.0 / max(1, sizes[1]), dtype=np.float32)
+        self.jumps = np.ones(2 * _JUMPS + 1)
+        self.first = np.ones(_JUMPS + 1)
+
+    def update_translation(self, counts: NDArray[np.float64]) -> None:
+        """Set the table from expected counts: the mean-field update of variational Bayes (Riley & Gildea 2012)."""
+        totals = np.bincount(self.given, counts, minlength=self.sizes[0])
+        logarithms = _digamma(counts + ALPHA) - _digamma(totals + ALPHA * self.sizes[1])[self.given]
+        self.translation[:-1] = np.maximum(np.exp(logarithms), _SMALLEST)
+
+
+class BidirectionalHMM:
+    """Both directions of the HMM over one translation table's cells."""
+
+    def __init__(self, pairs: Sequence[Pair], src_size: int, tgt_size: int):
+        """Collect the cells of a corpus; `fit` trains.
+
+        Args:
+            pairs: the sentence pairs to learn from, as word ids.
+            src_size: number of source words.
+            tgt_size: number of target words.
+        """
+        self.sizes = src_size, tgt_size
+        keys = [
+            np.unique(np.concatenate([_keys(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]]))
+            for start in range(0, len(pairs), 5000)
+        ]
+        self.keys: Ints = np.unique(np.concatenate(keys)) if keys else np.zeros(0, dtype=np.int64)
+        src_frequencies, tgt_frequencies = (
+            _frequencies([pair[side] for pair in pairs], size) for side, size in enumerate(self.sizes)
+        )
+        src_of_key, tgt_of_key = self.keys // max(1, tgt_size), self.keys % max(1, tgt_size)
+        self.forward = _Direction(src_of_key, (src_size, tgt_size), tgt_frequencies)
+        self.backward = _Direction(tgt_of_key, (tgt_size, src_size), src_frequencies)
+
+    @classmethod
+    def fit(cls, pairs: Sequence[Pair], src_size: int, tgt_size: int) -> "BidirectionalHMM":
+        """Return an HMM trained on a corpus: IBM Model 1 first, then the HMM; see the class for the arguments.
+
+        In the HMM's iterations both directions count the product of their posteriors, so that they learn from links
+        on which they agree (Liang et al. 2006, section 4).
+        """
+        model = cls(pairs, src_size, tgt_size)
+        batches = list(model._batches(pairs))
+        for iteration in range(MODEL1_ITERATIONS + HMM_ITERATIONS):
+            model._iterate(batches, with_jumps=iteration >= MODEL1_ITERATIONS)
+        return model
+
+    def posteriors(self, pairs: Sequence[Pair]) -> list[Floats]:
+        """Return for each pair ``[T, S]`` the geometric mean of both directions' link posteriors, 0 to 1."""
+        results = [np.zeros((len(tgt), len(src)), dtype=np.float32) for src, tgt in pairs]
+        for batch in self._batches(pairs):
+            ahead = _posteriors(self.forward, batch, jump_counts=None)  # [B, T, S]
+            back = _posteriors(self.backward, _turned(batch), jump_counts=None).transpose(0, 2, 1)
+            both = np.sqrt(ahead * back)
+            for row, pair in enumerate(batch.pairs):
+                tgt_length, src_length = results[pair].shape
+                results[pair] = both[row, :tgt_length, :src_length]
+        return results
+
+    def _batches(self, pairs: Sequence[Pair]) -> Iterator[_Batch]:
+        """Yield padded batches of similar lengths; a pair with an empty side is in none."""
+        lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
+        order = np.lexsort((lengths[:, 1], lengths[:, 0]))
+        order = order[(lengths[order] > 0).all(axis=1)]
+        start = 0
+        while start < len(order):
+            end, src_length, tgt_length = start, 0, 0
+            while end < len(order):
+                src_length, tgt_length = (
+                    max(src_length, int(lengths[order[end], 0])),
+                    max(tgt_length, int(lengths[order[end], 1])),
+                )
+                if end > start and (end + 1 - start) * src_length * tgt_length > _CELLS_AT_ONCE:
+                    break
+                end += 1
+            yield self._batch(pairs, order[start:end])
+            start = end
+
+    def _batch(self, pairs: Sequence[Pair], chosen: Ints) -> _Batch:
+        src, src_mask = _padded([pairs[index][0] for index in chosen])
+        tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
+        keys = np.where((src < 0)[:, None, :] | (tgt < 0)[:, :, None], -1, _keys(src, tgt, self.sizes[1]))  # [B, T, S]
+        cells = np.searchsorted(self.keys, keys)
+        cells[cells == len(self.keys)] = 0
+        known = self.keys[cells] == keys if len(self.keys) else np.zeros(cells.shape, dtype=bool)
+        return _Batch(chosen, src, tgt, src_mask, tgt_mask, np.where(known, cells, len(self.keys)).astype(np.int32))
+
+    def _iterate(self, batches: Sequence[_Batch], with_jumps: bool) -> None:
+        """Do one iteration of expectation maximisation, in place."""
+        sides = self.forward, self.backward
+        counts = [np.zeros(len(self.keys) + 1) for _ in sides]
+        jump_counts = [_JumpCounts() for _ in sides] if with_jumps else [None, None]
+        for batch in batches:
+            ahead = _posteriors(self.forward, batch, jump_counts[0])
+            back = _posteriors(self.backward, _turned(batch), jump_counts[1]).transpose(0, 2, 1)
+            expected = [ahead * back] * 2 if with_jumps else [ahead, back]
+            cells = batch.cells.ravel()
+            added = [np.bincount(cells, each.ravel(), len(self.keys) + 1) for each in expected[: 1 if with_jumps else 2]]
+            for count, more in zip(counts, added * 2, strict=False):
+                count += more
+        for side, count, jumps in zip(sides, counts, jump_counts, strict=True):
+            side.update_translation(count[:-1])
+            if jumps is not None:
+                side.jumps, side.first = jumps.jumps + 0.5, jumps.first + 0.5
+
+
+class _JumpCounts:
+    """Expected counts of jumps from one aligned position to the next, and of first positions."""
+
+    def __init__(self) -> None:
+        self.jumps = np.zeros(2 * _JUMPS + 1)
+        self.first = np.zeros(_JUMPS + 1)
+
+    def add(self, transitions: Floats, first: Floats) -> None:
+        """Add counts ``[S, S]`` from row to column, and ``[S]`` of first positions."""
+        length = len(first)
+        self.jumps += np.bincount(_offsets(length).ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
+        self.first += np.bincount(np.minimum(np.arange(length), _JUMPS), first, minlength=_JUMPS + 1)
+
+
+def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts | None) -> Floats:
+    """Return the probabilities ``[B, T, S]`` of each link, 0 on padding.
+
+    Before the first HMM iteration all jumps are equally likely, which makes the HMM IBM Model 1.
+    """
+    real = batch.tgt_mask[:, :, None] & batch.src_mask[:, None, :]  # [B, T, S]
+    emission = np.where(real, direction.translation[batch.cells], np.float32(0)) * np.float32(1 - NULL_PROBABILITY)
+    null = np.where(batch.tgt_mask, direction.null[batch.tgt], np.float32(0)) * np.float32(NULL_PROBABILITY)  # [B, T]
+    if jump_counts is None and (direction.jumps == 1).all():
+        lengths = batch.src_mask.sum(axis=1).astype(np.float32)[:, None]  # [B, 1]
+        total = emission.sum(axis=2) / lengths + null  # [B, T]
+        return emission / np.where(total > 0, total * lengths, np.float32(1))[:, :, None]
+    posteriors, transitions, first = _forward_backward(direction, batch, emission, null)
+    if jump_counts is not None:
+        jump_counts.add(transitions, first)
+    return posteriors
+
+
+def _forward_backward(
+    direction: _Direction, batch: _Batch, emission: Floats, null: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Run the scaled forward-backward algorithm.
+
+    Each position has a state, and a null state that remembers it (Och & Ney 2003, section 2.1).
+
+    Returns:
+        Link posteriors ``[B, T, S]``, expected transitions ``[S, S]``, and expected first positions ``[S]``.
+    """
+    size, steps, length = emission.shape
+    jumps = direction.jumps[_offsets(length)].astype(np.float32)  # [S, S], from row to column
+    last = batch.src_mask.sum(axis=1) - 1  # [B]
+    # Jumps beyond the end of a sentence do not exist: each row is normalised over its sentence's own positions.
+    scale = (1.0 / jumps.cumsum(axis=1)[:, last].T).astype(np.float32)  # [B, S]
+    first = direction.first[np.minimum(np.arange(length), _JUMPS)]
+    start = (first / first.cumsum()[last][:, None]).astype(np.float32) * batch.src_mask  # [B, S]
+
+    linked = np.zeros((steps, size, length), dtype=np.float32)  # forward probabilities of the positions
+    unlinked = np.zeros((steps, size, length), dtype=np.float32)  # and of the null states that remember them
+    totals = np.ones((steps, size, 1), dtype=np.float32)
+    for t in range(steps):
+        before = start if t == 0 else linked[t - 1] + unlinked[t - 1]
+        linked[t] = (before if t == 0 else (before * scale) @ jumps) * emission[:, t]
+        unlinked[t] = before * null[:, t, None]
+        total = linked[t].sum(axis=1, keepdims=True) + unlinked[t].sum(axis=1, keepdims=True)
+        totals[t] = np.where(total > 0, total, np.float32(1))
+        linked[t] /= totals[t]
+        unlinked[t] /= totals[t]
+    posteriors = np.zeros((size, steps, length), dtype=np.float32)
+    transitions = np.zeros((length, length), dtype=np.float32)
+    after = np.ones((size, length), dtype=np.float32)  # backward probabilities; those of a null state are the same
+    for t in range(steps - 1, -1, -1):
+        posteriors[:, t] = linked[t] * after
+        if t > 0:
+            ahead = emission[:, t] * after / totals[t]  # [B, S]
+            scaled = (linked[t - 1] + unlinked[t - 1]) * scale
+            transitions += jumps * (scaled.T @ ahead)
+            earlier = (ahead @ jumps.T) * scale + after * null[:, t, None] / totals[t]
+            after = np.where(batch.tgt_mask[:, t, None], earlier, after)
+    return posteriors, transitions, posteriors[:, 0].sum(axis=0)
+
+
+def _offsets(length: int) -> Ints:
+    """Return the index of the jump from each position to each other, ``[S, S]``."""
+    positions = np.arange(length)
+    return np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
+
+
+def _turned(batch: _Batch) -> _Batch:
+    """Return the batch with its sides exchanged."""
+    cells = batch.cells.transpose(0, 2, 1)
+    return _Batch(batch.pairs, batch.tgt, batch.src, batch.tgt_mask, batch.src_mask, cells)
+
+
+def _keys(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
+    """Return the number of each cell's pair of words, ``[..., T, S]``."""
+    return src[..., None, :] * max(1, tgt_size) + tgt[..., :, None]
+
+
+def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return the sentences as one array ``[B, L]``, and a mask that is True on real words."""
+    lengths = np.array([len(sentence) for sentence in sentences])
+    mask = np.arange(lengths.max())[None, :] < lengths[:, None]
+    ids = np.zeros(mask.shape, dtype=np.int64)
+    ids[mask] = np.concatenate(sentences)
+    return ids, mask
+
+
+def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
+    """Return the relative frequency of each word, with one more occurrence of each."""
+    counts = np.bincount(np.concatenate(sentences) if sentences else np.zeros(0, dtype=np.int64), minlength=size) + 1.0
+    return (counts / counts.sum()).astype(np.float32)
+
+
+def _digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the digamma function of positive numbers, to 1e-8 (Abramowitz & Stegun 1964, 6.3.5 and 6.3.18)."""
+    shifted, result = x.astype(np.float64), np.zeros_like(x, dtype=np.float64)
+    for _ in range(6):
+        small = shifted < 6
+        result -= np.where(small, 1 / np.where(small, shifted, 1), 0)
+        shifted = np.where(small, shifted + 1, shifted)
+    inverse = 1 / shifted**2
+    series = inverse * (1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse / 240)))
+    return result + np.log(shifted) - 0.5 / shifted - series
