@@ -58,7 +58,9 @@ class Model:
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})
-            translator = Translator(translator.model, translator.tokenizer, settings, translator.device)
+            translator = Translator(
+                translator.model, translator.tokenizer, settings, translator.device, translator.aligner
+            )
         return translator.translate(lines, n_best=n_best, prefixes=prefixes)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Translation]:
@@ -71,7 +73,8 @@ class Model:
         Raises:
             AlignmentError: for a model without attention.
         """
-        matrices = [translation.alignment(level) for translation in self.score(pairs)]
+        translator = self._loaded.translator
+        matrices = [translation.alignment(level) for translation in translator.with_links(translator.force(pairs))]
         if any(matrix is None for matrix in matrices):
             raise AlignmentError("this model has no attention (model.attention.score is none), so it aligns nothing")
         return [matrix for matrix in matrices if matrix is not None]

@@ -1,6 +1,7 @@
 """Writing results: whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,3 +24,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(tmp_path, path)
     finally:
         tmp_path.unlink(missing_ok=True)
+
+
+def copy_folder(folder: Path, target: Path) -> None:
+    """Copy a folder to a place where there is none yet, whole or not at all."""
+    tmp_path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    try:
+        shutil.copytree(folder, tmp_path)
+        for path in tmp_path.iterdir():
+            with path.open("rb") as copied:
+                os.fsync(copied.fileno())
+        os.replace(tmp_path, target)
+    finally:
+        shutil.rmtree(tmp_path, ignore_errors=True)

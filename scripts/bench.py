@@ -111,7 +111,7 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
     precision, train = choose_precision(row.precision, device), Waited(corpora.train)
-    trainer = Trainer(config.training, config.seed, model, device, precision, lambda epoch: train)
+    trainer = Trainer(config.training, config.seed, model, device, precision, lambda epoch: train, config.guided_loss)
     updates = trainer.updates()
     for _ in range(warm):
         next(updates)

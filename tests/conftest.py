@@ -61,6 +61,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
                 "tensorboard": False,
                 "log_every": 1,
                 "validation": {"sentences": 4},
+                "guided_alignment": {"enabled": False},
             },
         }
         for name, section in sections.items():

@@ -2,13 +2,14 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 
-from nmt.alignment.links import format_pharaoh
+from nmt.alignment.links import Link, format_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
@@ -34,35 +35,151 @@ def check_suffix(path: Path, more: Sequence[str] = ()) -> None:
 
 
 def write_alignments(
-    path: Path, matrices: Sequence[AlignmentMatrix], links: Sequence[Sequence[tuple[int, int]]] | None = None
+    path: Path, matrices: Iterable[AlignmentMatrix], links: Sequence[Sequence[Link]] | None = None
 ) -> None:
-    """Write one matrix per line of input.
+    """Write one matrix per line of input; see `AlignmentWriter` for the formats.
 
     Args:
         path: the file.
         matrices: one for each line.
-        links: what a ``.pharaoh`` file holds instead of each target token's largest weight.
-
-    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists.
-    - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` from 0, and `level`, `eos` and `read_from`; no pickle.
-    - ``.pharaoh``: one line of ``source-target`` links per sentence, from 0: each target token's largest weight.
-    - ``.png``: heat maps, the first 50 at most.
+        links: what a ``.pharaoh`` file holds instead of the links of the matrices.
 
     Raises:
         AlignmentError: for another suffix.
     """
+    with alignment_writer(path) as writer:
+        for number, matrix in enumerate(matrices):
+            writer.add(matrix, matrix.links() if links is None else links[number])
+
+
+@contextmanager
+def alignment_writer(path: Path) -> Iterator["AlignmentWriter"]:
+    """Open a file to which matrices are written one by one; it takes its place when the block ends well.
+
+    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists;
+      `null` beside `weights` if a word aligner made the matrix.
+    - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` (and ``null_<i>``) from 0, and `level`, `eos` and
+      `read_from`; no pickle.
+    - ``.pharaoh``: one line of ``source-target`` links per sentence, from 0.
+    - ``.png``: heat maps, the first 50 at most.
+
+    Nothing but the pictures' matrices is held in memory.
+
+    Raises:
+        AlignmentError: for another suffix, or pictures of nothing.
+    """
     check_suffix(path)
     with atomic_write(path) as tmp_path:
-        if links is not None and path.suffix == ".pharaoh":
-            tmp_path.write_text("".join(format_pharaoh(sentence) + "\n" for sentence in links), encoding="utf-8")
-            return
-        _WRITERS[path.suffix](tmp_path, matrices)
+        writer = _WRITERS[path.suffix](tmp_path)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
+
+
+class AlignmentWriter:
+    """A file of matrices that is written piece by piece."""
+
+    def __init__(self, path: Path):
+        """Open the file."""
+        self.count = 0
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        """Write one more matrix, or its links."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what comes after the last matrix."""
+
+    def close(self) -> None:
+        """Close the file, finished or not."""
+
+
+class _JsonWriter(AlignmentWriter):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._file = path.open("w", encoding="utf-8")
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        self._file.write(_opening(matrix) if self.count == 0 else ", ")
+        self._file.write(json.dumps(matrix_fields(matrix), ensure_ascii=False))
+        self.count += 1
+
+    def finish(self) -> None:
+        self._file.write(("" if self.count else _opening(None)) + "]}\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _opening(matrix: AlignmentMatrix | None) -> str:
+    return json.dumps(_policy(matrix), ensure_ascii=False)[:-1] + ', "sentences": ['
+
+
+class _NpzWriter(AlignmentWriter):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+        self._policy = _policy(None)
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        if self.count == 0:
+            self._policy = _policy(matrix)
+        self._write(f"weights_{self.count}", matrix.weights)
+        self._write(f"src_{self.count}", np.array(matrix.src_tokens, dtype=np.str_))
+        self._write(f"tgt_{self.count}", np.array(matrix.tgt_tokens, dtype=np.str_))
+        if matrix.null is not None:
+            self._write(f"null_{self.count}", matrix.null)
+        self.count += 1
+
+    def finish(self) -> None:
+        for name, value in self._policy.items():
+            self._write(name, np.array(value))
+
+    def close(self) -> None:
+        self._zip.close()
+
+    def _write(self, name: str, array: np.ndarray[Any, Any]) -> None:
+        with self._zip.open(f"{name}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+class _PharaohWriter(AlignmentWriter):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        self._file.write(format_pharaoh(links) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _PictureWriter(AlignmentWriter):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._path = path
+        self._drawable: list[AlignmentMatrix] = []
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        if matrix.weights.size and len(self._drawable) < MAX_PICTURES:
+            self._drawable.append(matrix)
+
+    def finish(self) -> None:
+        from nmt.alignment.heatmap import save_heatmaps
+
+        if not self._drawable:
+            raise AlignmentError(f"{self._path}: there is nothing to draw, all lines are empty")
+        save_heatmaps(self._drawable, self._path)
 
 
 def matrix_fields(matrix: AlignmentMatrix) -> dict[str, Any]:
     """A matrix as the fields of a JSON object: both token lists, and the weights rounded to six digits."""
     weights = [[round(float(w), 6) for w in row] for row in matrix.weights]
-    return {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": weights}
+    null = {} if matrix.null is None else {"null": [round(float(value), 6) for value in matrix.null]}
+    return {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": weights, **null}
 
 
 def read_alignments(path: Path) -> list[AlignmentMatrix]:
@@ -93,6 +210,7 @@ def _read_json(path: Path) -> list[AlignmentMatrix]:
             kept["level"],
             kept["eos"],
             kept["read_from"],
+            np.array(one["null"], dtype=np.float32) if "null" in one else None,
         )
         for one in kept["sentences"]
     ]
@@ -109,51 +227,22 @@ def _read_npz(path: Path) -> list[AlignmentMatrix]:
                 cast("Level", level),
                 cast("Literal['row', 'dropped']", eos),
                 read_from,
+                arrays.get(f"null_{index}"),
             )
-            for index in range((len(arrays.files) - 3) // 3)
+            for index in range(sum(name.startswith("weights_") for name in arrays.files))
         ]
 
 
-def _policy(matrices: Sequence[AlignmentMatrix]) -> dict[str, str]:
-    if not matrices:
+def _policy(matrix: AlignmentMatrix | None) -> dict[str, str]:
+    if matrix is None:
         return {"level": "words", "eos": "dropped", "read_from": "attention"}
-    return {"level": matrices[0].level, "eos": matrices[0].eos, "read_from": matrices[0].read_from}
+    return {"level": matrix.level, "eos": matrix.eos, "read_from": matrix.read_from}
 
 
-def _write_json(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
-    sentences = [matrix_fields(matrix) for matrix in matrices]
-    path.write_text(
-        json.dumps(_policy(matrices) | {"sentences": sentences}, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-
-
-def _write_npz(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
-    arrays: dict[str, Any] = {name: np.array(value) for name, value in _policy(matrices).items()}
-    for index, matrix in enumerate(matrices):
-        arrays[f"weights_{index}"] = matrix.weights
-        arrays[f"src_{index}"] = np.array(matrix.src_tokens, dtype=np.str_)
-        arrays[f"tgt_{index}"] = np.array(matrix.tgt_tokens, dtype=np.str_)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _write_pharaoh(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
-    path.write_text("".join(format_pharaoh(matrix.links()) + "\n" for matrix in matrices), encoding="utf-8")
-
-
-def _write_picture(path: Path, matrices: Sequence[AlignmentMatrix]) -> None:
-    from nmt.alignment.heatmap import save_heatmaps
-
-    drawable = [matrix for matrix in matrices if matrix.weights.size][:MAX_PICTURES]
-    if not drawable:
-        raise AlignmentError(f"{path}: there is nothing to draw, all lines are empty")
-    save_heatmaps(drawable, path)
-
-
-_WRITERS: dict[str, Callable[[Path, Sequence[AlignmentMatrix]], None]] = {
-    ".json": _write_json,
-    ".npz": _write_npz,
-    ".pharaoh": _write_pharaoh,
-    ".png": _write_picture,
+_WRITERS: dict[str, type[AlignmentWriter]] = {
+    ".json": _JsonWriter,
+    ".npz": _NpzWriter,
+    ".pharaoh": _PharaohWriter,
+    ".png": _PictureWriter,
 }
 _READERS: dict[str, Callable[[Path], list[AlignmentMatrix]]] = {".json": _read_json, ".npz": _read_npz}

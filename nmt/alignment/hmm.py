@@ -5,8 +5,9 @@ In the forward direction every target word has a hidden state, the source word t
 in the backward direction the sides are exchanged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ NULL_PROBABILITY = 0.1
 MODEL1_ITERATIONS, HMM_ITERATIONS = 4, 5
 _JUMPS = 50  # jumps farther than this share one probability
 _SMALLEST = 1e-12  # probability of a translation
+_KEPT = 1e-4  # entries of the table below are not saved
 _CELLS_AT_ONCE = 1 << 19  # of a batch
 
 
@@ -31,7 +33,8 @@ class _Batch:
         pairs: ``[B]`` the positions of the pairs in the corpus.
         src, tgt: ``[B, S]`` and ``[B, T]`` word ids.
         src_mask, tgt_mask: True on real words.
-        cells: ``[B, T, S]`` the entry of the translation table of each cell; the last entry is that of unseen words.
+        cells: ``[B, T, S]`` the entry of the translation table of each cell; the last but one is that of words that
+            never met in training, the last one that of unseen words.
     """
 
     pairs: Ints
@@ -55,15 +58,16 @@ class _Direction:
         """
         self.given, self.sizes = given, sizes
         self.null = np.append(frequencies, np.float32(1.0 / max(1, sizes[1])))  # id -1 reads the last entry
-        self.translation = np.full(len(given) + 1, 1.0 / max(1, sizes[1]), dtype=np.float32)
+        self.translation = np.full(len(given) + 2, 1.0 / max(1, sizes[1]), dtype=np.float32)
+        self.translation[-2] = _SMALLEST
         self.jumps = np.ones(2 * _JUMPS + 1)
         self.first = np.ones(_JUMPS + 1)
 
     def update_translation(self, counts: NDArray[np.float64]) -> None:
         """Set the table from expected counts: the mean-field update of variational Bayes (Riley & Gildea 2012)."""
-        totals = np.bincount(self.given, counts, minlength=self.sizes[0])
+        totals = np.bincount(self.given, counts, minlength=self.sizes[0]).astype(np.float64)
         logarithms = _digamma(counts + ALPHA) - _digamma(totals + ALPHA * self.sizes[1])[self.given]
-        self.translation[:-1] = np.maximum(np.exp(logarithms), _SMALLEST)
+        self.translation[:-2] = np.maximum(np.exp(logarithms), _SMALLEST)
 
 
 class BidirectionalHMM:
@@ -115,6 +119,58 @@ class BidirectionalHMM:
                 results[pair] = both[row, :tgt_length, :src_length]
         return results
 
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the parameters; `from_arrays` makes the same model of them.
+
+        Entries of the table that neither direction believes in are left out, which are nearly all.
+        """
+        sides = {"forward": self.forward, "backward": self.backward}
+        kept = np.maximum(*(side.translation[:-2] for side in sides.values())) > _KEPT
+        arrays: dict[str, NDArray[np.generic]] = {"keys": self.keys[kept]}
+        for name, side in sides.items():
+            arrays |= {
+                f"{name}.translation": side.translation[:-2][kept],
+                f"{name}.null": side.null,
+                f"{name}.jumps": side.jumps,
+                f"{name}.first": side.first,
+            }
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], src_size: int, tgt_size: int) -> "BidirectionalHMM":
+        """Return the model of `arrays`.
+
+        Raises:
+            KeyError: if an array is missing.
+            ValueError: if an array has another type, size or range than it should.
+        """
+        model = cls([], src_size, tgt_size)
+        keys = arrays["keys"]
+        if (
+            keys.dtype != np.int64
+            or keys.ndim != 1
+            or (len(keys) and not 0 <= keys[0] <= keys[-1] < src_size * tgt_size)
+        ):
+            raise ValueError("the keys are no pairs of words")
+        if (np.diff(keys) <= 0).any():
+            raise ValueError("the keys are not in order")
+        model.keys = keys
+        shapes = {"null": model.forward.null.dtype, "translation": np.float32, "jumps": np.float64, "first": np.float64}
+        for name, side in (("forward", model.forward), ("backward", model.backward)):
+            sizes = {
+                "null": len(side.null),
+                "translation": len(keys),
+                "jumps": len(side.jumps),
+                "first": len(side.first),
+            }
+            for part, size in sizes.items():
+                array = arrays[f"{name}.{part}"]
+                if array.shape != (size,) or array.dtype != shapes[part] or not (array >= 0).all():
+                    raise ValueError(f"{name}.{part} is no array of {size} probabilities")
+            side.null, side.jumps, side.first = (arrays[f"{name}.{part}"] for part in ("null", "jumps", "first"))
+            side.translation = np.concatenate([arrays[f"{name}.translation"], side.translation[-2:]])
+        return model
+
     def _batches(self, pairs: Sequence[Pair]) -> Iterator[_Batch]:
         """Yield padded batches of similar lengths; a pair with an empty side is in none."""
         lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
@@ -137,27 +193,29 @@ class BidirectionalHMM:
     def _batch(self, pairs: Sequence[Pair], chosen: Ints) -> _Batch:
         src, src_mask = _padded([pairs[index][0] for index in chosen])
         tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
-        keys = np.where((src < 0)[:, None, :] | (tgt < 0)[:, :, None], -1, _keys(src, tgt, self.sizes[1]))  # [B, T, S]
-        cells = np.searchsorted(self.keys, keys)
-        cells[cells == len(self.keys)] = 0
-        known = self.keys[cells] == keys if len(self.keys) else np.zeros(cells.shape, dtype=bool)
-        return _Batch(chosen, src, tgt, src_mask, tgt_mask, np.where(known, cells, len(self.keys)).astype(np.int32))
+        keys = _keys(src, tgt, self.sizes[1])  # [B, T, S]
+        cells = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1)).astype(np.int32)
+        cells[self.keys[cells] != keys if len(self.keys) else ...] = len(self.keys)
+        cells[(src < 0)[:, None, :] | (tgt < 0)[:, :, None]] = len(self.keys) + 1
+        return _Batch(chosen, src, tgt, src_mask, tgt_mask, cells)
 
     def _iterate(self, batches: Sequence[_Batch], with_jumps: bool) -> None:
         """Do one iteration of expectation maximisation, in place."""
         sides = self.forward, self.backward
-        counts = [np.zeros(len(self.keys) + 1) for _ in sides]
+        counts = [np.zeros(len(self.keys) + 2) for _ in sides]
         jump_counts = [_JumpCounts() for _ in sides] if with_jumps else [None, None]
         for batch in batches:
             ahead = _posteriors(self.forward, batch, jump_counts[0])
             back = _posteriors(self.backward, _turned(batch), jump_counts[1]).transpose(0, 2, 1)
             expected = [ahead * back] * 2 if with_jumps else [ahead, back]
             cells = batch.cells.ravel()
-            added = [np.bincount(cells, each.ravel(), len(self.keys) + 1) for each in expected[: 1 if with_jumps else 2]]
+            added = [
+                np.bincount(cells, each.ravel(), len(self.keys) + 2) for each in expected[: 1 if with_jumps else 2]
+            ]
             for count, more in zip(counts, added * 2, strict=False):
                 count += more
         for side, count, jumps in zip(sides, counts, jump_counts, strict=True):
-            side.update_translation(count[:-1])
+            side.update_translation(count[:-2])
             if jumps is not None:
                 side.jumps, side.first = jumps.jumps + 0.5, jumps.first + 0.5
 
@@ -187,7 +245,8 @@ def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts |
     if jump_counts is None and (direction.jumps == 1).all():
         lengths = batch.src_mask.sum(axis=1).astype(np.float32)[:, None]  # [B, 1]
         total = emission.sum(axis=2) / lengths + null  # [B, T]
-        return emission / np.where(total > 0, total * lengths, np.float32(1))[:, :, None]
+        shares = emission / np.where(total > 0, total * lengths, np.float32(1))[:, :, None]
+        return shares.astype(np.float32)
     posteriors, transitions, first = _forward_backward(direction, batch, emission, null)
     if jump_counts is not None:
         jump_counts.add(transitions, first)
@@ -240,7 +299,8 @@ def _forward_backward(
 def _offsets(length: int) -> Ints:
     """Return the index of the jump from each position to each other, ``[S, S]``."""
     positions = np.arange(length)
-    return np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
+    offsets: Ints = np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
+    return offsets
 
 
 def _turned(batch: _Batch) -> _Batch:
@@ -266,7 +326,8 @@ def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
 def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
     """Return the relative frequency of each word, with one more occurrence of each."""
     counts = np.bincount(np.concatenate(sentences) if sentences else np.zeros(0, dtype=np.int64), minlength=size) + 1.0
-    return (counts / counts.sum()).astype(np.float32)
+    shares: Floats = (counts / counts.sum()).astype(np.float32)
+    return shares
 
 
 def _digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Word links and their notations: Pharaoh (i-j) and NAACL (sentence src tgt)."""
+"""Word links: which are likely, and their notations, Pharaoh (i-j) and NAACL (sentence src tgt)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmt.errors import AlignmentError
 
 Link = tuple[int, int]  # source word, target word, from 0
 
 
+LINK, LINK_ONE_FREE, LINK_BOTH_FREE = 0.4, 0.3, 0.1  # the least probabilities of `likely_links`
 _PHARAOH = re.compile(r"(\d+)([-p?])(\d+)")
 
 
@@ -128,3 +132,23 @@ def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) 
         else:
             lines += [f"{number} {src} {tgt} {'S' if sure else 'P'}" for tgt, src, sure in sorted(links)]
     return lines
+
+
+def likely_links(probabilities: NDArray[np.float32]) -> list[Link]:
+    """Return the links (source, target) of a sentence pair, in the order of target words.
+
+    Every link with a probability of at least 0.4 is taken. Then, the likeliest first, come links of at least 0.3 of
+    which one word has no link yet, and links of at least 0.1 of which neither has: the idea of `grow-diag-final`
+    (Koehn et al. 2003).
+
+    Args:
+        probabilities: ``[T, S]``, 0 to 1.
+    """
+    chosen = np.asarray(probabilities >= LINK)  # [T, S]
+    tgt_linked, src_linked = chosen.sum(axis=1) > 0, chosen.sum(axis=0) > 0  # [T], [S]
+    candidates = np.argwhere((probabilities >= LINK_BOTH_FREE) & ~(tgt_linked[:, None] & src_linked[None, :]))
+    for tgt, src in candidates[np.argsort(-probabilities[candidates[:, 0], candidates[:, 1]], kind="stable")]:
+        linked = int(tgt_linked[tgt]) + int(src_linked[src])
+        if linked == 0 or (linked == 1 and probabilities[tgt, src] >= LINK_ONE_FREE):
+            chosen[tgt, src] = tgt_linked[tgt] = src_linked[src] = True
+    return [(int(src), int(tgt)) for tgt, src in np.argwhere(chosen)]

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.alignment.links import Link, likely_links
 from nmt.alignment.words import spans_at
 from nmt.errors import AlignmentError
 
@@ -27,7 +28,9 @@ class AlignmentMatrix:
         level: whether the tokens are `words`, white-space separated `tokens`, or `pieces`.
         eos: `row` if the last row is the one that predicted the end of the sentence, `dropped` if it was left out. The
             source has no end mark, so there is never such a column.
-        read_from: which of the model's weights these are, for a person.
+        read_from: what the weights are read from, for a person: the attention, or the word aligner.
+        null: ``[T]`` how likely it is that a target token has no counterpart, 0 to 1; None if the weights are those of
+            an attention, which always looks somewhere.
     """
 
     weights: Floats
@@ -36,6 +39,7 @@ class AlignmentMatrix:
     level: Level
     eos: Literal["row", "dropped"]
     read_from: str = "attention"
+    null: Floats | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.tgt_tokens), len(self.src_tokens))
@@ -44,16 +48,37 @@ class AlignmentMatrix:
                 f"a matrix of shape {self.weights.shape} does not fit {shape[0]} target and {shape[1]} source tokens"
             )
         sums = self.weights.sum(axis=1)
-        if self.weights.size and (self.weights.min() < 0 or np.abs(sums - 1).max() > 1e-3):
+        # Written so that NaN, for which every comparison is false, is refused, too.
+        if self.weights.size and not (self.weights.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
             raise AlignmentError(
                 f"the rows of an alignment matrix must sum to 1, these sum to {sums.min():.4f} .. {sums.max():.4f}"
             )
 
-    def links(self) -> list[tuple[int, int]]:
-        """Each target word (an EOS row aside) with its source word of largest weight: (source, target), from 0."""
+        if self.null is not None and not (self.null.shape == shape[:1] and ((self.null >= 0) & (self.null <= 1)).all()):
+            raise AlignmentError(f"null must be {shape[0]} probabilities, one for each target token")
+
+    @property
+    def link_probabilities(self) -> Floats | None:
+        """``[T, S]`` how likely each link is, 0 to 1; None if the weights are those of an attention.
+
+        A row's weights are its link probabilities in proportion, and its largest link probability is 1 - null.
+        """
+        if self.null is None or not self.weights.size:
+            return None
+        likeliest: Floats = self.weights / self.weights.max(axis=1, keepdims=True)
+        return likeliest * (1 - self.null[:, None])
+
+    def links(self) -> list[Link]:
+        """Return the links (source, target) from 0, in the order of target tokens; an EOS row has none.
+
+        Those of an attention link each target token to the source token of its largest weight; those of a word aligner
+        are the likely ones (see `nmt.alignment.links.likely_links`).
+        """
         if not self.src_tokens:
             return []
         words = len(self.tgt_tokens) - (self.eos == "row")
+        if (probabilities := self.link_probabilities) is not None:
+            return likely_links(probabilities[:words])
         return [(int(self.weights[row].argmax()), row) for row in range(words)]
 
 
@@ -112,6 +137,68 @@ def word_matrix(
         tgt_words.append(EOS_TOKEN)
     merged = (rows @ to_src).astype(np.float32)
     return AlignmentMatrix(merged, src_words, tgt_words, level, "row" if keep_eos else "dropped")
+
+
+@dataclass(frozen=True)
+class WordLinks:
+    """What a word aligner says of one sentence pair.
+
+    Attributes:
+        probabilities: ``[T, S]`` how likely it is that two words are translations of each other, 0 to 1.
+        src_spans: character spans of the S source words.
+        tgt_spans: character spans of the T target words.
+        read_from: a description of the aligner.
+    """
+
+    probabilities: Floats
+    src_spans: Sequence[Span]
+    tgt_spans: Sequence[Span]
+    read_from: str = "aligner"
+
+    def matrix(
+        self,
+        src: tuple[Sequence[str], Sequence[Span]],
+        tgt: tuple[Sequence[str], Sequence[Span]],
+        level: Level,
+        keep_eos: bool = False,
+    ) -> AlignmentMatrix:
+        """Return the matrix on other tokens of the same texts.
+
+        A link of two tokens is as likely as the likeliest link of the words that they overlap.
+
+        Args:
+            src: the source tokens and their character spans.
+            tgt: the target tokens and their character spans.
+            level: what these tokens are.
+            keep_eos: whether a row for EOS is appended, which is linked to nothing.
+        """
+        found = _spread_over(self.probabilities, self.tgt_spans, tgt[1])  # [target tokens, S]
+        found = _spread_over(found.T, self.src_spans, src[1]).T  # [target tokens, source tokens]
+        tokens = list(tgt[0])
+        if keep_eos:
+            found = np.concatenate([found, np.zeros((1, found.shape[1]), dtype=np.float32)])
+            tokens.append(EOS_TOKEN)
+        sums = found.sum(axis=1, keepdims=True)
+        weights = np.where(sums > 0, found / np.where(sums > 0, sums, 1), 1 / max(1, found.shape[1]))
+        null = 1 - found.max(axis=1, initial=0.0)
+        return AlignmentMatrix(
+            weights.astype(np.float32),
+            list(src[0]),
+            tokens,
+            level,
+            "row" if keep_eos else "dropped",
+            self.read_from,
+            null.clip(0, 1).astype(np.float32),
+        )
+
+
+def _spread_over(rows: Floats, spans: Sequence[Span], tokens: Sequence[Span]) -> Floats:
+    """Return for each token the largest values of the rows whose spans it overlaps."""
+    if list(spans) == list(tokens):
+        return rows
+    overlaps = piece_shares(tokens, spans) > 0  # [tokens, rows]
+    spread: Floats = np.where(overlaps[:, :, None], rows[None], np.float32(0)).max(axis=1, initial=0)
+    return spread
 
 
 def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Floats:

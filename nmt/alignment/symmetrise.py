@@ -9,7 +9,7 @@ import numpy as np
 from nmt.alignment.matrix import AlignmentMatrix
 
 Link = tuple[int, int]
-Extraction = Literal["argmax", "src-argmax", "threshold"]
+Extraction = Literal["auto", "argmax", "src-argmax", "threshold"]
 Symmetrisation = Literal["intersection", "union", "grow-diag", "grow-diag-final-and"]
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -19,25 +19,31 @@ class LinkExtraction:
     """How links are made of a matrix.
 
     Attributes:
-        method: `argmax`: each target word is linked to the source word of its largest weight; `src-argmax`: each source
+        method: `auto`: what fits the matrix, `argmax` for an attention and the likely links for a word aligner;
+            `argmax`: each target word is linked to the source word of its largest weight; `src-argmax`: each source
             word to the target word of its largest weight; `threshold`: all pairs with a weight of at least `threshold`.
         threshold: for the method of that name, 0 to 1.
         null_below: a word whose largest weight is below this has no link.
+
+    A matrix of a word aligner is read by its link probabilities, that of an attention by its weights.
     """
 
-    method: Extraction = "argmax"
+    method: Extraction = "auto"
     threshold: float = 0.5
     null_below: float = 0.0
 
     def links(self, matrix: AlignmentMatrix) -> list[Link]:
         """Return the links (source, target) of a matrix, from 0, in the order of target words; an EOS row has none."""
         words = len(matrix.tgt_tokens) - (matrix.eos == "row")
-        weights = matrix.weights[:words]
+        probabilities = matrix.link_probabilities
+        weights = (matrix.weights if probabilities is None else probabilities)[:words]
         if not weights.size:
             return []
+        if self.method == "auto" and probabilities is not None:
+            return [(src, tgt) for src, tgt in matrix.links() if weights[tgt, src] >= self.null_below]
         chosen = np.zeros(weights.shape, dtype=bool)
         match self.method:
-            case "argmax":
+            case "auto" | "argmax":
                 chosen[np.arange(words), weights.argmax(axis=1)] = True
                 chosen &= weights >= self.null_below
             case "src-argmax":

@@ -9,6 +9,7 @@ from nmt.cli import (  # isort: skip
     translate,
     evaluate,
     align,
+    words,
     score,
     doctor,
     config,
@@ -33,4 +34,5 @@ __all__ = [
     "score",
     "train",
     "translate",
+    "words",
 ]

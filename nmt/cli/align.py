@@ -1,5 +1,6 @@
 """`nmt align`: options and help."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,12 +12,12 @@ from nmt.cli.options import (
     CheckpointOption,
     EosOption,
     LevelOption,
-    ModelOption,
     PairSplitOption,
     PairSrcOption,
     PairTgtOption,
     SetOption,
     model_and_pairs,
+    one_of_files_and_split,
     refuse_without_effect,
 )
 
@@ -27,7 +28,15 @@ def align(
     src: PairSrcOption = None,
     tgt: PairTgtOption = None,
     split: PairSplitOption = None,
-    model: ModelOption = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Run folder. [default: for --split the run trained last, for --src and --tgt no model]",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint: CheckpointOption = None,
     gold: Annotated[
         Path | None,
@@ -41,12 +50,19 @@ def align(
         int, typer.Option("--gold-base", min=0, max=1, help="Number of the first word in the gold file.")
     ] = 0,
     extract: Annotated[
-        Literal["argmax", "src-argmax", "threshold"],
-        typer.Option("--extract", help="A target word's largest weight, a source word's, or all of --threshold."),
-    ] = "argmax",
+        Literal["auto", "argmax", "src-argmax", "threshold"],
+        typer.Option(
+            "--extract",
+            help="Links of a matrix: a target word's largest weight, a source word's, or all of at least --threshold; "
+            "auto: argmax for an attention, the likely links for a word aligner.",
+        ),
+    ] = "auto",
     threshold: Annotated[float, typer.Option("--threshold", min=0.0, max=1.0, help="For --extract threshold.")] = 0.5,
     null_below: Annotated[
-        float, typer.Option("--null-below", min=0.0, max=1.0, help="A word whose largest weight is below has no link.")
+        float,
+        typer.Option(
+            "--null-below", min=0.0, max=1.0, help="Leave a word unaligned if its largest weight is below this value."
+        ),
     ] = 0.0,
     backward: Annotated[
         Path | None,
@@ -59,33 +75,60 @@ def align(
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
+    cache_dir: Annotated[
+        Path | None, typer.Option("--cache-dir", help="Cache of aligners. [default: ~/.cache/nmt]", show_default=False)
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0)."""
-    from nmt.alignment.links import GoldFile, format_pharaoh
-    from nmt.alignment.symmetrise import LinkExtraction
-    from nmt.commands.align import run_align
-    from nmt.decoding.output import OutputOptions
-    from nmt.runs.load import load_model
+    """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0).
 
+    Without --model the pairs of --src and --tgt are aligned from themselves: a word aligner is trained on them first,
+    once for each pair of files. With --model they are aligned by that run: by its word aligner if it has one, else by
+    its attention (--set decoding.alignment_from=attention for the attention in any case).
+    """
+    one_of_files_and_split(src, tgt, split)
+    alone = model is None and split is None
     refuse_without_effect(
         ctx,
         threshold=(extract == "threshold", "--extract threshold"),
         symmetrisation=(backward is not None, "--backward"),
         gold_format=(gold is not None, "--gold"),
         gold_base=(gold is not None, "--gold"),
-        keep_eos=(alignments is not None, "--alignments"),
+        keep_eos=(alignments is not None and alignments.suffix != ".pharaoh", "--alignments with matrices"),
+        checkpoint=(not alone, "--model"),
+        overrides=(not alone, "--model"),
+        backward=(not alone, "--model"),
+        cache_dir=(alone, "aligning without --model"),
     )
-    loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
-    shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
-    other = load_model(backward, None, overrides or []) if backward else None
+    from nmt.alignment.links import GoldFile
+    from nmt.alignment.symmetrise import LinkExtraction
+    from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
+    from nmt.config import DataConfig, Source
+    from nmt.decoding.output import OutputOptions
+    from nmt.runs.load import load_model
+    from nmt.runtime import set_up_logging, set_up_machine
+
+    set_up_logging()
     extraction = LinkExtraction(extract, threshold, null_below)
+    aligner: ModelAligner | SelfAligner
+    if alone:
+        set_up_machine(0)
+        source = Source(src=str(src), tgt=str(tgt))
+        cache = cache_dir or Path(DataConfig.model_fields["cache_dir"].default)
+        of: Literal["words", "tokens"] = "tokens" if level == "tokens" else "words"
+        aligner = self_aligner(source, "test", of, cache.expanduser(), extraction)
+    else:
+        loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
+        other = load_model(backward, None, overrides or []) if backward else None
+        aligner = ModelAligner(loaded, extraction, other, symmetrisation)
+    shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
-    links, score = run_align(loaded, source, split or "test", shown, reference, extraction, other, symmetrisation)
-    for sentence in links:
-        typer.echo(format_pharaoh(sentence))
-    if score is not None:
+    found = run_align(aligner, source, split or "test", sys.stdout, shown, reference)
+    if found.agreement is not None:
+        typer.echo(f"agreement of both directions {found.agreement:.4f}   {found.signature}", err=True)
+    if (score := found.score) is not None:
         typer.echo(
-            f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}",
+            f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}   "
+            f"{found.signature}",
             err=True,
         )

@@ -1,83 +1,228 @@
-"""`nmt align`: matrices and links of given sentence pairs, and their agreement with gold links."""
+"""`nmt align`: links and matrices of given sentence pairs, by a model or by the pairs themselves."""
 
-from collections.abc import Sequence
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
+
+import torch
+from tqdm import tqdm
 
 from nmt.alignment.aer import AlignmentScore, score_links
-from nmt.alignment.files import check_suffix, write_alignments
-from nmt.alignment.links import GoldFile, GoldLinks, Link, parse_pharaoh, read_gold
+from nmt.alignment.files import alignment_writer, check_suffix
+from nmt.alignment.links import GoldFile, GoldLinks, Link, format_pharaoh, parse_pharaoh, read_gold
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
+from nmt.data.bitext_links import bitext_links
 from nmt.data.lines import read_lines
-from nmt.data.sources import read_pairs
+from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
+from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import AlignmentError
 from nmt.runs.load import LoadedModel
+from nmt.training.word_aligner import cached_word_aligner
+
+log = logging.getLogger(__name__)
+_CHUNK = 2048  # pairs that are held in memory at once
+Texts = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class AlignRun:
+    """What `run_align` found.
+
+    Attributes:
+        score: agreement with gold links; None without them.
+        signature: what the links were made of and how, for every number that is printed of them.
+        agreement: share of the links of either direction that both directions have; None for one direction.
+    """
+
+    score: AlignmentScore | None
+    signature: str
+    agreement: float | None = None
+
+
+class ModelAligner:
+    """A trained model; with a second one of the other direction, whose links are joined with the first one's."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        extraction: LinkExtraction,
+        backward: LoadedModel | None = None,
+        symmetrisation: Symmetrisation = "grow-diag-final-and",
+    ):
+        """Take loaded models.
+
+        Args:
+            model: a loaded model with attention or a word aligner.
+            extraction: how links are made of matrices.
+            backward: a model that translates the other way.
+            symmetrisation: how the links of both are joined.
+        """
+        self.model, self.extraction, self.backward, self.symmetrisation = model, extraction, backward, symmetrisation
+        self.agreed = self.either = 0
+
+    def align(self, pairs: Sequence[Texts], shown: OutputOptions) -> list[tuple[AlignmentMatrix, list[Link]]]:
+        """Return matrix and links of each pair."""
+        matrices = _forced(self.model, pairs, shown)
+        links = [self.extraction.links(matrix) for matrix in matrices]
+        if self.backward is not None:
+            turned = _forced(self.backward, [(tgt, src) for src, tgt in pairs], shown)
+            back = [[(src, tgt) for tgt, src in self.extraction.links(matrix)] for matrix in turned]
+            for one, other in zip(links, back, strict=True):
+                self.agreed += len(set(one) & set(other))
+                self.either += len(set(one) | set(other))
+            links = [symmetrise(one, two, self.symmetrisation) for one, two in zip(links, back, strict=True)]
+        return list(zip(matrices, links, strict=True))
+
+    def signature(self, matrix: AlignmentMatrix) -> str:
+        """Say how the links were made."""
+        joined = "" if self.backward is None else f"|backward:{self.backward.name}|sym:{self.symmetrisation}"
+        return f"{_extraction(self.extraction, matrix)}|model:{self.model.name}|{self.model.checkpoint.name}{joined}"
+
+
+class SelfAligner:
+    """The word aligner that was trained on the very pairs that it aligns."""
+
+    def __init__(self, aligner: WordAligner, extraction: LinkExtraction):
+        """Take a trained aligner, and how links are made of its matrices."""
+        self.aligner, self.extraction = aligner, extraction
+
+    def align(self, pairs: Sequence[Texts], shown: OutputOptions) -> list[tuple[AlignmentMatrix, list[Link]]]:
+        """Return matrix and links of each pair."""
+        if shown.level == "pieces":
+            raise AlignmentError("without a model there are no pieces; use --level words or tokens")
+        results = []
+        for pair, found in zip(pairs, self.aligner.word_links(pairs), strict=True):
+            spans = [spans_at(shown.level, text) for text in pair]
+            src, tgt = ([text[a:b] for a, b in own] for text, own in zip(pair, spans, strict=True))
+            matrix = found.matrix((src, spans[0]), (tgt, spans[1]), shown.level, shown.keep_eos)
+            results.append((matrix, self.extraction.links(matrix)))
+        return results
+
+    def signature(self, matrix: AlignmentMatrix) -> str:
+        """Say how the links were made."""
+        return _extraction(self.extraction, matrix)
+
+
+def self_aligner(
+    source: Source, split: str, level: Literal["words", "tokens"], cache: Path, extraction: LinkExtraction
+) -> SelfAligner:
+    """Return an aligner trained on the pairs of a source; the second time it comes from the cache.
+
+    Args:
+        source: the pairs.
+        split: the split of a built-in corpus or dataset.
+        level: what is aligned.
+        cache: folder of the cache.
+        extraction: how links are made of matrices.
+
+    Raises:
+        DataError: if the pairs cannot be read.
+    """
+    text, text_id = load_text(source, split, cache)
+    bitext = bitext_links(text, text_id, level, cache)
+    device = torch.device("cpu")
+    return SelfAligner(WordAligner.load(cached_word_aligner(bitext, text, cache, device), device), extraction)
 
 
 def run_align(
-    model: LoadedModel,
+    aligner: ModelAligner | SelfAligner,
     source: Source,
     split: str,
+    out: IO[str],
     shown: OutputOptions,
     gold: GoldFile | None,
-    extraction: LinkExtraction,
-    backward: LoadedModel | None = None,
-    symmetrisation: Symmetrisation = "grow-diag-final-and",
-) -> tuple[list[list[Link]], AlignmentScore | None]:
-    """Align the pairs of a source.
+) -> AlignRun:
+    """Align the pairs of a source, and write a line of links for each, in order, as they come.
 
     Args:
-        model: a loaded model with attention.
+        aligner: what aligns.
         source: the pairs.
         split: the split of a built-in corpus or dataset.
+        out: where the links go.
         shown: the level, and where matrices are written.
         gold: gold links on words; None for those that come with the corpus, if any.
-        extraction: how links are made of matrices.
-        backward: a model that translates the other way; its links are joined with the first one's.
-        symmetrisation: how they are joined.
-
-    Returns:
-        Links of each pair, and their agreement with gold; None without gold.
 
     Raises:
         AlignmentError: if gold links are asked for on pieces, or do not fit.
     """
     if shown.alignments is not None:
         check_suffix(shown.alignments)
-    if backward is not None and shown.level == "pieces":
-        raise AlignmentError("two models have different pieces; symmetrise on --level words or tokens")
-    rows = list(read_pairs(source, split))
-    pairs = [(src, tgt) for src, tgt, _ in rows]
-    references: list[GoldLinks] = []
-    if gold is not None:
-        if shown.level == "pieces":
-            raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
-        references = read_gold(gold, read_lines(gold.path), len(rows))
-        _check_range(gold.path, references, pairs, shown.level)
-    elif shown.level == "words" and any(row[2] for row in rows):
-        references = [parse_pharaoh(row[2]) for row in rows]
-    matrices = _align_pairs(model, pairs, shown)
-    links = [extraction.links(matrix) for matrix in matrices]
-    if backward is not None:
-        turned = _align_pairs(backward, [(tgt, src) for src, tgt in pairs], shown)
-        back = [[(src, tgt) for tgt, src in extraction.links(matrix)] for matrix in turned]
-        links = [symmetrise(one, two, symmetrisation) for one, two in zip(links, back, strict=True)]
-    if shown.alignments is not None:
-        write_alignments(shown.alignments, matrices, links)
-    return links, score_links(links, references) if references else None
+    if gold is not None and shown.level == "pieces":
+        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
+    found: list[list[Link]] = []
+    references: list[str] = []  # gold links that come with the corpus
+    first: AlignmentMatrix | None = None
+    writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
+    bar = tqdm(unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
+    pairs: list[Texts] = []
+    with writing as writer, bar:
+        for chunk in _chunks(read_pairs(source, split)):
+            texts = [(src, tgt) for src, tgt, _ in chunk]
+            results = aligner.align(texts, shown)
+            out.writelines(format_pharaoh(links) + "\n" for _, links in results)
+            out.flush()
+            bar.update(len(chunk))
+            first = first or results[0][0]
+            if writer is not None:
+                for matrix, links in results:
+                    writer.add(matrix, links)
+            if gold is not None or any(links for _, _, links in chunk):
+                found += [links for _, links in results]
+                references += [links for _, _, links in chunk]
+                pairs += texts
+    score = _score(found, references, pairs, gold, shown)
+    agreement = None
+    if isinstance(aligner, ModelAligner) and aligner.either:
+        agreement = aligner.agreed / aligner.either
+    return AlignRun(score, "" if first is None else aligner.signature(first), agreement)
 
 
-def _align_pairs(model: LoadedModel, pairs: Sequence[tuple[str, str]], shown: OutputOptions) -> list[AlignmentMatrix]:
+def _score(
+    found: Sequence[Sequence[Link]],
+    references: Sequence[str],
+    pairs: Sequence[Texts],
+    gold: GoldFile | None,
+    shown: OutputOptions,
+) -> AlignmentScore | None:
+    if gold is not None and shown.level != "pieces":
+        from_file = read_gold(gold, read_lines(gold.path), len(pairs))
+        _check_range(gold.path, from_file, pairs, shown.level)
+        return score_links(found, from_file)
+    if shown.level == "words" and any(references):
+        return score_links(found, [parse_pharaoh(line) for line in references])
+    return None
+
+
+def _forced(model: LoadedModel, pairs: Sequence[Texts], shown: OutputOptions) -> list[AlignmentMatrix]:
     """Return the matrices of given pairs, by forced decoding; in order, one per pair."""
-    return [matrix_of(translation, shown) for translation in model.translator.force(pairs, progress=True)]
+    translator = model.translator
+    return [matrix_of(translation, shown) for translation in translator.with_links(translator.force(pairs))]
+
+
+def _extraction(extraction: LinkExtraction, matrix: AlignmentMatrix) -> str:
+    by_itself = "argmax" if matrix.null is None else "likely"
+    method = by_itself if extraction.method == "auto" else extraction.method
+    details = f":{extraction.threshold}" if method == "threshold" else ""
+    null = f"|null:{extraction.null_below}" if extraction.null_below else ""
+    return f"level:{matrix.level}|from:{matrix.read_from}|links:{method}{details}{null}"
+
+
+def _chunks(pairs: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
+    iterator = iter(pairs)
+    while chunk := list(itertools.islice(iterator, _CHUNK)):
+        yield chunk
 
 
 def _check_range(
-    path: Path, references: Sequence[GoldLinks], pairs: Sequence[tuple[str, str]], level: Literal["words", "tokens"]
+    path: Path, references: Sequence[GoldLinks], pairs: Sequence[Texts], level: Literal["words", "tokens"]
 ) -> None:
     """Refuse gold that names words its sentence does not have: made on other words, or counted from another base."""
     for number, (reference, (src, tgt)) in enumerate(zip(references, pairs, strict=True), start=1):

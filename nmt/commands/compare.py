@@ -133,7 +133,7 @@ def _variant(
             held = {"result": asdict(result), "made_with": _settings(comparison, config)}
             tmp_path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
     translations = model.translator.translate(comparison.sentences)
-    return result, [translation.alignment() for translation in translations]
+    return result, [translation.attention() for translation in translations]
 
 
 def _row_file(config: Config) -> Path:

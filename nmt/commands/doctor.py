@@ -51,7 +51,7 @@ def run_doctor(config: Config) -> Iterator[str]:
         size = config.tokenizer.vocab_size
         yield _row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
     set_up_machine(config.training.threads)
-    corpora = load_corpora(config)
+    corpora = load_corpora(config, with_guide=False)
     for name, value in size_rows(config, corpora):
         yield _row(name, value)
     duration = measure_duration(config, corpora)

@@ -15,6 +15,6 @@ def run_dry_run(config: Config) -> str:
     """
     earlier = earlier_checkpoint(config, RunFolder(config.run_dir))
     state = f"goes on with {earlier.name}" if earlier else "new"
-    rows = [*size_rows(config, load_corpora(config)), ("run folder", f"{config.run_dir} ({state})")]
+    rows = [*size_rows(config, load_corpora(config, with_guide=False)), ("run folder", f"{config.run_dir} ({state})")]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nmt import __version__
-from nmt.atomic import atomic_write
+from nmt.atomic import atomic_write, copy_folder
 from nmt.config import Config, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
@@ -47,6 +47,7 @@ from nmt.training.progress import Best, Progress
 from nmt.training.reporter import Reporter
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
+from nmt.training.word_aligner import cached_word_aligner
 
 log = logging.getLogger("nmt")
 _RELEASE_EVERY = 200  # updates between two calls of `release_memory`
@@ -101,11 +102,22 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> Non
             corpora.tokenizer.save(run.tokenizer)
             _write_versions(run)
         session.run()
+        if session.progress.ended:
+            _save_aligner(config, run, corpora)
     finally:
         log.removeHandler(handler)
         handler.close()
         for epoch_table in run.path.glob(EPOCH_TABLES):
             epoch_table.unlink()
+
+
+def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
+    """Give the run the word aligner of its training text."""
+    if corpora.bitext is None or run.aligner.exists():
+        return
+    cache, device = Path(config.data.cache_dir).expanduser(), choose_device(config.training.device)
+    made = cached_word_aligner(corpora.bitext, corpora.train_text, cache, device)
+    copy_folder(made, run.aligner)
 
 
 def _write_versions(run: RunFolder) -> None:
@@ -135,11 +147,12 @@ class _Session:
         model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
         sampled = isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.sampling.enabled
         corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
-        trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch)
+        trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch, config.guided_loss)
         session = cls(config, run, corpora, trainer)
         if checkpoint is not None:
             session._restore(checkpoint, torch.get_num_threads())
         _describe(corpora, model, device, precision)
+        _describe_guidance(corpora)
         return session
 
     def _restore(self, checkpoint: Path, threads: int) -> None:
@@ -318,6 +331,18 @@ class _Session:
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal_number)
+
+
+def _describe_guidance(corpora: Corpora) -> None:
+    """Say by which links the attention is guided, and which pairs have none."""
+    if (guide := corpora.train.guide) is not None:
+        log.info(
+            "the attention is guided by links of %s: %d pairs (without links: %d, words changed by the tokenizer: %d)",
+            corpora.links_from,
+            guide.counts.guided,
+            guide.counts.no_links,
+            guide.counts.words_changed,
+        )
 
 
 def _describe(corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:

@@ -48,10 +48,12 @@ def run_translate(
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
-        begun = [prefix] * len(chunk)
-        for translation in model.translator.translate(
-            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=begun
-        ):
+        translations = model.translator.translate(
+            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=[prefix] * len(chunk)
+        )
+        if shown.as_json or shown.heatmap or shown.alignments is not None:
+            translations = model.translator.with_links(translations)
+        for translation in translations:
             number += 1
             out.write(_shown(translation, number, shown, calibration) + "\n")
             if shown.heatmap or shown.alignments is not None:

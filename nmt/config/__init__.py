@@ -184,13 +184,8 @@ class Config(Section):
         if guided.enabled and guided.loss == "cross_entropy" and attention.gives_zeros:
             yield Problem(
                 f"{here}: a weight of exactly 0, as {attention.gives_zeros} gives, has no cross-entropy to learn from; "
-                f"set its loss to squared",
+                f"set its loss to squared or auto",
                 (f"{here}.loss", "model.attention"),
-            )
-        if guided.enabled and not self.model.has_alignment:
-            yield Problem(
-                f"{here} needs attention, and model.attention.score is none; set its enabled to false",
-                (f"{here}.enabled", "model.attention.score"),
             )
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             keys = ("training.coverage_loss", "model.attention.score")
@@ -200,6 +195,16 @@ class Config(Section):
     def run_dir(self) -> Path:
         """The run folder."""
         return Path(self.runs_dir).expanduser() / self.name
+
+    @property
+    def guided_loss(self) -> Literal["cross_entropy", "squared"] | None:
+        """The loss of guided alignment; None if the attention is not guided, or there is none."""
+        guided = self.training.guided_alignment
+        if not (guided.enabled and self.model.has_alignment):
+            return None
+        if guided.loss == "auto":
+            return "squared" if self.model.attention.gives_zeros else "cross_entropy"
+        return guided.loss
 
 
 class Comparison(Section):

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from nmt.config.section import Section, problem
+from nmt.config.section import Section, printable, problem
 
 
 class Choice:
@@ -58,7 +58,12 @@ class Choice:
             return self.builtin[name]
         entry_point = _entry_points(self.group).get(name)
         if entry_point is None:
-            context = {"name": name, "names": self.names(), "key": self.key, "alias": self.aliases.get(name, "")}
+            context = {
+                "name": printable(name),
+                "names": self.names(),
+                "key": self.key,
+                "alias": self.aliases.get(name, ""),
+            }
             raise PydanticCustomError("unknown_choice", "'{name}' is not one of the names for {key}", context)
         try:
             section = entry_point.load()

@@ -32,8 +32,10 @@ class DecodingConfig(Section):
     - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `coverage_penalty` is beta
       of the same equation and ranks hypotheses lower that left source pieces without attention.
     - A source longer than `max_src_length` pieces is cut, with a warning.
-    - `alignment_at`: the weights of a target word are those of the step that `predicts` it, or of the next step, where
-      it is the `input` (docs/alignment.md compares them).
+    - `alignment_from`: matrices show the translator's own `attention`, or the links of the word `aligner` that was
+      trained on the same text; `auto` takes the aligner if the model has one.
+    - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
+      step, where it is the `input` (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
     - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
@@ -48,6 +50,7 @@ class DecodingConfig(Section):
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
+    alignment_from: Literal["auto", "attention", "aligner"] = "auto"
     alignment_at: Literal["predicts", "input"] = "predicts"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0

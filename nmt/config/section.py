@@ -32,10 +32,11 @@ class Problem:
 
 def problem(message: str) -> PydanticCustomError:
     """Return a validation error that says just `message`; half characters become escapes."""
-    return PydanticCustomError("value_error", "{message}", {"message": _printable(message)})
+    return PydanticCustomError("value_error", "{message}", {"message": printable(message)})
 
 
-def _printable(message: str) -> str:
+def printable(message: str) -> str:
+    """Return a text in which half characters, which cannot be printed, are escapes."""
     return message.encode("utf-8", "backslashreplace").decode()
 
 
@@ -71,6 +72,6 @@ class Section(BaseModel):
     def _no_problems(self) -> Self:
         found = [*self._without_effect(), *self.problems()]
         if found:
-            text = "; ".join(_printable(one.message) for one in found)
+            text = "; ".join(printable(one.message) for one in found)
             raise PydanticCustomError("problems", "{text}", {"text": text, "problems": found})
         return self

@@ -92,14 +92,24 @@ class EarlyStoppingConfig(Section):
 class GuidedConfig(Section):
     """Attention taught by word links (Chen et al. 2016); the loss is added per target piece, `weight` times.
 
-    `links` is a file with one line of Pharaoh links (i-j, from 0, on words) for each training pair; null takes those
-    that come with the corpus. Each epoch the weight is multiplied by `decay`.
+    `links` says where the links come from:
+
+    - `auto`: those that come with the corpus; if it has none, `bitext`;
+    - `bitext`: a word aligner makes them from the training text before the first update;
+    - `corpus`: those that come with the corpus, and nothing else;
+    - the name of a file with one line of Pharaoh links (i-j, from 0) for each training pair.
+
+    `level` says what the links of a file, or the aligner's, are between: `words`, split at punctuation too (`nmt words`
+    prints them), or white-space separated `tokens`. `loss` is `cross_entropy`, `squared`, or `auto`: cross-entropy
+    where no weight can be exactly 0. Each epoch the weight is multiplied by `decay`. A model without attention has
+    nothing to guide.
     """
 
-    enabled: bool = False
-    links: str | None = None
-    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
-    weight: Annotated[float, Field(gt=0.0)] = 0.2
+    enabled: bool = True
+    links: str = "auto"
+    level: Literal["words", "tokens"] = "words"
+    loss: Literal["auto", "cross_entropy", "squared"] = "auto"
+    weight: Annotated[float, Field(gt=0.0)] = 0.3
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 

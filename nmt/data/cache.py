@@ -29,7 +29,9 @@ _CHECKSUMS = "sha256.json"  # the file in a cached folder that names the checksu
 
 _LEFTOVER_AGE = 24 * 3600  # seconds
 _LEFTOVER_FILE = re.compile(r"\.?(text|pieces|links|guided)-[0-9a-f]{20}.*\.tmp(\.arrow)?")
-_LEFTOVER_FOLDER = re.compile(r"\.tokenizer-[0-9a-f]{20}\.\d+\.tmp|tokenizer-[0-9a-f]{20}[a-z0-9_]{8}")
+_LEFTOVER_FOLDER = re.compile(
+    r"\.(tokenizer|aligner|word-aligner)-[0-9a-f]{20}\.\d+\.tmp|tokenizer-[0-9a-f]{20}[a-z0-9_]{8}"
+)
 
 
 class Table:

@@ -3,16 +3,18 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmt.alignment.links import parse_pharaoh
-from nmt.alignment.words import word_spans
+from nmt.alignment.words import spans_at
 from nmt.data.cache import Table
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
 
+WordLevel = Literal["words", "tokens"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 GUIDANCE_COLUMNS = {"guidance": "int8"}
@@ -39,15 +41,16 @@ class GuidanceCounts:
 class TargetAlignments:
     """The links of every pair, on words, projected to whatever pieces an epoch has."""
 
-    def __init__(self, links: Table, guidance: Table, tokenizer: Tokenizer):
+    def __init__(self, links: Table, guidance: Table, tokenizer: Tokenizer, level: WordLevel = "words"):
         """Keep the tables; the links are read batch by batch.
 
         Args:
             links: its column `links` has one string in Pharaoh notation for each row of the corpus.
             guidance: the rows of `guidance_rows` for the same corpus.
             tokenizer: turns piece ids back into words.
+            level: what the links are between.
         """
-        self._links, self._tokenizer = links.column("links"), tokenizer
+        self._links, self._tokenizer, self._level = links.column("links"), tokenizer, level
         self._guided: NDArray[np.bool_] = guidance.column("guidance").to_numpy() == GUIDED
         counts = np.bincount(guidance.column("guidance").to_numpy(), minlength=3)
         self.counts = GuidanceCounts(int(counts[GUIDED]), int(counts[NO_LINKS]), int(counts[WORDS_CHANGED]))
@@ -70,13 +73,15 @@ class TargetAlignments:
             if not (self._guided[row] and len(src) and len(tgt)):
                 continue
             links = parse_pharaoh(self._links[int(row)].as_py()).sure
-            src_words = word_of_pieces(self._tokenizer.decode_src(src.tolist()))
-            tgt_words = word_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()))
+            src_words = word_of_pieces(self._tokenizer.decode_src(src.tolist()), self._level)
+            tgt_words = word_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()), self._level)
             target[index, : len(tgt), : len(src)] = project_links(links, src_words, tgt_words)
         return target
 
 
-def guidance_rows(links: Table, text: Table, pieces: Table, tokenizer: Tokenizer) -> Iterator[dict[str, int]]:
+def guidance_rows(
+    links: Table, text: Table, pieces: Table, tokenizer: Tokenizer, level: WordLevel = "words"
+) -> Iterator[dict[str, int]]:
     """Yield for each pair whether it is guided, and if not why; the rows of a table with `GUIDANCE_COLUMNS`.
 
     All segmentations of a text spell the same words, so this holds for sampled ones, too.
@@ -86,6 +91,7 @@ def guidance_rows(links: Table, text: Table, pieces: Table, tokenizer: Tokenizer
         text: columns `src` and `tgt`.
         pieces: columns `src_ids` and `tgt_ids`.
         tokenizer: the one that made the pieces.
+        level: what the links are between.
     """
     sides = tokenizer.decode_src, tokenizer.decode_tgt
     corpus = zip(links.rows("links"), text.rows("src", "tgt"), pieces.rows("src_ids", "tgt_ids"), strict=True)
@@ -94,7 +100,7 @@ def guidance_rows(links: Table, text: Table, pieces: Table, tokenizer: Tokenizer
             yield {"guidance": NO_LINKS}
             continue
         spelt = [decode(pieces).text for decode, pieces in zip(sides, ids, strict=True)]
-        same = all(len(word_spans(a)) == len(word_spans(b)) for a, b in zip(spelt, texts, strict=True))
+        same = all(len(spans_at(level, a)) == len(spans_at(level, b)) for a, b in zip(spelt, texts, strict=True))
         yield {"guidance": GUIDED if same else WORDS_CHANGED}
 
 
@@ -118,20 +124,21 @@ def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: 
     return np.divide(weights, np.maximum(sums, 1.0), dtype=np.float32)
 
 
-def word_of_pieces(encoded: Encoded) -> Ints:
+def word_of_pieces(encoded: Encoded, level: WordLevel = "words") -> Ints:
     """Return the number of the word that each piece ends in; a piece of white space alone belongs to the next one."""
-    ends = np.array([end for _, end in word_spans(encoded.text)] or [0])
+    ends = np.array([end for _, end in spans_at(level, encoded.text)] or [0])
     last = [max(start, end - 1) for start, end in encoded.offsets]
     return np.minimum(np.searchsorted(ends, last, side="right"), len(ends) - 1).astype(np.int64)
 
 
-def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]]) -> None:
+def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]], level: WordLevel = "words") -> None:
     """Refuse lines that are no links, and links of words that their pair does not have.
 
     Args:
         name: the name of the file, for the message.
         links: one line for each pair.
         pairs: source and target texts.
+        level: what the links are between.
 
     Raises:
         AlignmentError: naming the first bad lines, or both counts if there are not as many lines as pairs.
@@ -148,15 +155,17 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
         except AlignmentError as error:
             bad.append(str(error))
             continue
-        sizes = [len(word_spans(text)) for text in pair]
+        sizes = [len(spans_at(level, text)) for text in pair]
         outside = [link for link in gold.possible if link[0] >= sizes[0] or link[1] >= sizes[1]]
         if outside:
             bad.append(
                 f"{name}, line {number}: link {outside[0][0]}-{outside[0][1]}, but the pair has {sizes[0]} source and "
-                f"{sizes[1]} target words, counted from 0"
+                f"{sizes[1]} target {level}, counted from 0"
             )
     if counts[0] != counts[1]:
         raise AlignmentError(f"{name} has {counts[0]} lines, but there are {counts[1]} training pairs")
     if bad:
         more = f"\n  and {len(bad) - _NAMED_LINES} more" if len(bad) > _NAMED_LINES else ""
+        if level == "words":
+            more += "\nLinks between white-space separated tokens need training.guided_alignment.level: tokens"
         raise AlignmentError("links that do not fit the training pairs:\n  " + "\n  ".join(bad[:_NAMED_LINES]) + more)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nmt.alignment.links import transposed
 from nmt.config import Config, TokenizerConfig
+from nmt.data.bitext_links import BitextLinks, bitext_links
 from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
 from nmt.data.dataset import PIECE_COLUMNS, PieceCorpus, encode_table, piece_rows, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
@@ -33,6 +34,8 @@ class Corpora:
         train: the training pairs that no filter dropped.
         valid: all validation pairs.
         fingerprint: of training text and tokenizer; another one is other data.
+        bitext: the word aligner of the training text and its links; None if it is not needed.
+        links_from: where the links that guide the attention come from, for a person; None without guidance.
     """
 
     tokenizer: Tokenizer
@@ -41,14 +44,26 @@ class Corpora:
     train: PieceCorpus
     valid: PieceCorpus
     fingerprint: str
+    bitext: BitextLinks | None = None
+    links_from: str | None = None
 
 
-def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
+@dataclass(frozen=True)
+class _Guidance:
+    """What guides the attention, where its links come from, and the word aligner if it made them."""
+
+    target: TargetAlignments | None = None
+    links_from: str | None = None
+    bitext: BitextLinks | None = None
+
+
+def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide: bool = True) -> Corpora:
     """Read, tokenise and measure the training and validation data.
 
     Args:
         config: of the run.
         tokenizer: of a run that is resumed; None to train one (or take the cached one of the same text and settings).
+        with_guide: whether word links are read or made, if the configuration wants guided attention.
 
     Raises:
         DataError: if the data cannot be read, or nothing is left to train on.
@@ -65,8 +80,10 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
     train_path = pieces_path(cache, train_id, tokenizer)
     train_pieces = encode_table(train_text, tokenizer, train_path)
-    guide = _load_guide(config, train_text, train_pieces, train_path, tokenizer, cache)
-    train = PieceCorpus(train_pieces, config.data.max_length, guide=guide)
+    guidance = _Guidance()
+    if with_guide:
+        guidance = _load_guide(config, train_text, train_id, train_pieces, train_path, tokenizer, cache)
+    train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     refuse_longer_than_the_model(valid, config, "validation")
     if len(train) == 0:
@@ -74,28 +91,39 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None) -> Corpora:
             f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than "
             f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
-    return Corpora(tokenizer, train_text, valid_text, train, valid, train_path.stem)
+    fingerprint = train_path.stem
+    return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.bitext, guidance.links_from)
 
 
 def _load_guide(
-    config: Config, text: Table, pieces: Table, pieces_path: Path, tokenizer: Tokenizer, cache: Path
-) -> TargetAlignments | None:
-    """Return the links that guide the attention, checked against the words of the pairs; None without guidance."""
+    config: Config, text: Table, text_id: str, pieces: Table, pieces_path: Path, tokenizer: Tokenizer, cache: Path
+) -> _Guidance:
+    """Return what guides the attention.
+
+    Raises:
+        ConfigError: if the corpus should bring links and does not.
+    """
     settings = config.training.guided_alignment
-    if not settings.enabled:
-        return None
-    if settings.links is None:
-        if not any(text["links"]):
-            raise ConfigError(
-                "training.guided_alignment: the training corpus comes without links; name a file with "
-                "training.guided_alignment.links"
-            )
-        links, links_id = text, "text"
+    if config.guided_loss is None:
+        return _Guidance()
+    made, level = None, settings.level
+    with_own = settings.links in ("auto", "corpus") and any(links for (links,) in text.rows("links"))
+    if with_own:
+        links, links_id, level = text, "text", "words"
+    elif settings.links in ("auto", "bitext"):
+        made = bitext_links(text, text_id, level, cache)
+        links, links_id = made.links, made.fingerprint
+    elif settings.links == "corpus":
+        raise ConfigError(
+            "training.guided_alignment.links is corpus, but the training corpus comes without links; set it to auto, "
+            "or to the name of a file"
+        )
     else:
         links, links_id = _links_of_file(config, settings.links, text, cache)
-    path = cache / f"guided-{digest(pieces_path.stem, links_id)}.arrow"
-    guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer))
-    return TargetAlignments(links, guidance, tokenizer)
+    path = cache / f"guided-{digest(pieces_path.stem, links_id, level)}.arrow"
+    guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
+    source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
+    return _Guidance(TargetAlignments(links, guidance, tokenizer, level), source, made)
 
 
 def _links_of_file(config: Config, name: str, text: Table, cache: Path) -> tuple[Table, str]:
@@ -104,7 +132,7 @@ def _links_of_file(config: Config, name: str, text: Table, cache: Path) -> tuple
     def lines() -> Iterator[str]:
         return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
 
-    check_links(str(path), lines(), text_pairs(text))
+    check_links(str(path), lines(), text_pairs(text), config.training.guided_alignment.level)
     stamp = path.stat()
     links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)
     table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))

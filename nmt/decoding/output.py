@@ -70,7 +70,7 @@ def json_fields(
         "src_pieces": translation.src.pieces,
         **_json_fields(translation, shown, calibration),
     }
-    matrix = translation.alignment()
+    matrix = translation.attention()
     if matrix is not None:
         fields["diagnostics"] = {
             name: round(value, 4) if isinstance(value, float) else value

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from nmt.alignment.matrix import AlignmentMatrix, Level, piece_matrix, word_matrix
+from nmt.alignment.matrix import AlignmentMatrix, Level, WordLinks, piece_matrix, word_matrix
 from nmt.alignment.words import spans_at
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
@@ -22,6 +22,7 @@ from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.decoding.unknown import replace_unknown
+from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import DataError
 from nmt.evaluation.calibration import Calibration
 from nmt.model.seq2seq import Seq2Seq, evaluating
@@ -45,6 +46,8 @@ class Translation:
             without attention.
         read_from: which of the model's weights these are, for a person.
         shifted: whether a target piece's row is that of the step after, where it was the input.
+        aligner: the word aligner that `alignment` asks; None to read the attention.
+        links: what the aligner says of this pair, if it was asked already (see `Translator.with_links`).
         others: the next best translations of the same line, best first, if they were asked for.
     """
 
@@ -57,6 +60,8 @@ class Translation:
     weights: NDArray[np.float32]
     read_from: str = "attention"
     shifted: bool = False
+    aligner: WordAligner | None = field(default=None, repr=False)
+    links: WordLinks | None = field(default=None, repr=False)
     others: tuple["Translation", ...] = ()
 
     @property
@@ -75,7 +80,26 @@ class Translation:
         return (calibration or Calibration()).confidences(word_log_probs(self.tgt, self.token_log_probs, level))
 
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
-        """The matrix; None for a model without attention.
+        """Return the alignment matrix: the word aligner's, or that of the attention; None if the model has neither.
+
+        `decoding.alignment_from` chooses, and the matrix says in `read_from` which one it is.
+
+        Args:
+            level: `words`, `tokens` (what white space separates) or `pieces`.
+            keep_eos: whether there is a row for EOS.
+        """
+        if self.aligner is None:
+            return self.attention(level, keep_eos)
+        links = self.links or self.aligner.word_links([(self.src.text, self.tgt.text)])[0]
+        sides = []
+        for side in (self.src, self.tgt):
+            spans = list(side.offsets) if level == "pieces" else spans_at(level, side.text) if side.offsets else []
+            names = side.pieces if level == "pieces" else [side.text[start:end] for start, end in spans]
+            sides.append((names, spans))
+        return links.matrix(sides[0], sides[1], level, keep_eos)
+
+    def attention(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
+        """Return the matrix of the model's attention; None for a model without attention.
 
         Args:
             level: `words`, `tokens` (what white space separates) or `pieces`.
@@ -103,6 +127,7 @@ class Translator:
         tokenizer: Tokenizer,
         settings: DecodingConfig,
         device: torch.device,
+        aligner: WordAligner | None = None,
     ):
         """Take the parts; the model is put in evaluation mode at each call and left as it was.
 
@@ -111,9 +136,11 @@ class Translator:
             tokenizer: that the model was trained with.
             settings: of the search.
             device: where to compute, in the model's own precision; in float32 batches do not matter.
+            aligner: the word aligner that alignments are read from; None to read the attention.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
         self.shifted = settings.alignment_at == "input"
+        self.aligner = None if settings.alignment_from == "attention" else aligner
 
     def translate(
         self,
@@ -186,7 +213,23 @@ class Translator:
             found.weights,
             self.model.read_from,
             self.shifted,
+            self.aligner,
         )
+
+    def with_links(self, translations: Sequence[Translation]) -> list[Translation]:
+        """Return the same translations, with all that their `alignment` needs of the word aligner, computed together.
+
+        Args:
+            translations: of this translator; their `others` are included.
+        """
+        if self.aligner is None:
+            return list(translations)
+        flat = [each for first in translations for each in (first, *first.others)]
+        found = iter(self.aligner.word_links([(each.src.text, each.tgt.text) for each in flat]))
+        return [
+            replace(first, links=next(found), others=tuple(replace(other, links=next(found)) for other in first.others))
+            for first in translations
+        ]
 
     def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1, progress: bool = False) -> list[Translation]:
         """Score given translations instead of searching; matrices and log-probabilities are those of search.
@@ -219,6 +262,7 @@ class Translator:
                         weights,
                         self.model.read_from,
                         self.shifted,
+                        self.aligner,
                     )
                 bar.update(len(chosen))
         return [
@@ -297,7 +341,9 @@ class Translator:
         nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
         log_prob = -math.inf if target.ids else 0.0
         per_token = [log_prob] * len(nothing)
-        return Translation(source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from)
+        return Translation(
+            source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from, aligner=self.aligner
+        )
 
     def _limited(self, source: Encoded, line: int) -> Encoded:
         """A source above `decoding.max_src_length` is cut, with a warning that names the line.

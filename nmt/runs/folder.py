@@ -25,6 +25,11 @@ class RunFolder:
         return self.path / "tokenizer"
 
     @property
+    def aligner(self) -> Path:
+        """The word aligner, if the run has one."""
+        return self.path / "aligner"
+
+    @property
     def checkpoints(self) -> Path:
         """``step-<update>`` folders and the links `best` and `last`."""
         return self.path / "checkpoints"

@@ -15,6 +15,7 @@ from nmt.evaluation.calibration import Calibration
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
+from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import CheckpointError, ConfigError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
@@ -94,7 +95,14 @@ def load_model(
     members = [in_precision(member, config.decoding.precision, device) for member in members]
     network = members[0] if len(members) == 1 else Ensemble(members)
     network.eval()  # for good: a call that switched modes would disturb another thread's
-    translator = Translator(network, tokenizer, config.decoding, device)
+    aligner = None
+    if config.decoding.alignment_from != "attention" and run.aligner.is_dir():
+        aligner = WordAligner.load(run.aligner, device)
+    elif config.decoding.alignment_from == "aligner":
+        raise ConfigError(
+            f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention or auto"
+        )
+    translator = Translator(network, tokenizer, config.decoding, device, aligner)
     return LoadedModel(run, config, folder, translator, tuple(folders) or (run.path,))
 
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+GuidedLoss = Literal["cross_entropy", "squared"]
 _TOKENS_AT_ONCE = 2048  # at most, in the output layer's products: large enough to be fast, and bounds the memory
 _TINY = 1e-30  # added to weights before their logarithm
 _SOFTMAX_AT_ONCE = 128  # tokens; what is between the products then stays in the cache
 
 
-def guided_loss(weights: Tensor, guide: Tensor, kind: Literal["cross_entropy", "squared"]) -> Tensor:
+def guided_loss(weights: Tensor, guide: Tensor, kind: GuidedLoss) -> Tensor:
     """Return how far attention weights are from links, summed over the batch (Chen et al. 2016, equations 8 and 9).
 
     Args:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.loss import coverage_loss, guided_loss, sequence_loss
+from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, sequence_loss
 
 
 class LossWeights(NamedTuple):
@@ -41,12 +41,11 @@ class LossSums(NamedTuple):
 class Objective(nn.Module):
     """A model with its losses."""
 
-    def __init__(self, model: Seq2Seq, config: TrainingConfig):
-        """Take the model, which stays the caller's, and the settings of the losses."""
+    def __init__(self, model: Seq2Seq, config: TrainingConfig, guided: GuidedLoss | None):
+        """Take the model, which stays the caller's, and the settings of the losses; see `Config.guided_loss`."""
         super().__init__()
-        self.model, self.smoothing = model, config.label_smoothing
-        self.guided = config.guided_alignment.loss
-        self.needs_weights = config.coverage_loss > 0 or config.guided_alignment.enabled
+        self.model, self.smoothing, self.guided = model, config.label_smoothing, guided
+        self.needs_weights = config.coverage_loss > 0 or guided is not None
 
     def forward(self, batch: Batch, weights: LossWeights) -> LossSums:
         """Return the sums of the losses of a batch."""
@@ -55,6 +54,6 @@ class Objective(nn.Module):
         total = loss
         if weights.coverage > 0:
             total = total + weights.coverage * coverage_loss(attention, batch.tgt_mask)
-        if batch.guide is not None and weights.guided > 0:
+        if self.guided is not None and batch.guide is not None and weights.guided > 0:
             total = total + weights.guided * guided_loss(attention, batch.guide, self.guided)
         return LossSums(total, loss.detach(), nll.detach())

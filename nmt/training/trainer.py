@@ -15,7 +15,7 @@ from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.runtime import autocast, release_memory
-from nmt.training.loss import sequence_loss
+from nmt.training.loss import GuidedLoss, sequence_loss
 from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
 
@@ -71,6 +71,7 @@ class Trainer:
         device: torch.device,
         precision: torch.dtype,
         corpus_of_epoch: Callable[[int], PieceCorpus],
+        guided: GuidedLoss | None = None,
     ):
         """Start before the first update.
 
@@ -81,10 +82,11 @@ class Trainer:
             device: where to compute.
             precision: of matrix products, float32 or bfloat16.
             corpus_of_epoch: the training pairs of an epoch (from 0); subword sampling gives each its own.
+            guided: the loss of guided alignment; None if the attention is not guided.
         """
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
-        self.objective = Objective(model, config)
+        self.objective = Objective(model, config, guided)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
         self.epoch, self.position, self.update = 0, 0, 0
@@ -194,7 +196,7 @@ class Trainer:
         config, guided = self.config, self.config.guided_alignment
         return LossWeights(
             teacher_forcing=teacher_forcing_ratio(config.teacher_forcing, self.update),
-            guided=guided.weight * guided.decay**self.epoch if guided.enabled else 0.0,
+            guided=guided.weight * guided.decay**self.epoch if self.objective.guided else 0.0,
             coverage=config.coverage_loss if self.update > config.coverage_loss_after else 0.0,
         )
 

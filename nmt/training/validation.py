@@ -66,12 +66,12 @@ class Validator:
         )
         metrics |= {name: score.value for name, score in scores.items()}
         self._warn_of_zero_bleu(metrics)
-        matrices = [matrix for one in translations if (matrix := one.alignment()) is not None]
+        matrices = [matrix for one in translations if (matrix := one.attention()) is not None]
         if matrices:
             diagnoses = [diagnose(matrix) for matrix in matrices]
             metrics["attention_entropy"] = statistics.mean(one.entropy for one in diagnoses)
             metrics["source_coverage"] = statistics.mean(one.coverage for one in diagnoses)
-        drawable = [one.alignment() for one in translations[:samples] if one.tgt.ids]
+        drawable = [one.attention() for one in translations[:samples] if one.tgt.ids]
         return Validation(metrics, [matrix for matrix in drawable if matrix is not None])
 
     def _warn_of_zero_bleu(self, metrics: dict[str, float]) -> None:

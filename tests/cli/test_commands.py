@@ -134,10 +134,9 @@ def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
     (home / "t").write_text("je t'aime\nle chat\n")
     (home / "g").write_text("0-0 2-1 1-2\n0-0 1-1\n")
     (home / "n").write_text("1 1 1 S\n1 3 2 S\n1 2 3 S\n2 1 1 S\n2 2 2 S\n")
-    pharaoh = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g", "--alignments", "a.pharaoh"])
-    naacl = runner.invoke(
-        app, ["align", "--src", "s", "--tgt", "t", "--gold", "n", "--gold-format", "naacl", "--gold-base", "1"]
-    )
+    align = ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t"]
+    pharaoh = runner.invoke(app, [*align, "--gold", "g", "--alignments", "a.pharaoh"])
+    naacl = runner.invoke(app, [*align, "--gold", "n", "--gold-format", "naacl", "--gold-base", "1"])
     assert pharaoh.exit_code == naacl.exit_code == 0, pharaoh.output + naacl.output
     assert pharaoh.stdout == naacl.stdout == (home / "a.pharaoh").read_text()
     assert "AER" in pharaoh.stderr
@@ -149,12 +148,15 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
     (home / "s").write_text("I do n't\n")
     (home / "t").write_text("je ne ... pas\n")
     (home / "g").write_text("0-0 2-3\n")
-    words = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g"])
+    align = ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t", "--gold", "g"]
+    words = runner.invoke(app, align)
     assert words.exit_code == 0  # the tool's own words are more here, so nothing can be noticed
-    tokens = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g", "--level", "tokens"])
+    tokens = runner.invoke(
+        app, ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t", "--gold", "g", "--level", "tokens"]
+    )
     assert [len(line.split()) for line in tokens.stdout.splitlines()] == [4]
     (home / "g").write_text("0-0 9-3\n")
-    refused = runner.invoke(app, ["align", "--src", "s", "--tgt", "t", "--gold", "g"])
+    refused = runner.invoke(app, align)
     assert refused.exit_code == 1
     assert "a link 9-3 from 0" in refused.stderr
 
@@ -296,13 +298,13 @@ def test_threads_do_not_disturb_one_another(home: Path) -> None:
 def test_symmetrised_links_need_a_model_of_the_other_direction(home: Path) -> None:
     (home / "a.en").write_text("a cat\n", encoding="utf-8")
     (home / "a.fr").write_text("un chat\n", encoding="utf-8")
-    command = ["align", "--src", "a.en", "--tgt", "a.fr"]
+    command = ["align", "-m", "runs/tiny", "--src", "a.en", "--tgt", "a.fr"]
     both = runner.invoke(app, [*command, "--backward", "runs/tiny", "--symmetrise", "union"])
     assert both.exit_code == 0, both.output
     one = set(runner.invoke(app, command).stdout.split())
     (home / "b.en").write_text("un chat\n", encoding="utf-8")
     (home / "b.fr").write_text("a cat\n", encoding="utf-8")
-    turned = runner.invoke(app, ["align", "--src", "b.en", "--tgt", "b.fr"]).stdout.split()
+    turned = runner.invoke(app, ["align", "-m", "runs/tiny", "--src", "b.en", "--tgt", "b.fr"]).stdout.split()
     assert set(both.stdout.split()) == one | {"-".join(reversed(link.split("-"))) for link in turned}
 
 

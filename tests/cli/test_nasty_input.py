@@ -96,7 +96,7 @@ def test_any_pairs_are_scored_and_aligned_line_by_line(
 ) -> None:
     for side, name in enumerate(("src", "tgt")):
         (tmp_path / name).write_bytes("".join(pair[side] + "\n" for pair in pairs).encode())
-    result = invoke(command, "--src", str(tmp_path / "src"), "--tgt", str(tmp_path / "tgt"))
+    result = invoke(command, "-m", "runs/tiny", "--src", str(tmp_path / "src"), "--tgt", str(tmp_path / "tgt"))
     assert result.exit_code == 0
     assert result.stdout_bytes.count(b"\n") == len(pairs)
 
@@ -193,7 +193,7 @@ def test_a_data_file_that_is_none_is_named(home: Path, tmp_path: Path, kind: str
     for arguments in (
         ["train", "-c", "tiny.yaml", "--set", f"data.train={{src: {path}, tgt: {path}}}", "--set", "name=bad"],
         ["score", *both],
-        ["align", *both],
+        ["align", "-m", "runs/tiny", *both],
         ["eval", "--src", str(path), "--ref", str(path)],
         ["doctor", str(path), str(path)],
     ):

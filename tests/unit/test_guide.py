@@ -96,8 +96,8 @@ def test_every_epochs_pieces_are_guided_to_the_linked_words(
 
 
 def test_a_corpus_without_links_says_where_to_name_them(make_config: Callable[..., Config]) -> None:
-    config = make_config(training={"guided_alignment": {"enabled": True}})
-    with pytest.raises(ConfigError, match=r"comes without links; name a file with training\.guided_alignment\.links"):
+    config = make_config(training={"guided_alignment": {"enabled": True, "links": "corpus"}})
+    with pytest.raises(ConfigError, match=r"links is corpus, but the training corpus comes without links"):
         load_corpora(config)
 
 
@@ -129,7 +129,8 @@ def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config
         corpora = load_corpora(config)
         torch.manual_seed(1)
         model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size)
-        trainer = Trainer(config.training, 1, model, torch.device("cpu"), torch.float32, lambda epoch: corpora.train)
+        device, guided_by = torch.device("cpu"), config.guided_loss
+        trainer = Trainer(config.training, 1, model, device, torch.float32, lambda epoch: corpora.train, guided_by)
         list(trainer.updates())
         batch = corpora.train.batch(range(len(corpora.train)))
         _, weights = model.eval()(batch)

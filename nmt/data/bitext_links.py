@@ -1,0 +1,90 @@
+"""Word links that are made from a text table itself, and the aligner that makes them; each made once and cached."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordLevel, WordPair
+from nmt.alignment.links import format_pharaoh
+from nmt.alignment.words import spans_at
+from nmt.data.cache import Table, cached_folder, cached_table, digest
+
+log = logging.getLogger(__name__)
+_FORMAT = 1  # raise it when the same text gives another aligner
+_MOST_PAIRS = 200_000  # that an aligner learns from, spread evenly
+
+
+@dataclass(frozen=True)
+class BitextLinks:
+    """The word aligner of a text, and the links that it made there.
+
+    Attributes:
+        aligner: the statistical aligner.
+        links: column `links`, one string in Pharaoh notation for each pair.
+        fingerprint: of both.
+    """
+
+    aligner: BitextAligner
+    links: Table
+    fingerprint: str
+
+
+def bitext_links(text: Table, text_id: str, level: WordLevel, cache: Path) -> BitextLinks:
+    """Return the word aligner of a text and its links; the first time they are made, with a bar.
+
+    Args:
+        text: columns `src` and `tgt`.
+        text_id: fingerprint of the text.
+        level: what is aligned.
+        cache: folder of the cache.
+
+    Raises:
+        DataError: if the cache cannot be read or written.
+    """
+    fingerprint = digest(_FORMAT, text_id, level)
+    aligner = BitextAligner.load(
+        cached_folder(cache / f"aligner-{fingerprint}", lambda folder: _train(text, level).save(folder))
+    )
+
+    def rows() -> Iterator[dict[str, str]]:
+        links = aligner.links(word_pairs(text, level), torch.get_num_threads())
+        for found in tqdm(links, total=len(text), desc="word links", unit="pair", leave=False, disable=None):
+            yield {"links": format_pharaoh(found)}
+
+    links = cached_table(cache / f"links-{fingerprint}.arrow", {"links": "string"}, rows())
+    return BitextLinks(aligner, links, fingerprint)
+
+
+def _train(text: Table, level: WordLevel) -> BitextAligner:
+    started = time.monotonic()
+    rows = spread_rows(len(text), _MOST_PAIRS)
+    with tqdm(total=len(SEGMENTATIONS), desc="aligning words", leave=False, disable=None) as bar:
+        pairs = list(word_pairs(text.select(rows), level))
+        aligner = BitextAligner.fit(pairs, level, torch.get_num_threads(), bar.update)
+    log.info("the word aligner has learned from %d pairs in %.0f s", len(rows), time.monotonic() - started)
+    return aligner
+
+
+def spread_rows(count: int, most: int) -> range:
+    """Return at most `most` of `count` rows, spread evenly."""
+    return range(0, count, max(1, -(-count // most)))
+
+
+def word_pairs(text: Table, level: WordLevel) -> Iterator[WordPair]:
+    """Yield the words, or white-space separated tokens, of each pair of a text table."""
+    return split_pairs(text.rows("src", "tgt"), level)
+
+
+def split_pairs(pairs: Iterable[tuple[str, ...]], level: WordLevel) -> Iterator[WordPair]:
+    """Yield the words, or white-space separated tokens, of (source, target) texts."""
+    for src, tgt in pairs:
+        yield _split(src, level), _split(tgt, level)
+
+
+def _split(text: str, level: WordLevel) -> list[str]:
+    return [text[start:end] for start, end in spans_at(level, text)]

@@ -1,0 +1,188 @@
+"""The word aligner of a model: which words of two given sentences are translations of each other.
+
+It has read the training text and nothing of the translator. Because it sees both sentences whole, its links are better
+than those that can be read from attention weights; what the translator looked at is in the attention alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmt.alignment.bitext import BitextAligner, WordPair
+from nmt.alignment.links import Link, likely_links
+from nmt.alignment.matrix import WordLinks
+from nmt.alignment.words import spans_at
+from nmt.atomic import atomic_write
+from nmt.errors import AlignmentError
+from nmt.model.link_network import LinkNetwork
+from nmt.model.seq2seq import evaluating
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
+_NETWORK = "network.safetensors"
+_PAIRS_AT_ONCE = 2_000
+_CELLS_AT_ONCE = 200_000
+_LONGEST = 1_000  # pieces of either side; the network does not read longer pairs
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """The pieces of a sentence pair, and where each word begins among them."""
+
+    src: Ints
+    src_starts: Ints
+    tgt: Ints
+    tgt_starts: Ints
+
+    @property
+    def src_words(self) -> Ints:
+        """``[S]`` the word of each source piece."""
+        return np.searchsorted(self.src_starts, np.arange(len(self.src)), side="right") - 1
+
+    @property
+    def tgt_words(self) -> Ints:
+        """``[T]`` the word of each target piece."""
+        return np.searchsorted(self.tgt_starts, np.arange(len(self.tgt)), side="right") - 1
+
+
+class WordAligner:
+    """A statistical aligner and the network that corrects it."""
+
+    def __init__(self, bitext: BitextAligner, network: LinkNetwork | None = None):
+        """Put the parts together.
+
+        Args:
+            bitext: the statistical aligner.
+            network: trained on its links; None to do without. It computes where its parameters are.
+        """
+        self.bitext, self.network = bitext, network
+
+    @property
+    def read_from(self) -> str:
+        """What its matrices are read from, for a person."""
+        return "aligner" if self.network is not None else "aligner without network"
+
+    def posteriors(self, pairs: Sequence[WordPair], threads: int = 1) -> list[Floats]:
+        """Return for each pair of word sequences ``[T, S]`` how likely each link is, from 0 to 1."""
+        statistical = self.bitext.posteriors(pairs, threads)
+        if self.network is None:
+            return statistical
+        corrected = network_posteriors(self.network, self.encode(pairs))
+        return [
+            first if second is None else (1 - NETWORK_SHARE) * first + np.float32(NETWORK_SHARE) * second
+            for first, second in zip(statistical, corrected, strict=True)
+        ]
+
+    def word_links(self, texts: Sequence[tuple[str, str]]) -> list[WordLinks]:
+        """Return what the aligner says of (source, target) texts."""
+        spans = [tuple(spans_at(self.bitext.level, text) for text in pair) for pair in texts]
+        words = [
+            ([src[a:b] for a, b in src_spans], [tgt[a:b] for a, b in tgt_spans])
+            for (src, tgt), (src_spans, tgt_spans) in zip(texts, spans, strict=True)
+        ]
+        return [
+            WordLinks(probabilities, src_spans, tgt_spans, self.read_from)
+            for probabilities, (src_spans, tgt_spans) in zip(self.posteriors(words), spans, strict=True)
+        ]
+
+    def links(self, pairs: Iterable[WordPair], threads: int = 1) -> Iterator[list[Link]]:
+        """Yield the links of each pair, in order; only some thousand pairs are held in memory at a time."""
+        iterator = iter(pairs)
+        while chunk := list(islice(iterator, _PAIRS_AT_ONCE)):
+            yield from map(likely_links, self.posteriors(chunk, threads))
+
+    def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:
+        """Return the pieces that the network reads."""
+        src_pieces, tgt_pieces = self.bitext.largest_pieces
+        return [
+            EncodedPair(*src_pieces.encode([w.lower() for w in src]), *tgt_pieces.encode([w.lower() for w in tgt]))
+            for src, tgt in pairs
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write the aligner into `folder`."""
+        from safetensors.torch import save
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.bitext.save(folder)
+        if self.network is not None:
+            weights = {name: tensor.contiguous() for name, tensor in sorted(self.network.state_dict().items())}
+            with atomic_write(folder / _NETWORK) as tmp_path:
+                tmp_path.write_bytes(save(weights))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> "WordAligner":
+        """Read what `save` wrote.
+
+        Raises:
+            AlignmentError: if it is missing or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        bitext = BitextAligner.load(folder)
+        path = folder / _NETWORK
+        if not path.exists():
+            return cls(bitext)
+        try:
+            weights = load(path.read_bytes())
+            size = weights["embeddings.0.weight"].shape[1]
+            src_pieces, tgt_pieces = bitext.largest_pieces
+            network = LinkNetwork(len(src_pieces), len(tgt_pieces), size)
+            network.load_state_dict(weights)
+        except (OSError, SafetensorError, RuntimeError, KeyError, IndexError) as error:
+            raise AlignmentError(f"{path}: the word aligner's network is damaged ({error})") from None
+        return cls(bitext, network.to(device).eval())
+
+
+def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> list[Floats | None]:
+    """Return the network's link probabilities ``[T, S]`` of words; None for pairs that are empty or too long."""
+    device = network.bias.device
+    results: list[Floats | None] = [None] * len(pairs)
+    usable = [i for i, p in enumerate(pairs) if 0 < len(p.src) <= _LONGEST and 0 < len(p.tgt) <= _LONGEST]
+    usable.sort(key=lambda i: (len(pairs[i].src), len(pairs[i].tgt)))
+    start = 0
+    with evaluating(network):
+        while start < len(usable):
+            end, src_longest, tgt_longest = start, 0, 0
+            while end < len(usable):
+                src_longest = max(src_longest, len(pairs[usable[end]].src))
+                tgt_longest = max(tgt_longest, len(pairs[usable[end]].tgt))
+                if end > start and (end + 1 - start) * src_longest * tgt_longest > _CELLS_AT_ONCE:
+                    break
+                end += 1
+            chosen = [pairs[i] for i in usable[start:end]]
+            _, logits = network(*(x.to(device) for x in pad_pieces(chosen)))
+            probabilities = logits.float().sigmoid().cpu().numpy()  # [B, T, S]
+            for row, (index, pair) in enumerate(zip(usable[start:end], chosen, strict=True)):
+                results[index] = _on_words(probabilities[row, : len(pair.tgt), : len(pair.src)], pair)
+            start = end
+    return results
+
+
+def _on_words(by_piece: Floats, pair: EncodedPair) -> Floats:
+    """Return the means over the pieces of each pair of words."""
+    sums = np.add.reduceat(np.add.reduceat(by_piece, pair.tgt_starts, axis=0), pair.src_starts, axis=1)
+    src_counts = np.diff(np.append(pair.src_starts, len(pair.src)))
+    tgt_counts = np.diff(np.append(pair.tgt_starts, len(pair.tgt)))
+    means: Floats = (sums / (tgt_counts[:, None] * src_counts[None, :])).astype(np.float32)
+    return means
+
+
+def pad_pieces(pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return source pieces and mask ``[B, S]``, and target pieces and mask ``[B, T]``."""
+    padded: list[Tensor] = []
+    for side in ([pair.src for pair in pairs], [pair.tgt for pair in pairs]):
+        lengths = torch.tensor([len(ids) for ids in side])
+        mask = torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
+        ids = torch.zeros(mask.shape, dtype=torch.long)
+        ids[mask] = torch.from_numpy(np.concatenate(side))
+        padded += [ids, mask]
+    return padded[0], padded[1], padded[2], padded[3]
