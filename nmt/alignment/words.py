@@ -6,13 +6,15 @@ from typing import Literal
 SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
 
 
-# A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte); other apostrophes
-# (English don't, o'clock; French aujourd'hui) are inside a word.
+FORMAT = 2  # raise it when a text has other words than before
+
+# A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte), which only stands
+# before a vowel or a mute h; other apostrophes (English don't, o'clock, c'mon; French aujourd'hui) are inside a word.
 _ELIDED = (
     "j|t|l|n|d|s|m|c|ç|qu|jusqu|lorsqu|puisqu|quoiqu|presqu|quelqu"
     "|un|all|dell|nell|sull|dall|coll|quest|quell|sant|bell|tutt|anch|cos"
 )
-
+_VOWEL = "aeiouyhàâäæèéêëìíîïòóôöœùúûü"
 
 # Punctuation and symbols by block: Python's \w leaves out combining marks, which Hindi or Arabic words are full of.
 _SIGN = (
@@ -21,12 +23,27 @@ _SIGN = (
 )
 
 
-_LETTER = rf"[^\s{_SIGN}]"
+# Scripts that are written without spaces have no words that could be seen; their units are small enough to be linked: a
+# Han or Hiragana character, a run of Katakana, a Thai, Lao, Khmer or Myanmar consonant with its vowels and marks.
+_HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_KANA = r"\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\uff66-\uff9f"
+_UNSPACED = rf"{_HAN}{_KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_UNSPACED_WORD = (
+    r"[\u30a1-\u30fa\uff66-\uff9f][\u30a1-\u30fa\u30fc-\u30ff\uff66-\uff9f]*"
+    r"|[\u0e40-\u0e44]?[\u0e01-\u0e2f\u0e3f\u0e46\u0e4f-\u0e5b][\u0e30-\u0e3a\u0e45\u0e47-\u0e4e]*"
+    r"|[\u0ec0-\u0ec4]?[\u0e81-\u0eaf\u0ec6\u0ed0-\u0edf][\u0eb0-\u0ebd\u0ec8-\u0ecf]*"
+    r"|[\u1000-\u102a\u103f-\u1055](?:\u1039[\u1000-\u102a]|[\u102b-\u1038\u103a-\u103e\u1056-\u109d])*"
+    r"|[\u1780-\u17b3](?:\u17d2[\u1780-\u17b3]|[\u17b4-\u17d1\u17d3\u17dd])*"
+    rf"|[{_UNSPACED}]"
+)
+
+_LETTER = rf"[^\s{_SIGN}{_UNSPACED}]"
 
 
 _WORD = re.compile(
-    rf"(?:{_ELIDED})['’](?={_LETTER})"  # an elided word with its apostrophe
+    rf"(?:{_ELIDED})['’](?=[{_VOWEL}])"  # an elided word with its apostrophe
     rf"|{_LETTER}+(?:[-.,'’]{_LETTER}+)*"  # letters, marks and digits, joined by inner hyphens, points and apostrophes
+    rf"|{_UNSPACED_WORD}"
     r"|\S",  # any other sign by itself
     re.IGNORECASE,
 )
@@ -36,7 +53,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """Character spans ``[start, end)`` of the words of `text`, in order, without white space.
 
     Words are split at white space and at punctuation, and after the apostrophe of an elision, so that ``je t'aime.``
-    has four: je, t', aime and the full stop.
+    has four: je, t', aime and the full stop. In scripts without spaces every character, or syllable, is a word.
     """
     return [match.span() for match in _WORD.finditer(text)]
 

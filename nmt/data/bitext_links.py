@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordLevel, WordPair
 from nmt.alignment.links import format_pharaoh
+from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import spans_at
 from nmt.data.cache import Table, cached_folder, cached_table, digest
 
@@ -46,7 +47,7 @@ def bitext_links(text: Table, text_id: str, level: WordLevel, cache: Path) -> Bi
     Raises:
         DataError: if the cache cannot be read or written.
     """
-    fingerprint = digest(_FORMAT, text_id, level)
+    fingerprint = digest(_FORMAT, WORDS_FORMAT, text_id, level)
     aligner = BitextAligner.load(
         cached_folder(cache / f"aligner-{fingerprint}", lambda folder: _train(text, level).save(folder))
     )

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from nmt.alignment.links import transposed
+from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.config import Config, TokenizerConfig
 from nmt.data.bitext_links import BitextLinks, bitext_links
 from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
@@ -120,7 +121,7 @@ def _load_guide(
         )
     else:
         links, links_id = _links_of_file(config, settings.links, text, cache)
-    path = cache / f"guided-{digest(pieces_path.stem, links_id, level)}.arrow"
+    path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
     return _Guidance(TargetAlignments(links, guidance, tokenizer, level), source, made)
