@@ -10,15 +10,16 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_file, save_model
 from torch import nn
+
 from nmt.config import Metric
 from nmt.errors import CheckpointError
 from nmt.evaluation.metrics import ranking_key
 from nmt.runs.folder import RunFolder, replace_symlink
-
 
 log = logging.getLogger("nmt")
 

@@ -6,21 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
 import torch
+
 from nmt.config import Config, Source
 from nmt.config.data import DataConfig
 from nmt.config.load import load_config
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
-from nmt.evaluation.calibration import Calibration
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.errors import CheckpointError, ConfigError
+from nmt.evaluation.calibration import Calibration
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
+from nmt.runs.checkpoint import check_weights, intact_checkpoint, load_weights
 from nmt.runs.folder import RunFolder, find_model
 from nmt.runtime import choose_device, set_up_machine
-from nmt.runs.checkpoint import check_weights, intact_checkpoint, load_weights
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ class LoadedModel:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
 
-    def source(
-        self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
-    ) -> Source:
+    def source(self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None) -> Source:
         """Return where the pairs of two files, or of a split of the run's own data, come from.
 
         Raises:

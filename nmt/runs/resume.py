@@ -2,12 +2,12 @@
 
 import logging
 from pathlib import Path
+
 from nmt.config import Config
 from nmt.config.load import differing_keys, load_config
 from nmt.errors import CheckpointError, ConfigError
-from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
-
+from nmt.runs.folder import RunFolder, find_model
 
 log = logging.getLogger("nmt")
 
