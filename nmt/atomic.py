@@ -1,6 +1,7 @@
 """Writing results: whole or not at all."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,3 +24,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(tmp_path, path)
     finally:
         tmp_path.unlink(missing_ok=True)
+
+
+def probe_writable(folder: Path) -> None:
+    """Find out whether files can be written in a folder, and leave nothing behind; the folder is made if it is missing.
+
+    Raises:
+        OSError: if they cannot, with the folder as its `filename`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None

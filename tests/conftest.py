@@ -58,6 +58,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
                 "batch_size": 3,
                 "precision": "fp32",
                 "device": "cpu",
+                "threads": 1,
                 "tensorboard": False,
                 "log_every": 1,
                 "validation": {"sentences": 4},

@@ -250,7 +250,7 @@ def test_score_gives_what_search_says(home: Path) -> None:
 def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> None:
     result = runner.invoke(app, ["average", "--last", "2"])
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == "runs/latest/checkpoints/averaged"
+    assert result.stdout.strip() == "runs/tiny/checkpoints/averaged"
     folder = home / "runs" / "tiny" / "checkpoints"
     parts = [load_file(folder / name / "model.safetensors") for name in ("step-000006", "step-000012", "averaged")]
     for name in parts[0]:
