@@ -18,7 +18,7 @@ from nmt.config import Config, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.data.tokenizer import load_tokenizer
-from nmt.errors import CheckpointError, TrainingError
+from nmt.errors import CheckpointError, ModelError, TrainingError
 from nmt.model.allocate import allocate_model
 from nmt.runs.checkpoint import (
     average_checkpoints,
@@ -46,6 +46,7 @@ from nmt.runtime import (
 )
 from nmt.training.progress import Best, Progress
 from nmt.training.reporter import Reporter
+from nmt.training.restore import number
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
 
@@ -151,9 +152,10 @@ class _Session:
         load_weights(checkpoint, self.trainer.model)
         try:
             self.trainer.load_state_dict(state["trainer"])
-            self.progress, self.window = Progress.from_state(state["progress"]), dict(state["window"])
+            self.progress = Progress.from_state(state["progress"])
+            self.window = {key: number(state["window"], key) for key in ("loss", "nll", "tgt_tokens", "seconds")}
             self.started -= self.progress.seconds
-            machine = dict(state["machine"])
+            machine = {str(key): str(value) for key, value in state["machine"].items()}
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
             raise CheckpointError(
                 f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
@@ -167,10 +169,10 @@ class _Session:
             )
             log.warning("the run goes on with another %s: its numbers will differ in rounding", changed)
 
-    def _machine(self, threads: int) -> dict[str, Any]:
+    def _machine(self, threads: int) -> dict[str, str]:
         """What the bytes of a result depend on beside configuration and data."""
         precision = str(self.trainer.precision).removeprefix("torch.")
-        return {"device": self.trainer.device.type, "threads": threads, "precision": precision}
+        return {"device": self.trainer.device.type, "threads": str(threads), "precision": precision}
 
     def run(self) -> None:
         """Train until something says stop; save on the way."""
@@ -188,7 +190,7 @@ class _Session:
                     reason = self._after(update, reporter, received)
                     if reason is not None:
                         break
-            except TrainingError as error:
+            except (TrainingError, ModelError) as error:
                 last = newest_checkpoint(self.run_folder.checkpoints)
                 raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
             if received:

@@ -31,7 +31,8 @@ class DecodingConfig(Section):
     - A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
     - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `coverage_penalty` is beta
       of the same equation and ranks hypotheses lower that left source pieces without attention.
-    - A source longer than `max_src_length` pieces is cut, with a warning.
+    - A source longer than `max_src_length` pieces is cut, with a warning; a given target (of `nmt score` and
+      `nmt align`) longer than `max_tgt_length` pieces is refused.
     - `alignment_at`: the weights of a target word are those of the step that `predicts` it, or of the next step, where
       it is the `input` (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
@@ -48,6 +49,7 @@ class DecodingConfig(Section):
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
+    max_tgt_length: Positive = 500
     alignment_at: Literal["predicts", "input"] = "predicts"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
