@@ -86,7 +86,7 @@ def load(
     checkpoint: str | None = None,
     overrides: Iterable[str] = (),
 ) -> Model:
-    """Load a model folder.
+    """Load a model folder; threads, memory and random generators of the process stay as they are.
 
     Args:
         model: the folder, or several of one vocabulary that translate together; None for ``runs/latest``.
@@ -101,4 +101,4 @@ def load(
         folders = None if model is None else [Path(model)]
     else:
         folders = [Path(one) for one in model]
-    return Model(load_model(folders, checkpoint, overrides))
+    return Model(load_model(folders, checkpoint, overrides, owns_process=False))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,3 +39,17 @@ def copy_folder(folder: Path, target: Path) -> None:
         os.replace(tmp_path, target)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def probe_writable(folder: Path) -> None:
+    """Find out whether files can be written in a folder, and leave nothing behind; the folder is made if it is missing.
+
+    Raises:
+        OSError: if they cannot, with the folder as its `filename`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None

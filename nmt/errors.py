@@ -21,9 +21,40 @@ class CheckpointError(NmtError):
     """A run folder or checkpoint that is missing, damaged or does not fit."""
 
 
+class ModelError(NmtError):
+    """A model whose numbers cannot be used."""
+
+
 class TrainingError(NmtError):
     """Training that cannot go on, such as a loss that is no longer a number."""
 
 
 class AlignmentError(NmtError):
     """A matrix or link file that is not what it should be."""
+
+
+NOT_FINITE = (
+    "the model gives no finite probabilities: its training diverged (then train a new run with a lower "
+    "training.optimizer.lr or with training.precision=fp32), or its weights are damaged (try another --checkpoint)"
+)
+_MEMORY_TEXTS = (
+    "allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return True if memory ran out, on the processor or on a GPU; torch says so in several ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
+
+
+def printable(text: str) -> str:
+    """Return a message with its control characters as escapes: names from files may try to command the terminal."""
+    return "".join(
+        f"\\x{ord(char):02x}" if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f" else char
+        for char in text
+    )

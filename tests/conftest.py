@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ SENTENCES = [
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def _reset(log: logging.Logger) -> None:
+    log.handlers[:], log.propagate = [], True
+    log.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logger() -> Iterator[None]:
+    """What one test sets up of the program's log is not left to the next."""
+    log = logging.getLogger("nmt")
+    _reset(log)
+    yield
+    _reset(log)
 
 
 @pytest.fixture
@@ -58,6 +73,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
                 "batch_size": 3,
                 "precision": "fp32",
                 "device": "cpu",
+                "threads": 1,
                 "tensorboard": False,
                 "log_every": 1,
                 "validation": {"sentences": 4},

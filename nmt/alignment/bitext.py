@@ -20,6 +20,7 @@ from nmt.alignment.hmm import BidirectionalHMM, Floats, Pair
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.pieces import Pieces, Segmentation
 from nmt.errors import AlignmentError
+from nmt.regular import GIB, read_regular
 
 WordLevel = Literal["words", "tokens"]
 WordPair = tuple[Sequence[str], Sequence[str]]  # the words of a source and a target sentence
@@ -37,6 +38,7 @@ SEGMENTATIONS: tuple[Segmentation | None, ...] = (
 _MOST_CELLS = 60_000_000  # pairs of pieces that one segmentation's HMM learns from; 1.3 KB of memory for 100 of them
 _LARGEST_PAIR = 1_000_000  # cells; a pair with more has no links
 _PAIRS_AT_ONCE = 5_000
+_LARGEST_FILE = 1 * GIB
 _NAMES, _ARRAYS = "aligner.json", "aligner.safetensors"
 
 
@@ -130,11 +132,11 @@ class BitextAligner:
         from safetensors.numpy import load
 
         try:
-            content = json.loads((folder / _NAMES).read_bytes())
+            content = json.loads(read_regular(folder / _NAMES, _LARGEST_FILE))
             level, names = content["level"], content["views"]
             if level not in ("words", "tokens") or not names:
                 raise ValueError(f"the level {level} with {len(names)} segmentations")
-            arrays = load((folder / _ARRAYS).read_bytes())
+            arrays = load(read_regular(folder / _ARRAYS, _LARGEST_FILE))
             views = []
             for number, sides in enumerate(names):
                 own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{number}.")}

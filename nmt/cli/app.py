@@ -1,7 +1,6 @@
 """The program: what holds for every command."""
 
 import errno
-import importlib.metadata
 import os
 import sys
 from typing import Annotated, Any, TextIO
@@ -9,7 +8,8 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from nmt.errors import NmtError
+from nmt import __version__
+from nmt.errors import NmtError, out_of_memory, printable
 
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -24,8 +24,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except NmtError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
+            raise _failed(str(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output left, as `head` does
@@ -34,13 +33,25 @@ class _Group(TyperGroup):
         except OSError as error:  # no such folder, no permission, no space left
             in_output = error.filename is None and error.errno in _OUTPUT_ERRORS
             where = error.filename or ("the output" if in_output else type(error).__name__)
-            typer.echo(f"error: {where}: {error.strerror or error}", err=True)
+            failed = _failed(f"{where}: {error.strerror or error}")
             if in_output:
                 _discard_output()
-            raise typer.Exit(1) from None
-        except MemoryError:
-            typer.echo("error: memory ran out; close other programs, or lower the batch size", err=True)
-            raise typer.Exit(1) from None
+            raise failed from None
+        except (MemoryError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise _failed("memory ran out; close other programs, or lower the batch size") from None
+            if "can't start new thread" in str(error):
+                raise _failed(
+                    "the system lets this program start no more threads; raise the limit of processes (ulimit -u), or "
+                    "lower --set training.threads"
+                ) from None
+            raise
+
+
+def _failed(message: str) -> typer.Exit:
+    """Print a message and return the exit that follows it."""
+    typer.echo(printable(f"error: {message}"), err=True)
+    return typer.Exit(1)
 
 
 def _write_utf8(stream: TextIO, errors: str) -> None:
@@ -66,7 +77,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(importlib.metadata.version("nmt"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -1,6 +1,5 @@
 """`nmt average`: options and help."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +21,6 @@ def average(
     from nmt.commands.average import run_average
     from nmt.runs.folder import find_model
 
-    target, averaged = run_average(find_model(model, Path("runs")), best or last, best is not None, name)
+    target, averaged = run_average(find_model(model), best or last, best is not None, name)
     typer.echo(f"the mean of {', '.join(averaged)}", err=True)
     typer.echo(str(target))

@@ -42,7 +42,7 @@ def train(
     if dry_run:
         from nmt.commands.dry_run import run_dry_run
 
-        typer.echo(run_dry_run(settings))
+        typer.echo(run_dry_run(settings, init_from))
         return
     from nmt.commands.train import run_train
 

@@ -38,7 +38,10 @@ def translate(
     beam: BeamOption = None,
     precision: PrecisionOption = None,
     n_best: Annotated[
-        int, typer.Option("--n-best", min=1, help="Translations per line: number, score and text between tabs.")
+        int,
+        typer.Option(
+            "--n-best", min=1, help="Translations per line, exactly so many: number, score and text between tabs."
+        ),
     ] = 1,
     prefix: Annotated[str, typer.Option("--prefix", help="What every translation must begin with.")] = "",
     sample: Annotated[

@@ -22,23 +22,23 @@ def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path
         Its folder, and the names of those averaged.
 
     Raises:
-        CheckpointError: if the run has not kept so many.
+        CheckpointError: if the run has not kept so many, or is being trained or averaged at this moment.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
         raise CheckpointError(
             f"'{name}' cannot be a checkpoint's name: letters, digits, '.', '_' and '-', and not best, last or step-..."
         )
-    run.refuse_links_out()
-    target = run.checkpoints / name
-    if (run.checkpoints / "best").resolve() == target.resolve():
-        raise CheckpointError(f"{target} is the run's best model; choose another --name")
-    metric = load_config(run.config).training.early_stopping.metric if best else None
-    order = rank_checkpoints(run.checkpoints, validation_values(run.checkpoints), metric)
-    if len(order) < count:
-        raise CheckpointError(
-            f"{run.path} has kept {len(order)} checkpoints that were validated, not {count}; train with "
-            f"training.keep_last={count} or more"
-        )
-    chosen = order[:count]
-    average_checkpoints(chosen, target)
+    with run.locked("is averaging this run's checkpoints"):
+        target = run.checkpoints / name
+        if (run.checkpoints / "best").resolve() == target.resolve():
+            raise CheckpointError(f"{target} is the run's best model; choose another --name")
+        metric = load_config(run.config).training.early_stopping.metric if best else None
+        order = rank_checkpoints(run.checkpoints, validation_values(run.checkpoints), metric)
+        if len(order) < count:
+            raise CheckpointError(
+                f"{run.path} has kept {len(order)} checkpoints that were validated, not {count}; train with "
+                f"training.keep_last={count} or more"
+            )
+        chosen = order[:count]
+        average_checkpoints(chosen, target)
     return target, [path.name for path in chosen]

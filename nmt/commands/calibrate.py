@@ -1,10 +1,8 @@
 """`nmt calibrate`: what makes word confidences the shares of words that are right."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from nmt.atomic import atomic_write
+from nmt.atomic import probe_writable
 from nmt.config import Source
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
@@ -23,6 +21,7 @@ def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
     Returns:
         What was fitted and the calibration error before and after, as text.
     """
+    probe_writable(model.run.path)  # better now than after all sentences are translated
     text, _ = load_text(source, split, Path(model.config.data.cache_dir).expanduser())
     translations = model.translator.translate(list(text["src"]), progress=True)
     log_probs, correct = judged_words(
@@ -30,8 +29,7 @@ def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
     )
     fitted = fit_calibration(log_probs, correct)
     before, after = (calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), fitted))
-    with atomic_write(model.run.calibration) as tmp_path:
-        tmp_path.write_text(json.dumps(asdict(fitted)) + "\n", encoding="utf-8")
+    model.keep_calibration(fitted)
     return (
         f"temperature {fitted.temperature:.3f}, offset {fitted.offset:.3f}; calibration error {before:.3f} before, "
         f"{after:.3f} after, {len(correct)} words"

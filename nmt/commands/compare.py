@@ -126,7 +126,7 @@ def _variant(
     if result is None:
         train(config)
     machine = [f"training.device={config.training.device}", f"training.threads={config.training.threads}"]
-    model = load_model(config.run_dir, overrides=machine)
+    model = load_model(config.run_dir, overrides=machine, trusts_data=True)
     if result is None:
         result = _score(comparison, name, model, evaluate)
         with atomic_write(_row_file(config)) as tmp_path:

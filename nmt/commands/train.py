@@ -18,22 +18,23 @@ from nmt.config import Config, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.data.tokenizer import load_tokenizer
-from nmt.errors import CheckpointError, TrainingError
-from nmt.model.build import build_model
+from nmt.errors import CheckpointError, ModelError, TrainingError
+from nmt.model.allocate import allocate_model
 from nmt.runs.checkpoint import (
     average_checkpoints,
     checkpoint_name,
     find_damage,
     load_state,
-    load_weights,
     newest_checkpoint,
     prune,
     rank_checkpoints,
+    remedy_for_writing,
     remove_leftovers,
     save_checkpoint,
 )
 from nmt.runs.folder import RunFolder, remember_latest, replace_symlink
 from nmt.runs.resume import earlier_checkpoint, first_weights
+from nmt.runs.weights import load_weights
 from nmt.runtime import (
     choose_device,
     choose_precision,
@@ -45,6 +46,7 @@ from nmt.runtime import (
 )
 from nmt.training.progress import Best, Progress
 from nmt.training.reporter import Reporter
+from nmt.training.restore import number
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
 from nmt.training.word_aligner import cached_word_aligner
@@ -71,15 +73,13 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     """
     set_up_machine(config.training.threads)
     run = RunFolder(config.run_dir)
-    # One lock over deciding and training: between the two another process could finish this very run.
-    with run.locked():
-        try:
+    try:
+        with run.locked():  # over deciding and training: between the two another process could finish this very run
             _train_locked(config, run, init_from)
-        except OSError as error:
-            raise TrainingError(
-                f"{error.filename or run.path}: {error.strerror or error}. Make room, or see that {run.path} can be "
-                f"written; the same command then goes on from the last checkpoint"
-            ) from None
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or run.path}: {error.strerror or error}. {remedy_for_writing(error)}"
+        ) from None
     return run
 
 
@@ -144,7 +144,7 @@ class _Session:
         device = choose_device(config.training.device)
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
-        model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
+        model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
         sampled = isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.sampling.enabled
         corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
         trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch, config.guided_loss)
@@ -165,10 +165,11 @@ class _Session:
         load_weights(checkpoint, self.trainer.model)
         try:
             self.trainer.load_state_dict(state["trainer"])
-            self.progress, self.window = Progress.from_state(state["progress"]), dict(state["window"])
+            self.progress = Progress.from_state(state["progress"])
+            self.window = {key: number(state["window"], key) for key in ("loss", "nll", "tgt_tokens", "seconds")}
             self.started -= self.progress.seconds
-            machine = dict(state["machine"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            machine = {str(key): str(value) for key, value in state["machine"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
             raise CheckpointError(
                 f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
                 f"and training goes on from the checkpoint before it"
@@ -181,10 +182,10 @@ class _Session:
             )
             log.warning("the run goes on with another %s: its numbers will differ in rounding", changed)
 
-    def _machine(self, threads: int) -> dict[str, Any]:
+    def _machine(self, threads: int) -> dict[str, str]:
         """What the bytes of a result depend on beside configuration and data."""
         precision = str(self.trainer.precision).removeprefix("torch.")
-        return {"device": self.trainer.device.type, "threads": threads, "precision": precision}
+        return {"device": self.trainer.device.type, "threads": str(threads), "precision": precision}
 
     def run(self) -> None:
         """Train until something says stop; save on the way."""
@@ -202,7 +203,7 @@ class _Session:
                     reason = self._after(update, reporter, received)
                     if reason is not None:
                         break
-            except TrainingError as error:
+            except (TrainingError, ModelError) as error:
                 last = newest_checkpoint(self.run_folder.checkpoints)
                 raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
             if received:

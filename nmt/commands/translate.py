@@ -11,6 +11,7 @@ from tqdm import tqdm
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.report import ReportOption, write_report
+from nmt.decoding.careful import CutLines
 from nmt.decoding.output import OutputOptions, _report_option, _shown
 from nmt.runs.load import LoadedModel
 
@@ -44,12 +45,12 @@ def run_translate(
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     kept: list[list[ReportOption]] = []
-    number, calibration = 0, model.calibration
+    number, calibration, cut = 0, model.calibration, CutLines()
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
     for chunk in _chunks(lines, 1 if at_once else CHUNK):
         translations = model.translator.translate(
-            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=[prefix] * len(chunk)
+            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=[prefix] * len(chunk), cut=cut
         )
         if shown.as_json or shown.heatmap or shown.alignments is not None:
             translations = model.translator.with_links(translations)
@@ -68,6 +69,7 @@ def run_translate(
         if number >= 10 * CHUNK and bar.disable and not out.isatty():
             log.info("%d lines translated", number)
     bar.close()
+    cut.sum_up()
     if shown.alignments is None:
         return
     if shown.alignments.suffix == ".html":

@@ -19,8 +19,9 @@ class Source(Section):
     - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
     - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain or .gz;
     - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl or .parquet file (text formats also as .gz);
-    - ``{hub: NAME, config: ..., split: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face hub, or a local
-      folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
+    - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
+      hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
+      `revision` is a commit, tag or branch; with a whole commit the data can never change.
     """
 
     builtin: Literal["phrasebook"] | None = None
@@ -28,6 +29,7 @@ class Source(Section):
     hub: str | None = None
     config: str | None = None
     split: str | None = None
+    revision: str | None = None
     src: str | None = None
     tgt: str | None = None
 
@@ -42,8 +44,9 @@ class Source(Section):
                 yield Problem(f"src and tgt of a builtin corpus are {columns}, or none", ("src", "tgt"))
         elif self.src is None or self.tgt is None:
             yield Problem("needs both src and tgt (two files, or two columns of path or hub)")
-        if self.hub is None and (self.config is not None or self.split is not None):
-            yield Problem("config and split belong to a hub dataset; name it with hub", ("config", "split"))
+        if self.hub is None and any(value is not None for value in (self.config, self.split, self.revision)):
+            keys = ("config", "split", "revision")
+            yield Problem("config, split and revision belong to a hub dataset; name it with hub", keys)
 
     def reversed(self) -> "Source":
         """The same source with its sides exchanged."""

@@ -31,7 +31,8 @@ class DecodingConfig(Section):
     - A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
     - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `coverage_penalty` is beta
       of the same equation and ranks hypotheses lower that left source pieces without attention.
-    - A source longer than `max_src_length` pieces is cut, with a warning.
+    - A source longer than `max_src_length` pieces is cut, with a warning; a given target (of `nmt score` and
+      `nmt align`) longer than `max_tgt_length` pieces is refused.
     - `alignment_from`: matrices show the translator's own `attention`, or the links of the word `aligner` that was
       trained on the same text; `auto` takes the aligner if the model has one.
     - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
@@ -51,6 +52,7 @@ class DecodingConfig(Section):
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
     alignment_from: Literal["auto", "attention", "aligner"] = "auto"
+    max_tgt_length: Positive = 500
     alignment_at: Literal["predicts", "input"] = "predicts"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0

@@ -1,5 +1,6 @@
 """The cache: tables and folders that are made once, checked whenever they are opened, and made anew when damaged."""
 
+import errno
 import hashlib
 import io
 import json
@@ -85,6 +86,8 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
         DataError: if the cache cannot be read or written.
     """
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.exists():
             damage = _table_damage(path)
             if damage is None:
@@ -94,7 +97,7 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
         write_table(path, columns, rows)
         return open_table(path)
     except OSError as error:
-        raise _cache_error(path.parent, error) from None
+        raise _cache_error(path, error) from None
 
 
 def write_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
@@ -170,11 +173,9 @@ def _table_damage(path: Path) -> str | None:
     if size <= _TRAILER_SIZE:
         return "it is cut short"
     with pyarrow.memory_map(str(path)) as file:
-        content = memoryview(file.read_buffer())
-    mark, checksum = (
-        content[-_TRAILER_SIZE:][: len(_TRAILER_MARK)],
-        content[size - _TRAILER_SIZE + len(_TRAILER_MARK) :],
-    )
+        content = memoryview(file.read_buffer()).cast("B")  # Arrow's bytes have a sign, so they would equal no others
+    trailer = bytes(content[-_TRAILER_SIZE:])
+    mark, checksum = trailer[: len(_TRAILER_MARK)], trailer[len(_TRAILER_MARK) :]
     if mark != _TRAILER_MARK:
         return "it does not end with a checksum"
     if hashlib.sha256(content[:-_TRAILER_SIZE]).digest() != checksum:
@@ -202,7 +203,7 @@ def cached_folder(path: Path, make: Callable[[Path], None]) -> Path:
         _make_folder(path, make)
         return path
     except OSError as error:
-        raise _cache_error(path.parent, error) from None
+        raise _cache_error(path, error) from None
 
 
 def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
@@ -234,7 +235,7 @@ def _folder_damage(path: Path) -> str | None:
         return "it has no checksums"
     except ValueError:
         return "its checksums cannot be read"
-    if not isinstance(checksums, dict):
+    if not isinstance(checksums, dict) or not checksums:
         return "its checksums cannot be read"
     for name, checksum in checksums.items():
         if not (path / name).is_file():
@@ -266,11 +267,14 @@ def remove_leftovers(folder: Path) -> None:
             continue
 
 
-def _cache_error(folder: Path, error: OSError) -> DataError:
+def _cache_error(path: Path, error: OSError) -> DataError:
+    """Return the message for a table or folder `path` of the cache that cannot be read or written."""
     reason = error.strerror or str(error)
+    if isinstance(error, (IsADirectoryError, NotADirectoryError)) and path.exists():
+        return DataError(f"{path}: nmt would keep a part of its cache there, but: {reason}; move it away or delete it")
     return DataError(
-        f"{folder}: the cache cannot be used: {reason}; make room there or mend its rights, or name another folder "
-        f"with data.cache_dir"
+        f"{path.parent}: the cache cannot be used: {reason}; make room there or mend its rights, or name another "
+        f"folder with data.cache_dir"
     )
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
@@ -204,8 +204,18 @@ class SampledEpochs:
             old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
-        kind: Literal["bpe", "unigram"] = "bpe" if settings.type == "bpe" else "unigram"
-        sampling = Sampling(kind, settings.sampling.alpha, settings.sampling.nbest, seed)
+        sampling = Sampling(_sampled_type(settings), settings.sampling.alpha, settings.sampling.nbest, seed)
         text, tokenizer = self.corpora.train_text, self.corpora.tokenizer
         write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
         return PieceCorpus(open_table(path), rows=self.corpora.train.rows, guide=self.corpora.train.guide)
+
+
+def _sampled_type(settings: TokenizerConfig) -> Literal["bpe", "unigram"]:
+    """Return the type of a tokenizer that can sample; the configuration lets no other sample."""
+    match settings.type:
+        case "bpe" | "unigram":
+            return settings.type
+        case "char" | "word":
+            raise ValueError(f"a tokenizer of type {settings.type} has one segmentation of a text only")
+        case _:
+            assert_never(settings.type)

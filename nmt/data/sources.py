@@ -73,7 +73,7 @@ def _read_hub(source: Source, split: str) -> Iterator[tuple[str, str]]:
 
     wanted = _hub_split(source, split)
     try:
-        table = datasets.load_dataset(str(source.hub), source.config, split=wanted, revision=_hub_revision(source))
+        table = datasets.load_dataset(str(source.hub), source.config, split=wanted, revision=source.revision)
         rows = enumerate(table, start=1)
         while (numbered := next(rows, None)) is not None:
             yield texts_of(numbered[1], str(source.src), str(source.tgt), f"{source.hub}, row {numbered[0]}")
@@ -87,12 +87,8 @@ def _hub_split(source: Source, split: str) -> str:
     return source.split or {"valid": "validation"}.get(split, split)
 
 
-def _hub_revision(source: Source) -> str | None:
-    return getattr(source, "revision", None)
-
-
 def _hub_error(source: Source, split: str, error: Exception) -> DataError:
-    revision = _hub_revision(source)
+    revision = source.revision
     where = f"config {source.config}, split {split}" + (f", revision {revision}" if revision else "")
     return DataError(f"the dataset {source.hub} ({where}) cannot be loaded: {error}")
 
@@ -121,7 +117,7 @@ def _hub_identity(source: Source, folder: Path, split: str) -> dict[str, Any]:
     """
     if folder.is_dir():
         return {"files": [_file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()]}
-    revision = _hub_revision(source)
+    revision = source.revision
     if revision is not None and _COMMIT.fullmatch(revision):
         return {"files": [], "revision": revision}
     import datasets

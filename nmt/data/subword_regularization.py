@@ -5,13 +5,16 @@ segmentations than the run it goes on with. Here the same seed draws the same on
 by one: a piece never reaches over the space between two words.
 """
 
+import functools
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from nmt.alignment.words import SPACE
+
+_WORDS_KEPT = 50_000  # whose segmentations are at hand
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Sampler:
         plain = [piece for piece in range(size) if not any(special[piece::size])]
         self._vocabulary = {self._pieces[piece]: (piece, float(processor.get_score(piece))) for piece in plain}
         self._longest = max(map(len, self._vocabulary), default=1)
-        self._lattices: dict[str, list[list[_Arc]]] = {}
-        self._best: dict[str, tuple[list[tuple[int, ...]], list[float]]] = {}
+        # Of the words that came last; a large corpus has more kinds of words than memory holds.
+        self._lattices = functools.lru_cache(_WORDS_KEPT)(self._lattice)
+        self._best = functools.lru_cache(_WORDS_KEPT)(self._best_segmentations)
 
     def sample(self, ids: Sequence[int]) -> list[int]:
         """Another segmentation of the text whose best one is `ids`; words with unknown pieces or bytes stay."""
@@ -65,13 +69,20 @@ class Sampler:
             known = all(self._pieces[piece] in self._vocabulary for piece in word)
             if not known or not all(character in self._vocabulary for character in text):
                 drawn += word
-            elif self.sampling.type == "bpe":
-                drawn += self._with_dropout(text, word)
-            elif self.sampling.nbest == -1:
-                drawn += self._from_lattice(text)
             else:
-                drawn += self._of_the_best(text)
+                drawn += self._drawn(text, word)
         return drawn
+
+    def _drawn(self, text: str, best: list[int]) -> list[int]:
+        match self.sampling.type:
+            case "bpe":
+                return self._with_dropout(text, best)
+            case "unigram" if self.sampling.nbest == -1:
+                return self._from_lattice(text)
+            case "unigram":
+                return self._of_the_best(text)
+            case _:
+                assert_never(self.sampling.type)
 
     def _words(self, ids: Sequence[int]) -> list[list[int]]:
         words: list[list[int]] = []
@@ -112,9 +123,7 @@ class Sampler:
 
     def _from_lattice(self, text: str) -> list[int]:
         """One of all segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2), from the end backwards."""
-        if text not in self._lattices:
-            self._lattices[text] = self._lattice(text)
-        lattice, end, drawn = self._lattices[text], len(text), []
+        lattice, end, drawn = self._lattices(text), len(text), []
         while end > 0:
             arcs = lattice[end]
             top = max(arc.energy for arc in arcs)
@@ -140,16 +149,18 @@ class Sampler:
 
     def _of_the_best(self, text: str) -> list[int]:
         """One of the word's `nbest` best segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2)."""
-        if text not in self._best:
-            best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())]]
-            for end in range(1, len(text) + 1):
-                found = [
-                    (score + entry[1], (*pieces, entry[0]))
-                    for start in range(max(0, end - self._longest), end)
-                    if (entry := self._vocabulary.get(text[start:end])) is not None
-                    for score, pieces in best[start]
-                ]
-                best.append(sorted(found, reverse=True)[: self.sampling.nbest])
-            weights = [math.exp(self.sampling.alpha * (score - best[-1][0][0])) for score, _ in best[-1]]
-            self._best[text] = ([pieces for _, pieces in best[-1]], weights)
-        return list(self._random.choices(*self._best[text])[0])
+        return list(self._random.choices(*self._best(text))[0])
+
+    def _best_segmentations(self, text: str) -> tuple[list[tuple[int, ...]], list[float]]:
+        """The word's `nbest` best segmentations, and what they weigh in a draw."""
+        best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())]]
+        for end in range(1, len(text) + 1):
+            found = [
+                (score + entry[1], (*pieces, entry[0]))
+                for start in range(max(0, end - self._longest), end)
+                if (entry := self._vocabulary.get(text[start:end])) is not None
+                for score, pieces in best[start]
+            ]
+            best.append(sorted(found, reverse=True)[: self.sampling.nbest])
+        weights = [math.exp(self.sampling.alpha * (score - best[-1][0][0])) for score, _ in best[-1]]
+        return [pieces for _, pieces in best[-1]], weights

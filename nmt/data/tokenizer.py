@@ -19,6 +19,7 @@ from nmt.atomic import atomic_write
 from nmt.config import BaseTokenizerConfig, TokenizerConfig
 from nmt.data.subword_regularization import Sampler, Sampling
 from nmt.errors import TokenizerError
+from nmt.regular import MIB, read_regular
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 # A space in its name keeps a special piece out of every text, where sentencepiece has its own mark for a space; with
@@ -31,6 +32,7 @@ _SPECIALS: dict[str, Any] = {
 _SPECIAL_IDS = {name: value for name, value in _SPECIALS.items() if name.endswith("_id")}
 
 _MOST_PAIRS = 1_000_000  # that a model is trained on
+_LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
 _CHUNK = 2000  # pairs that are encoded at a time
 _WORD_END = "\x1f"  # stands between words in the training text only
 
@@ -192,7 +194,7 @@ class SentencePieceTokenizer(Tokenizer):
         """
         names = _file_names(joint=(folder / "joint.model").exists())
         try:
-            return cls(*((folder / name).read_bytes() for name in names))
+            return cls(*(read_regular(folder / name, _LARGEST_MODEL) for name in names))
         except OSError as error:
             raise TokenizerError(f"{folder}: no tokenizer here ({error.strerror}: {error.filename})") from None
 

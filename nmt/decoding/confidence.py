@@ -22,7 +22,12 @@ def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Lev
     if level == "pieces":
         return pieces
     spans = spans_at(level, target.text) if target.offsets else []
-    return [float(value) for value in np.array(pieces) @ piece_shares(target.offsets, spans)] if spans else []
+    if not spans:
+        return []
+    values, shares = np.array(pieces), piece_shares(target.offsets, spans)  # [P], [P, words]
+    impossible = np.isneginf(values)  # apart, since no share of such a piece is not a number either
+    sums = np.where(impossible, 0.0, values) @ shares
+    return [float(value) for value in np.where(shares[impossible].any(axis=0), -np.inf, sums)]
 
 
 def judged_words(

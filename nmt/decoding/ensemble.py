@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmt.data.batching import Batch
 from nmt.model.memory import Memory
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import TOKENS_AT_ONCE, Seq2Seq
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,33 @@ class Ensemble(torch.nn.Module):
         return log_probs, weights, EnsembleState(tuple(step[2] for step in steps))
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the batch's own targets and the weights; see `Seq2Seq.forced`."""
+        """Log-probabilities of the batch's own targets and the weights; see `Seq2Seq.forced`.
+
+        The log-probabilities are the means that search adds up, which are not those of a distribution.
+        """
         scored = [model.forced(batch) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])
+
+    def normalised(self, batch: Batch) -> Tensor:
+        """Return the targets' log-probabilities ``[B, T]``, 0 on padding, after the means are made a distribution.
+
+        Perplexity needs them; search does not, which only compares.
+        """
+        real, gold = batch.tgt_mask, batch.tgt_out[batch.tgt_mask]  # [B, T], [N]
+        features = [model(batch, need_weights=False)[0][real] for model in self._models()]
+        log_probs = torch.zeros(real.shape, device=gold.device)
+        parts = []
+        for start in range(0, len(gold), TOKENS_AT_ONCE):
+            rows = slice(start, start + TOKENS_AT_ONCE)
+            means = _mean(
+                [
+                    model.project(own[rows]).float().log_softmax(dim=-1)
+                    for model, own in zip(self._models(), features, strict=True)
+                ]
+            )
+            parts.append(means.log_softmax(dim=-1).gather(-1, gold[rows, None]).squeeze(-1))
+        log_probs[real] = torch.cat(parts)
+        return log_probs
 
     def _models(self) -> list[Seq2Seq]:
         return list(self.models)  # type: ignore[arg-type]

@@ -26,7 +26,8 @@ class OutputOptions:
         heatmap: whether matrices are drawn to stderr.
         level: `words`, `tokens` or `pieces`.
         keep_eos: whether matrices keep the row that predicted the end.
-        n_best: translations per line; more than one are lines of number, score and text between tabs.
+        n_best: translations per line; more than one are as many lines of number, score and text between tabs. Score and
+            text are empty where there are fewer translations.
     """
 
     as_json: bool = False
@@ -108,4 +109,5 @@ def _shown(translation: Translation, number: int, shown: OutputOptions, calibrat
     if shown.n_best == 1:
         return one_line(translation.tgt.text)
     every = [translation, *translation.others]
-    return "\n".join(f"{number}\t{one.score:.4f}\t{one_line(one.tgt.text)}" for one in every)
+    rows = [f"{number}\t{one.score:.4f}\t{one_line(one.tgt.text)}" for one in every]
+    return "\n".join(rows + [f"{number}\t\t"] * (shown.n_best - len(rows)))

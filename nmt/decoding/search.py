@@ -106,8 +106,10 @@ def sample(
 
     def draw(log_probs: Tensor, sentences: list[int]) -> Tensor:
         kept = _cut(log_probs / temperature, top_k, top_p)
-        uniform = torch.stack([torch.rand(kept.shape[-1], generator=generators[i]) for i in sentences])
-        noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))  # Gumbel: the maximum is a draw
+        # Gumbel noise: the place of the maximum is a draw. It is -log of an exponential variable; -log(-log u) would
+        # cut the tail, since a float32 u below 1 is at most 1 - 6e-8.
+        waits = torch.stack([torch.empty(kept.shape[-1]).exponential_(generator=generators[i]) for i in sentences])
+        noise = -waits.log()
         return (kept + noise.to(kept.device)).argmax(dim=-1)
 
     return _step_by_step(model, memory, rules, scoring, draw)

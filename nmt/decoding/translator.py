@@ -1,6 +1,5 @@
 """Text in, text out: batches lines, searches, detokenises, and keeps every translation's attention."""
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,17 +16,17 @@ from nmt.alignment.words import spans_at
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import UNK, Encoded, Tokenizer
+from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
 from nmt.decoding.confidence import word_log_probs
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.decoding.unknown import replace_unknown
 from nmt.decoding.word_aligner import WordAligner
-from nmt.errors import DataError
+from nmt.errors import NOT_FINITE, DataError, ModelError
 from nmt.evaluation.calibration import Calibration
 from nmt.model.seq2seq import Seq2Seq, evaluating
 
-log = logging.getLogger("nmt")
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
 
 
@@ -149,6 +148,7 @@ class Translator:
         progress: bool = False,
         n_best: int = 1,
         prefixes: Sequence[str] | None = None,
+        cut: CutLines | None = None,
     ) -> list[Translation]:
         """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
 
@@ -158,11 +158,13 @@ class Translator:
             progress: whether a bar is drawn, if standard error is a terminal.
             n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
             prefixes: what each translation must begin with, "" for nothing; a space at its end ends its last word.
+            cut: counts lines that are cut over several calls; the caller lets it sum up. None for this call alone.
 
         Raises:
             DataError: for a prefix that the model cannot say, naming its line.
+            ModelError: if the model gives no finite probabilities.
         """
-        sources = [self._limited(self.tokenizer.encode_src(line), first_line + at) for at, line in enumerate(lines)]
+        sources = self._sources(lines, first_line, cut)
         begun = [self._begun(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
         places = self.model.max_tgt_length
         for at, prefix in enumerate(begun):
@@ -176,9 +178,13 @@ class Translator:
         with _bar(len(order), "translating", progress) as bar:
             for start in range(0, len(order), self.settings.batch_size):
                 chosen = order[start : start + self.settings.batch_size]
-                found = self._search(
-                    [sources[i] for i in chosen], [begun[i] for i in chosen], [first_line + i for i in chosen], n_best
+                found = in_halves(
+                    lambda part: self._search(
+                        [sources[i] for i in part], [begun[i] for i in part], [first_line + i for i in part], n_best
+                    ),
+                    chosen,
                 )
+                refuse_not_finite(found)
                 for index, hypotheses in zip(chosen, found, strict=True):
                     first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
                     results[index] = replace(first, others=tuple(others))
@@ -238,9 +244,19 @@ class Translator:
             pairs: source and target texts.
             first_line: the number of the first pair, for warnings.
             progress: whether a bar is drawn, if standard error is a terminal.
+
+        Raises:
+            DataError: for a target of more than `decoding.max_tgt_length` pieces, naming its line.
+            ModelError: if the model gives no probabilities.
         """
-        sources = [self._limited(self.tokenizer.encode_src(src), first_line + at) for at, (src, _) in enumerate(pairs)]
+        sources = self._sources([src for src, _ in pairs], first_line)
         targets = [self.tokenizer.encode_tgt(tgt) for _, tgt in pairs]
+        for line, target in enumerate(targets, start=first_line):
+            if len(target.ids) > self.settings.max_tgt_length:
+                raise DataError(
+                    f"line {line} of the target has {len(target.ids)} pieces, more than decoding.max_tgt_length = "
+                    f"{self.settings.max_tgt_length}; split the line, or raise the limit with --set"
+                )
         results: list[Translation | None] = [None] * len(pairs)
         costs = np.array(
             [max(len(s.ids), len(t.ids) + 1) for s, t in zip(sources, targets, strict=True)], dtype=np.int64
@@ -248,9 +264,11 @@ class Translator:
         order = np.array([i for i in np.argsort(costs, kind="stable") if sources[i].ids], dtype=np.int64)
         with _bar(len(order), "aligning", progress) as bar:
             for chosen in cut_batches(order, costs, FORCED_TOKENS, "tokens"):
-                scored = self._score([(sources[i], targets[i]) for i in chosen])
+                scored = in_halves(lambda part: self._score([(sources[i], targets[i]) for i in part]), chosen.tolist())
                 for index, (log_probs, weights) in zip(chosen, scored, strict=True):
                     total = math.fsum(log_probs)
+                    if math.isnan(total):
+                        raise ModelError(NOT_FINITE)
                     score = self._scoring.score(total, torch.from_numpy(weights))
                     results[index] = Translation(
                         sources[index],
@@ -345,23 +363,15 @@ class Translator:
             source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from, aligner=self.aligner
         )
 
-    def _limited(self, source: Encoded, line: int) -> Encoded:
-        """A source above `decoding.max_src_length` is cut, with a warning that names the line.
-
-        Raises:
-            DataError: if the model has fewer places than are left.
-        """
-        limit, places, found = self.settings.max_src_length, self.model.max_src_length, len(source.ids)
-        if places is not None and min(found, limit) > places:
-            raise DataError(
-                f"line {line} has {found} pieces, but the model has positions for {places}: split the line, or cut all "
-                f"longer ones with --set decoding.max_src_length={places}"
-            )
-        if found <= limit:
-            return source
-        log.warning("line %d has %d pieces; only the first %d are read (decoding.max_src_length)", line, found, limit)
-        text = source.text[: source.offsets[limit - 1][1]]
-        return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])
+    def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:
+        """The pieces of source texts; those that are cut are told through `cut`."""
+        told = cut or CutLines()
+        limit, places = self.settings.max_src_length, self.model.max_src_length
+        encoded = map(self.tokenizer.encode_src, lines)
+        sources = [limited(source, line, limit, places, told) for line, source in enumerate(encoded, first_line)]
+        if cut is None:
+            told.sum_up()
+        return sources
 
 
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":

@@ -22,11 +22,13 @@ from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
 from nmt.model.link_network import LinkNetwork
 from nmt.model.seq2seq import evaluating
+from nmt.regular import GIB, read_regular
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
+_LARGEST_NETWORK = 1 * GIB
 _PAIRS_AT_ONCE = 2_000
 _CELLS_AT_ONCE = 200_000
 _LONGEST = 1_000  # pieces of either side; the network does not read longer pairs
@@ -132,7 +134,7 @@ class WordAligner:
         if not path.exists():
             return cls(bitext)
         try:
-            weights = load(path.read_bytes())
+            weights = load(read_regular(path, _LARGEST_NETWORK))
             size = weights["embeddings.0.weight"].shape[1]
             src_pieces, tgt_pieces = bitext.largest_pieces
             network = LinkNetwork(len(src_pieces), len(tgt_pieces), size)

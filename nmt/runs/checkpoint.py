@@ -1,24 +1,27 @@
 """Checkpoints: the weights as safetensors, the trainer's state beside them, written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import logging
-import math
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_file, save_model
+from safetensors import SafetensorError
 from torch import nn
+
 from nmt.config import Metric
 from nmt.errors import CheckpointError
 from nmt.evaluation.metrics import ranking_key
-from nmt.runs.folder import RunFolder, replace_symlink
-
+from nmt.regular import MIB, open_regular, read_regular
+from nmt.runs.folder import RunFolder, replace_symlink, resolved
+from nmt.runs.weights import LARGEST_WEIGHTS, WEIGHTS, mean_weights, save_weights, write_weights
 
 log = logging.getLogger("nmt")
 
@@ -29,7 +32,9 @@ FORMAT = 1  # raise it when older programs could not read what is written
 _STEP = re.compile(r"step-(\d+)$")
 
 
-_WEIGHTS, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+_STATE, _MANIFEST = "state.pt", "manifest.json"
+_LARGEST_MANIFEST = 1 * MIB
+_LARGEST = {WEIGHTS: LARGEST_WEIGHTS, _STATE: 3 * LARGEST_WEIGHTS}  # the optimizer keeps two numbers for each weight
 
 
 def checkpoint_name(update: int) -> str:
@@ -52,27 +57,47 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
         The checkpoint's folder.
     """
     final = folder / checkpoint_name(update)
-    tmp_path = folder / f".{final.name}.tmp"
-    shutil.rmtree(tmp_path, ignore_errors=True)
-    try:
-        tmp_path.mkdir(parents=True)
-        save_model(model, str(tmp_path / _WEIGHTS))
+    with _written(final) as tmp_path:
+        save_weights(model, tmp_path / WEIGHTS)
         torch.save(state, tmp_path / _STATE)
-        _publish(tmp_path, final)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{final}: cannot be written: {error}. Make room, or see that the folder can be written; the same command "
-            f"then goes on from the checkpoint before"
-        ) from None
-    finally:
-        shutil.rmtree(tmp_path, ignore_errors=True)
     replace_symlink(folder / "last", final.name)
     return final
 
 
+@contextmanager
+def _written(final: Path) -> Iterator[Path]:
+    """A folder to write a checkpoint to, which becomes `final` when the block ends well and vanishes otherwise.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    tmp_path = final.with_name(f".{final.name}.tmp")
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    try:
+        tmp_path.mkdir(parents=True)
+        yield tmp_path
+        _publish(tmp_path, final)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have no OSError of a full disk
+        raise CheckpointError(f"{final}: cannot be written: {error}. {remedy_for_writing(error)}") from None
+    finally:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def remedy_for_writing(error: Exception) -> str:
+    """Return what to do when a run's files cannot be written: to make room, unless something else is known to fail."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
+        remedy = "Make room"
+    elif isinstance(error, OSError):
+        remedy = "See that the folder can be written"
+    else:
+        remedy = "Make room, or see that the folder can be written"
+    return f"{remedy}; the same command then goes on from the last checkpoint"
+
+
 def _publish(tmp_path: Path, final: Path) -> None:
     """Give a written checkpoint its manifest and its name; an older one of that name stays until this one is there."""
-    files = [path for path in (tmp_path / _WEIGHTS, tmp_path / _STATE) if path.exists()]
+    files = [path for path in (tmp_path / WEIGHTS, tmp_path / _STATE) if path.exists()]
     manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in files}}
     (tmp_path / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for path in (*files, tmp_path / _MANIFEST, tmp_path):
@@ -111,7 +136,7 @@ def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
         CheckpointError: if a newer version of this program wrote it.
     """
     try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_regular(checkpoint / _MANIFEST, _LARGEST_MANIFEST))
         written, digests = int(manifest["format"]), dict(manifest["sha256"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return f"{_MANIFEST} is missing or damaged"
@@ -119,9 +144,9 @@ def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
         raise CheckpointError(
             f"{checkpoint}: written in format {written} by a newer nmt; this one reads up to {FORMAT}, so upgrade it"
         )
-    if _WEIGHTS not in digests or not set(digests) <= {_WEIGHTS, _STATE}:
+    if WEIGHTS not in digests or not set(digests) <= {WEIGHTS, _STATE}:
         return f"{_MANIFEST} names other files than a checkpoint has"
-    for name in (_WEIGHTS, _STATE) if to_train else (_WEIGHTS,):
+    for name in (WEIGHTS, _STATE) if to_train else (WEIGHTS,):
         try:
             if _digest(checkpoint / name) != digests.get(name):
                 return f"{name} is not what was written (its checksum differs)"
@@ -131,7 +156,7 @@ def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path, _LARGEST[path.name]) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -176,7 +201,7 @@ def validation_values(folder: Path) -> dict[str, tuple[float, float]]:
     try:
         values = load_state(last)["progress"]["values"]
         return {str(name): (float(value), float(loss)) for name, (value, loss) in values.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{last}: the trainer's state is damaged ({error}); remove that folder") from None
 
 
@@ -191,70 +216,21 @@ def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
         CheckpointError: if there is none, or the named one is damaged.
     """
     if name is not None:
-        chosen = run.checkpoint(name)
+        chosen = resolved(run.checkpoint(name))
         if (wrong := find_damage(chosen)) is not None:
             raise CheckpointError(f"{chosen}: damaged: {wrong}; choose another one with --checkpoint")
         return chosen
     named = [run.checkpoints / link for link in ("best", "last")]
-    for candidate in [*named, *reversed(kept_checkpoints(run.checkpoints))]:
-        if not candidate.exists():
+    for link in [*named, *reversed(kept_checkpoints(run.checkpoints))]:
+        if not link.exists():
             continue
+        candidate = resolved(link)  # training may move the links at any moment
         if (wrong := find_damage(candidate)) is None:
-            if candidate.name != "best":
-                log.warning("%s: there is no usable best checkpoint; %s is used", run.path, candidate.resolve().name)
+            if link.name != "best":
+                log.warning("%s: there is no usable best checkpoint; %s is used", run.path, candidate.name)
             return candidate
         log.warning("%s is damaged and passed over: %s", candidate, wrong)
     return run.checkpoint()  # which says that there is none
-
-
-def check_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Refuse weights that are not those of `model`, before memory is taken for them.
-
-    Args:
-        checkpoint: a folder with ``model.safetensors``.
-        model: its shapes are compared; it may be on the meta device.
-
-    Raises:
-        CheckpointError: naming a tensor that is unknown, or has another shape or type.
-    """
-    path = checkpoint / _WEIGHTS
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from None
-    for name, (shape, kind) in found.items():
-        if name not in wanted:
-            raise CheckpointError(f"{path}: holds '{name}', which a model of this configuration does not have")
-        if shape != wanted[name] or kind != "F32":
-            raise CheckpointError(
-                f"{path}: '{name}' is {kind} of shape {shape}; by config.yaml and tokenizer it is F32 of {wanted[name]}"
-            )
-    if sum(math.prod(shape) for shape, _ in found.values()) != sum(one.numel() for one in _stored(model)):
-        missing = sorted(wanted.keys() - found.keys())
-        raise CheckpointError(f"{path}: not all weights are there; missing or shared: {', '.join(missing[:3])}")
-
-
-def _stored(model: nn.Module) -> list[torch.Tensor]:
-    """Every parameter and saved buffer once, however many names it has."""
-    return list({id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values())
-
-
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """Read ``model.safetensors`` of a checkpoint into `model`.
-
-    Raises:
-        CheckpointError: if it is missing, damaged or of another shape.
-    """
-    path = folder / _WEIGHTS
-    try:
-        load_model(model, str(path))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged, or not of this configuration: {error}") from None
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -265,11 +241,14 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / _STATE
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, _LARGEST[_STATE]) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; the run cannot be resumed from here") from None
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(f"{path}: damaged: {error}") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: damaged: it holds no trainer's state; remove {folder}")
     return state
 
 
@@ -281,31 +260,14 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
         target: the new checkpoint's folder; one that is there is replaced.
 
     Raises:
-        CheckpointError: if one is missing or damaged, or they are not of one model.
+        CheckpointError: if one is missing or damaged, they are not of one model, or the mean cannot be written.
     """
-    means: dict[str, torch.Tensor] = {}
-    metadata: dict[str, str] | None = None
     for checkpoint in checkpoints:
         if (wrong := find_damage(checkpoint)) is not None:
             raise CheckpointError(f"{checkpoint}: cannot be averaged, it is damaged: {wrong}")
-        path = checkpoint / _WEIGHTS
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-                metadata = file.metadata()
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: cannot be averaged: {error}") from None
-        shapes = {name: weight.shape for name, weight in weights.items()}
-        if means and shapes != {name: mean.shape for name, mean in means.items()}:
-            raise CheckpointError(f"{path}: not of the same model as {checkpoints[0]}")
-        for name, weight in weights.items():
-            share = weight.double() / len(checkpoints)
-            means[name] = means[name] + share if name in means else share
-    tmp_path = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(tmp_path, ignore_errors=True)
-    tmp_path.mkdir(parents=True)
-    save_file({name: mean.float() for name, mean in means.items()}, str(tmp_path / _WEIGHTS), metadata)
-    _publish(tmp_path, target)
+    means = mean_weights(checkpoints)
+    with _written(target) as tmp_path:
+        write_weights(means, tmp_path / WEIGHTS)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -1,11 +1,19 @@
-"""Where a run keeps its files, and which run was trained last."""
+"""Where a run keeps its files, which run was trained last, and who is at work in a run."""
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nmt.config import Config
 from nmt.errors import CheckpointError
+
+RUNS_DIR = Path(str(Config.model_fields["runs_dir"].default))  # where the commands look for the run trained last
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -59,43 +67,60 @@ class RunFolder:
         """The training curve as a picture."""
         return self.path / "curve.png"
 
-    def refuse_links_out(self) -> None:
-        """A model folder that somebody sent may not point at other files of this machine.
+    def refuse_strange_files(self) -> None:
+        """Refuse a folder with links that lead out of it, pipes or devices: somebody may have sent it.
+
+        The folder itself may be a link.
 
         Raises:
-            CheckpointError: naming a file or link that leads out of the folder.
+            CheckpointError: naming the first such file.
         """
-        inside = self.path.resolve()
+        inside = _target(self.path)
         for folder, folders, files in os.walk(inside):
             for name in (*folders, *files):
                 path = Path(folder, name)
-                if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                    raise CheckpointError(
-                        f"{path}: leads out of the model folder, to {path.resolve()}; it is not followed"
-                    )
+                if path.is_symlink():
+                    if not (target := _target(path)).is_relative_to(inside):
+                        raise CheckpointError(f"{path}: leads out of the model folder, to {target}; it is not followed")
+                elif name in files and not stat.S_ISREG(path.lstat().st_mode):
+                    raise CheckpointError(f"{path}: is a pipe or a device, which no model folder has; remove it")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second trainer away from the folder, which is made if it is not there.
+    def locked(self, work: str = "is training this run") -> Iterator[None]:
+        """Keep all others who would write away from the folder, which is made if it is not there.
+
+        A folder that holds nothing at the end is removed again.
+
+        Args:
+            work: what this process does here, for the message that others get.
 
         Raises:
-            CheckpointError: if another process trains here; a process that died holds no lock.
+            CheckpointError: if another process is at work here (a process that died holds no lock), if the folder
+                cannot be locked, or if something in it leads out of it.
         """
-        import fcntl  # only here: translating works where there is none
-
+        self.refuse_strange_files()
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise CheckpointError(
-                    f"{self.path}: process {lock.read().strip()} is training this run already"
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        path = self.path / _LOCK
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise CheckpointError(f"{self.path} is busy: {_holder(path)} already") from None
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(
+                f"{path}: the run cannot be locked: {reason}. Keep runs on a file system that has locks, or see that "
+                f"the folder can be written (--set runs_dir=...)"
+            ) from None
+        try:
+            path.write_text(f"process {os.getpid()} {work}", encoding="utf-8")
             yield
+        finally:
+            with suppress(OSError):
+                if os.listdir(self.path) == [_LOCK]:
+                    path.unlink()
+                    self.path.rmdir()
+            lock.release()
 
     def checkpoint(self, name: str | None = None) -> Path:
         """The checkpoint called `name`, or the best one, or for want of it the last.
@@ -114,8 +139,37 @@ class RunFolder:
         raise CheckpointError(f"{self.path}: no checkpoint {name or 'yet'}; there are: {there}")
 
 
-def find_model(model: Path | None, runs_dir: Path) -> RunFolder:
-    """The named model folder, or the run trained last.
+def _target(path: Path) -> Path:
+    """Return where a path leads.
+
+    Raises:
+        CheckpointError: if its links lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # Python 3.13 returns the path itself
+        raise CheckpointError(f"{path}: its links lead in a circle; remove it") from None
+
+
+def _holder(lock: Path) -> str:
+    """Return who holds a lock, and what for."""
+    with suppress(OSError, UnicodeDecodeError):  # Windows lets nobody else read a locked file
+        if said := lock.read_text(encoding="utf-8")[:100].strip():
+            return said
+    return "another process is training this run"
+
+
+def resolved(path: Path) -> Path:
+    """Return the file or folder that a path stands for now, whatever its links are moved to later.
+
+    A path relative to the working directory stays one as far as it can.
+    """
+    target, here = _target(path), Path.cwd()
+    return target.relative_to(here) if not path.is_absolute() and target.is_relative_to(here) else target
+
+
+def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
+    """Return the named model folder, or the run trained last; links are followed once, here.
 
     Args:
         model: a run folder; None for ``runs_dir/latest``.
@@ -133,9 +187,9 @@ def find_model(model: Path | None, runs_dir: Path) -> RunFolder:
             )
         raise CheckpointError(
             f"{path}: not a model folder (it has no config.yaml); "
-            f"name the folder that nmt train made, such as runs/quickstart"
+            f"name the folder that nmt train made, such as {runs_dir}/quickstart"
         )
-    return RunFolder(path)
+    return RunFolder(resolved(path))
 
 
 def remember_latest(run: RunFolder) -> None:

@@ -1,76 +1,155 @@
 """A model folder, ready to translate."""
 
+import functools
 import json
+import logging
 import math
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
 import torch
+
+from nmt.atomic import atomic_write
 from nmt.config import Config, Source
 from nmt.config.data import DataConfig
 from nmt.config.load import load_config
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
-from nmt.evaluation.calibration import Calibration
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import CheckpointError, ConfigError
-from nmt.model.build import build_model
+from nmt.evaluation.calibration import Calibration
+from nmt.model.allocate import allocate_model
 from nmt.model.seq2seq import Seq2Seq
+from nmt.regular import MIB, read_regular
+from nmt.runs.checkpoint import intact_checkpoint
 from nmt.runs.folder import RunFolder, find_model
+from nmt.runs.weights import check_weights, load_weights
 from nmt.runtime import choose_device, set_up_machine
-from nmt.runs.checkpoint import check_weights, intact_checkpoint, load_weights
+
+log = logging.getLogger("nmt")
+_LARGEST_CALIBRATION = 1 * MIB
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model with all that belongs to it; of an ensemble, all but `members` is the first one's."""
+    """A trained model with all that belongs to it; of an ensemble, all but `members` is the first one's.
+
+    Attributes:
+        run: the run folder, whatever links were followed to it.
+        config: its configuration, with the caller's overrides.
+        checkpoint: the folder of the weights; never a link.
+        translator: the model, ready for text.
+        members: the run folders of all models.
+        trusts_data: whether the data that the configuration names may be anywhere on this machine.
+    """
 
     run: RunFolder
     config: Config
     checkpoint: Path
     translator: Translator
     members: tuple[Path, ...]
+    trusts_data: bool = False
 
     @property
     def name(self) -> str:
         """The run's name, or those of all members of an ensemble."""
         return "+".join(path.resolve().name for path in self.members)
 
-    @property
+    @functools.cached_property
     def calibration(self) -> Calibration:
-        """Of word confidences, as `nmt calibrate` fitted it; without it the model's own view."""
-        if not self.run.calibration.exists():
+        """Of word confidences, as `nmt calibrate` fitted it to this very model; without it the model's own view."""
+        path = self.run.calibration
+        if not path.exists():
             return Calibration()
         try:
-            kept = json.loads(self.run.calibration.read_text(encoding="utf-8"))
+            kept = json.loads(read_regular(path, _LARGEST_CALIBRATION))
             calibration = Calibration(float(kept["temperature"]), float(kept["offset"]))
             if not (calibration.temperature > 0 and math.isfinite(calibration.temperature + calibration.offset)):
                 raise ValueError("no calibration")
-            return calibration
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise CheckpointError(f"{self.run.calibration}: damaged; run nmt calibrate again") from None
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise CheckpointError(f"{path}: damaged; run nmt calibrate again") from None
+        differing = [
+            f"{key} {kept.get(key, 'unknown')} there, {value} here"
+            for key, value in self._calibrated().items()
+            if kept.get(key) != value
+        ]
+        if differing:
+            log.warning(
+                "%s was fitted to something else (%s) and is not used; run nmt calibrate again",
+                path,
+                "; ".join(differing),
+            )
+            return Calibration()
+        return calibration
 
-    def source(
-        self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None
-    ) -> Source:
+    def keep_calibration(self, calibration: Calibration) -> None:
+        """Write a calibration into the run folder, with what it belongs to."""
+        with atomic_write(self.run.calibration) as tmp_path:
+            tmp_path.write_text(json.dumps(asdict(calibration) | self._calibrated()) + "\n", encoding="utf-8")
+
+    def _calibrated(self) -> dict[str, Any]:
+        """Return what a calibration depends on."""
+        decoding = self.config.decoding
+        return {
+            "checkpoint": self.checkpoint.name,
+            "models": len(self.members),
+            "precision": decoding.precision,
+            "beam_size": decoding.beam_size,
+        }
+
+    def source(self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None) -> Source:
         """Return where the pairs of two files, or of a split of the run's own data, come from.
 
         Raises:
-            ConfigError: if the configuration names no such split.
+            ConfigError: if the configuration names no such split, or one outside of `data.root` and the working
+                directory: a model folder from somebody else must not choose what is read on this machine.
         """
         if files is not None:
             return Source(src=str(files[0]), tgt=str(files[1]))
         source = self.config.data.source(split)
         if source is None:
             raise ConfigError(f"{self.run.config} names no data.{split}; give files, or --set data.{split}=...")
+        paths = _local_paths(source)
+        if not self.trusts_data:
+            self._refuse_outside(split, paths)
+        if paths:
+            log.info("reading %s, the %s data that %s names", " and ".join(paths), split, self.run.config)
         return source
+
+    def _refuse_outside(self, split: str, paths: Sequence[str]) -> None:
+        inside = [Path.cwd(), *(Path(root).expanduser() for root in [self.config.data.root] if root)]
+        for path in paths:
+            # Links are not followed: those of the model folder are checked, and others are this machine's own.
+            if not any(Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)) for folder in inside):
+                raise ConfigError(
+                    f"{self.run.config}: data.{split} names {path}, which is outside of data.root and of the working "
+                    f"directory. Is that file yours to be read? Then give --set data.root={Path(path).parent}, or the "
+                    f"files themselves"
+                )
+
+
+def _local_paths(source: Source) -> list[str]:
+    """Return the files, or the folder, of a source on this machine."""
+    if source.builtin is not None:
+        return []
+    if source.hub is not None:
+        return [source.hub] if Path(source.hub).expanduser().exists() else []
+    named = [source.path] if source.path is not None else [source.src, source.tgt]
+    return [str(Path(path).expanduser()) for path in named if path is not None]
 
 
 def load_model(
-    model: Path | Sequence[Path] | None, checkpoint: str | None = None, overrides: Iterable[str] = ()
+    model: Path | Sequence[Path] | None,
+    checkpoint: str | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    trusts_data: bool = False,
+    owns_process: bool = True,
 ) -> LoadedModel:
     """Read a model folder, or several that translate together.
 
@@ -79,19 +158,24 @@ def load_model(
             last.
         checkpoint: `best`, `last` or ``step-<update>``; None for the best there is.
         overrides: ``key.path=value`` for keys that do not belong to the trained model (decoding, evaluation, data).
+        trusts_data: whether the data that the configuration names may be anywhere; overrides of data say so, too.
+        owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
 
     Raises:
         CheckpointError: if there is no model, or it is damaged, or several have different pieces.
     """
-    folders = [] if model is None else [model] if isinstance(model, Path) else list(model)
-    run = find_model(folders[0] if folders else None, Path("runs"))
+    overrides = list(overrides)
+    folders = [None] if model is None else [model] if isinstance(model, Path) else list(model)
+    runs = [find_model(folder) for folder in folders]
+    run, *others = runs
     config = _own_config(run, overrides)
     folder = intact_checkpoint(run, checkpoint)
-    set_up_machine(config.training.threads)
+    if owns_process:
+        set_up_machine(config.training.threads)
     device = choose_device(config.training.device)
     tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
     members = [_network(config, tokenizer, folder)]
-    members += [_member(path, checkpoint, run, tokenizer) for path in folders[1:]]
+    members += [_member(other, checkpoint, run, tokenizer) for other in others]
     members = [in_precision(member, config.decoding.precision, device) for member in members]
     network = members[0] if len(members) == 1 else Ensemble(members)
     network.eval()  # for good: a call that switched modes would disturb another thread's
@@ -103,32 +187,31 @@ def load_model(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention or auto"
         )
     translator = Translator(network, tokenizer, config.decoding, device, aligner)
-    return LoadedModel(run, config, folder, translator, tuple(folders) or (run.path,))
+    trusts_data = trusts_data or any(override.strip().startswith("data.") for override in overrides)
+    return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data)
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
     """The folder's configuration; where to compute and to write is this machine's matter, not the folder's."""
-    run.refuse_links_out()
+    run.refuse_strange_files()
     cache = f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}"
     return load_config(run.config, [cache, "training.device=auto", "training.threads=0", *overrides])
 
 
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
-    try:
-        with torch.device("meta"):  # sizes first: a crafted configuration must not take more memory than its weights do
-            skeleton = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
-    except (RuntimeError, TypeError, OverflowError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder}: no model can have the sizes of its configuration: {reason}") from None
+    try:  # sizes first: a crafted configuration must not take more memory than its weights do
+        skeleton = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, "meta")
+    except ConfigError as error:
+        raise CheckpointError(f"{folder}: no model can have the sizes of its configuration: {error}") from None
     check_weights(folder, skeleton)
-    network = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
+        network = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size)
     load_weights(folder, network)
     return network
 
 
-def _member(path: Path, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
+def _member(run: RunFolder, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
     """Another model of an ensemble."""
-    run = find_model(path, Path("runs"))
     config = _own_config(run)
     if load_tokenizer(config.tokenizer, run.tokenizer).fingerprint != tokenizer.fingerprint:
         raise CheckpointError(

@@ -2,12 +2,12 @@
 
 import logging
 from pathlib import Path
+
 from nmt.config import Config
 from nmt.config.load import differing_keys, load_config
 from nmt.errors import CheckpointError, ConfigError
-from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
-
+from nmt.runs.folder import RunFolder, find_model
 
 log = logging.getLogger("nmt")
 
@@ -56,8 +56,8 @@ def first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
         CheckpointError: if there is none.
         ConfigError: if its model or tokenizer is another one.
     """
-    other = find_model(init_from, init_from)
-    other.refuse_links_out()
+    other = find_model(init_from)
+    other.refuse_strange_files()
     theirs = load_config(other.config)
     theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
     same = ("model.", "tokenizer.", "data.reverse")

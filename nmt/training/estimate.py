@@ -5,12 +5,10 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
-
 from nmt.config import AttentionConfig, Config
 from nmt.data.batching import plan_batches
 from nmt.data.prepare import Corpora
-from nmt.model.build import build_model
+from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
 from nmt.training.trainer import Trainer
 
@@ -44,8 +42,7 @@ def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
         corpora: its tokenizer and pairs.
     """
     tokenizer, train, training = corpora.tokenizer, corpora.train, config.training
-    with torch.device("meta"):
-        model = build_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, "meta")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     plan = plan_batches(train.src_len, train.tgt_len, training.batch_size, training.batch_unit, config.seed, 0)
     costs = train.costs
@@ -114,7 +111,7 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
     set_seed(config.seed)
     device = choose_device(training.device)
     precision = choose_precision(training.precision, device)
-    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
+    model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
     trainer = Trainer(training, config.seed, model, device, precision, lambda epoch: train)
     updates = trainer.updates()
     for _ in islice(updates, _WARM):

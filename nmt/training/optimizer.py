@@ -2,24 +2,28 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import nn
 
 from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, TeacherForcingConfig
+from nmt.training.restore import number, whole_number
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD over `parameters`, in torch's fused form (CPU and GPU)."""
     parameters = list(parameters)
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    betas = (config.betas[0], config.betas[1])
-    return kind(parameters, config.lr, betas, config.eps, config.weight_decay, fused=True)
+    decay, betas = config.weight_decay, (config.betas[0], config.betas[1])
+    match config.name:
+        case "sgd":
+            return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=decay, fused=True)
+        case "adam":
+            return torch.optim.Adam(parameters, config.lr, betas, config.eps, decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, config.lr, betas, config.eps, decay, fused=True)
+        case _:
+            assert_never(config.name)
 
 
 class Schedule:
@@ -43,13 +47,17 @@ class Schedule:
         config = self.config
         if update < config.warmup:
             return self.base_lr * update / config.warmup
-        shape = 1.0
-        if config.type == "inverse_sqrt":
-            shape = math.sqrt(config.warmup / update)
-        elif config.type == "cosine":
-            total = config.total or update
-            progress = min(1.0, (update - config.warmup) / (total - config.warmup))
-            shape = config.min_factor + (1.0 - config.min_factor) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        match config.type:
+            case "constant" | "plateau":
+                shape = 1.0
+            case "inverse_sqrt":
+                shape = math.sqrt(config.warmup / update)
+            case "cosine":
+                total = config.total or update
+                progress = min(1.0, (update - config.warmup) / (total - config.warmup))
+                shape = config.min_factor + (1.0 - config.min_factor) * (1.0 + math.cos(math.pi * progress)) / 2.0
+            case _:
+                assert_never(config.type)
         return self.base_lr * shape * self.factor
 
     def observe(self, metrics: dict[str, float]) -> None:
@@ -70,17 +78,26 @@ class Schedule:
         return {"factor": self.factor, "best": self.best, "bad": self.bad}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self.factor, self.best, self.bad = state["factor"], state["best"], state["bad"]
+        """Go on from `state_dict`.
+
+        Raises:
+            KeyError: if something is missing.
+            ValueError: if something is no number.
+        """
+        self.factor, self.best = number(state, "factor"), number(state, "best", finite=False)
+        self.bad = whole_number(state, "bad")
 
 
 def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:
     """The probability that a gold token is fed in the update numbered `update`, from 1."""
-    if config.schedule == "constant":
-        return config.start
-    if config.schedule == "linear":
-        share = max(0.0, 1.0 - (update - 1) / config.updates)
-    else:
-        decay = min(700.0, (update - 1) / config.updates)  # exp overflows beyond
-        share = (config.updates + 1) / (config.updates + math.exp(decay))
+    match config.schedule:
+        case "constant":
+            return config.start
+        case "linear":
+            share = max(0.0, 1.0 - (update - 1) / config.updates)
+        case "inverse_sigmoid":
+            decay = min(700.0, (update - 1) / config.updates)  # exp overflows beyond
+            share = (config.updates + 1) / (config.updates + math.exp(decay))
+        case _:
+            assert_never(config.schedule)
     return config.end + (config.start - config.end) * min(1.0, share)

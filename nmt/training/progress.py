@@ -5,6 +5,7 @@ from typing import Any
 
 from nmt.config import Metric, TrainingConfig
 from nmt.evaluation.metrics import ranking_key
+from nmt.training.restore import number, whole_number
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,19 @@ class Progress:
         """Restore what `state_dict` returned.
 
         Raises:
-            TypeError: if the fields are not those of a `Progress`.
+            KeyError: if a field is missing; also AttributeError, TypeError or ValueError, if one is of another type.
         """
-        best = None if state["best"] is None else Best(**state["best"])
+        best = None if state["best"] is None else _best(state["best"])
+        number(state, "seconds"), whole_number(state, "bad_validations"), whole_number(state, "validated")
+        if not isinstance(state["ended"], bool):
+            raise ValueError("ended is neither true nor false")
         values = {str(name): (float(value), float(loss)) for name, (value, loss) in state["values"].items()}
         return cls(**state | {"best": best, "values": values})
+
+
+def _best(state: dict[str, Any]) -> Best:
+    value, loss = (number(state, key, finite=False) for key in ("value", "loss"))
+    return Best(value, loss, whole_number(state, "update"), bool(state["averaged"]))
 
 
 def _key(metric: Metric, best: Best) -> tuple[float, float]:

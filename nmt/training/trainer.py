@@ -12,15 +12,17 @@ from torch import nn
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, plan_batches
 from nmt.data.dataset import PieceCorpus
-from nmt.errors import TrainingError
+from nmt.decoding.ensemble import Ensemble
+from nmt.errors import NOT_FINITE, ModelError, TrainingError, out_of_memory
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.runtime import autocast, release_memory
 from nmt.training.loss import GuidedLoss, sequence_loss
 from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
+from nmt.training.restore import optimizer_state, whole_number
 
 log = logging.getLogger("nmt")
-_MEMORY_ERRORS = ("allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_ADVICE = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
 _HALVED_AT_MOST = 20  # updates in a row whose batches are halved before training stops with an advice
 
 
@@ -107,6 +109,11 @@ class Trainer:
             if not plan:
                 raise TrainingError(f"there is no training pair in epoch {self.epoch + 1}")
             groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]
+            if self.position >= len(groups):
+                raise TrainingError(
+                    f"the run stands at update {self.position} of epoch {self.epoch + 1}, which has {len(groups)}; its "
+                    f"checkpoint is damaged, so remove it"
+                )
             for group in groups[self.position :]:
                 batches = [corpus.batch(chosen).to(self.device) for chosen in group]
                 done = self._learn(batches, self.position + 1, len(groups))
@@ -134,8 +141,7 @@ class Trainer:
             )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._step()
         return Update(
             number=self.update,
             epoch=self.epoch + 1,
@@ -150,6 +156,22 @@ class Trainer:
             teacher_forcing=weights.teacher_forcing,
         )
 
+    def _step(self) -> None:
+        """Let the optimizer apply the gradients; at its first step it takes memory for two numbers per weight.
+
+        Raises:
+            TrainingError: if memory runs out.
+        """
+        try:
+            self.optimizer.step()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"memory ran out while update {self.update} was applied; {_ADVICE}, or make the model smaller"
+            ) from None
+        self.optimizer.zero_grad(set_to_none=True)
+
     def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
         """Loss and negative log-likelihood, summed; the gradients of the loss per token are left in the parameters.
 
@@ -163,23 +185,24 @@ class Trainer:
             self.halved_in_a_row = 0
             return sums
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         self.optimizer.zero_grad(set_to_none=True)
         release_memory()
-        advice = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
         self.halved_in_a_row += 1
         if self.halved_in_a_row > _HALVED_AT_MOST:
-            raise TrainingError(f"memory ran out in {self.halved_in_a_row} updates in a row; {advice}")
-        log.warning("memory ran out in update %d; its batches are cut in half. If this recurs, %s", self.update, advice)
+            raise TrainingError(f"memory ran out in {self.halved_in_a_row} updates in a row; {_ADVICE}")
+        log.warning(
+            "memory ran out in update %d; its batches are cut in half. If this recurs, %s", self.update, _ADVICE
+        )
         halves = [half for batch in batches for half in batch.halves()]
         try:
             return self._sum_losses(halves, weights, tgt_tokens)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             raise TrainingError(
-                f"memory ran out in update {self.update}, with its batches cut in half too; {advice}"
+                f"memory ran out in update {self.update}, with its batches cut in half too; {_ADVICE}"
             ) from None
 
     def _sum_losses(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
@@ -213,18 +236,18 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; the weights are loaded apart."""
-        self.update, self.epoch, self.position = state["update"], state["epoch"], state["position"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from `state_dict`; the weights are loaded apart.
+
+        Raises:
+            KeyError: if something is missing; also IndexError, RuntimeError, TypeError or ValueError, if something is
+                not what `state_dict` returns.
+        """
+        self.update, self.epoch, self.position = (whole_number(state, key) for key in ("update", "epoch", "position"))
+        self.optimizer.load_state_dict(optimizer_state(self.optimizer, state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Return True if memory ran out, on the processor or on a GPU; torch says so in several ways."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _MEMORY_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -236,19 +259,24 @@ class CorpusLoss:
     tgt_tokens: int
 
 
-def corpus_nll(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> float:
+def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torch.device) -> float:
     """Return the negative log-likelihood of a corpus per target token, in nats, without label smoothing.
 
     Args:
         model: a `Seq2Seq` or an ensemble, on `device`.
         batches: the pairs.
         device: where to compute.
+
+    Raises:
+        ModelError: if the model gives no finite probabilities.
     """
     total, tokens = 0.0, 0
     with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
-            log_probs, _ = model.forced(batch)  # type: ignore[operator]
+            log_probs = model.normalised(batch) if isinstance(model, Ensemble) else model.forced(batch)[0]
             total, tokens = total - float(log_probs.double().sum()), tokens + batch.tgt_tokens
+    if not math.isfinite(total):
+        raise ModelError(NOT_FINITE)
     return total / max(1, tokens)
 
 

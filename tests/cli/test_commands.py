@@ -187,6 +187,52 @@ def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, m
     assert "Traceback" not in result.output
 
 
+def test_the_version_is_that_of_the_package() -> None:
+    assert runner.invoke(app, ["--version"]).stdout.strip() == nmt.__version__
+    text = Path(nmt.__file__).parent.with_name("pyproject.toml").read_text(encoding="utf-8")
+    assert nmt.__version__ not in text  # it is read from the package
+    assert 'nmt = "nmt.__main__:main"' in text
+
+
+def test_names_that_would_command_the_terminal_are_escaped() -> None:
+    result = runner.invoke(app, ["translate", "a", "--model", "no\x1b]0;title\x07where"])
+    assert "no\\x1b]0;title\\x07where: not a model folder" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("can't start new thread"), "no more threads"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
+        (MemoryError(), "memory ran out"),
+    ],
+)
+def test_a_machine_without_room_is_a_message(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nmt.decoding.translator.Translator.translate", fail)
+    result = runner.invoke(app, ["translate", "a"])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_an_interruption_while_modules_are_imported_is_quiet(tmp_path: Path) -> None:
+    code = (
+        "import sys, builtins, nmt.__main__\n"
+        "real = builtins.__import__\n"
+        "def interrupted(name, *rest, **more):\n"
+        "    if name == 'typer': raise KeyboardInterrupt\n"
+        "    return real(name, *rest, **more)\n"
+        "builtins.__import__ = interrupted\n"
+        "nmt.__main__.main()\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "")
+
+
 def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = runner.invoke(app, ["translate", "I love you"])
@@ -204,7 +250,8 @@ def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monke
 def test_a_cold_start_does_not_import_what_it_does_not_need(arguments: list[str], heavy: set[str]) -> None:
     code = (
         f"import sys; sys.argv = ['nmt', *{arguments}]\n"
-        "try:\n import nmt.__main__\nexcept SystemExit: pass\n"
+        "import nmt.__main__\n"
+        "try:\n nmt.__main__.main()\nexcept SystemExit: pass\n"
         f"print(sorted(set(sys.modules) & {heavy}), file=sys.stderr)"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -235,6 +282,23 @@ def test_n_best_sampling_and_prefixes(home: Path) -> None:
     assert runner.invoke(app, ["translate", "--prefix", "le chat", "a cat"]).stdout.startswith("le chat")
 
 
+def test_n_best_gives_as_many_lines_for_every_line() -> None:
+    short = [
+        "--set",
+        "decoding.max_length_ratio=0",
+        "--set",
+        "decoding.max_length_extra=1",
+        "--set",
+        "decoding.min_length=0",
+    ]
+    result = runner.invoke(app, ["translate", "--n-best", "3", *short, "a cat", "", "a dog"])
+    lines = result.stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [number for number in "123" for _ in range(3)]
+    assert {line.count("\t") for line in lines} == {2}
+    assert lines[1] == "1\t\t"  # only the empty translation fits
+    assert lines[4:6] == ["2\t\t", "2\t\t"]
+
+
 def test_score_gives_what_search_says(home: Path) -> None:
     found = json.loads(runner.invoke(app, ["translate", "--json", "the black cat sees me"]).stdout)
     (home / "s.en").write_text("the black cat sees me\nI love you\n", encoding="utf-8")
@@ -252,7 +316,7 @@ def test_score_gives_what_search_says(home: Path) -> None:
 def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> None:
     result = runner.invoke(app, ["average", "--last", "2"])
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == "runs/latest/checkpoints/averaged"
+    assert result.stdout.strip() == "runs/tiny/checkpoints/averaged"
     folder = home / "runs" / "tiny" / "checkpoints"
     parts = [load_file(folder / name / "model.safetensors") for name in ("step-000006", "step-000012", "averaged")]
     for name in parts[0]:

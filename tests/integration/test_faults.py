@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nmt.commands.dry_run import run_dry_run
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.errors import CheckpointError, ConfigError, TrainingError
@@ -66,10 +68,12 @@ def test_a_damaged_checkpoint_that_was_asked_for_is_refused(make_config: MakeCon
 
 def test_vanished_links_are_made_good(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
     run = run_train(make_config(**KEEP))
-    said = translate(run)
     for link in ("best", "last"):
         (run.checkpoints / link).unlink()
-    assert translate(run) == said or "no usable best checkpoint" in caplog.text
+    newest = newest_checkpoint(run.checkpoints)
+    assert newest is not None
+    assert load_model(run.path).checkpoint == newest
+    assert f"there is no usable best checkpoint; {newest.name} is used" in caplog.text
     longer = run_train(make_config(training=KEEP["training"] | {"epochs": 3}))
     assert (longer.checkpoints / "best").exists()
     assert (longer.checkpoints / "last").exists()
@@ -216,3 +220,43 @@ def test_a_link_that_was_not_moved_in_time_is_moved(make_config: MakeConfig) -> 
     replace_symlink(run.checkpoints / "best", other)  # died between the checkpoint and the link
     run_train(make_config(training={"validation": {"every": 2}, "keep_last": 3, "early_stopping": {"metric": "loss"}}))
     assert (run.checkpoints / "best").resolve().name == best
+
+
+def test_memory_that_runs_out_while_an_update_is_applied_is_an_advice(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.Adam, "step", fail)
+    with pytest.raises(TrainingError, match=r"ran out while update 1 was applied; lower training\.batch_size"):
+        run_train(make_config())
+
+
+@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling", "?"])
+def test_every_way_of_saying_that_memory_ran_out_is_understood(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(Trainer, "_sum_losses", fail)
+    with pytest.raises(RuntimeError if text == "?" else TrainingError):
+        run_train(make_config())
+
+
+def test_a_dry_run_looks_at_the_model_that_it_is_to_begin_with(make_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a model folder"):
+        run_dry_run(make_config(), tmp_path / "nowhere")
+    first = run_train(make_config(training={"max_updates": 1}))
+    assert "begins with" in run_dry_run(make_config(name="other"), first.path)
+    with pytest.raises(ConfigError, match=r"model\.attention\.score"):
+        run_dry_run(make_config(name="other", model={"attention": {"score": "dot"}}), first.path)
+
+
+def test_training_in_a_thread_works(make_config: MakeConfig) -> None:
+    found: list[RunFolder] = []
+    thread = threading.Thread(target=lambda: found.append(run_train(make_config(training={"max_updates": 1}))))
+    thread.start()
+    thread.join()
+    assert found[0].checkpoint("last").exists()

@@ -108,7 +108,9 @@ def test_best_and_latest_are_relative_links_so_the_folder_can_move(
     assert RunFolder(moved).checkpoint().name == "best"
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_saves_first(
     make_config: Callable[..., Config], tmp_path: Path, kind: signal.Signals, code: int
 ) -> None:

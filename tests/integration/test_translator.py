@@ -1,6 +1,5 @@
 """The translator keeps its promises on raw text: order, batches, matrices, forced scores."""
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -8,11 +7,13 @@ import pytest
 import torch
 
 from nmt.config import DecodingConfig
+from nmt.data.batching import batch_of
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translation, Translator
 from nmt.errors import DataError
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.training.trainer import corpus_nll
 from tests.variants import MODELS, TRANSFORMER_DECODER
 
 LINES = [
@@ -121,7 +122,6 @@ def test_a_source_that_the_model_has_no_places_for_is_refused_unless_it_is_to_be
 def test_a_source_over_the_limit_is_cut_with_a_warning_that_names_its_line(
     make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("nmt").propagate = True
     translator = translator_of(make_model(), tokenizer, max_src_length=4)
     translation = translator.translate(["a cat", "the black cat sees me today"])[1]
     assert "line 2 has" in caplog.text
@@ -240,3 +240,25 @@ def test_unknown_pieces_are_replaced_if_wanted(make_model: Callable[..., Seq2Seq
             assert "⁇" not in new.text
             assert new.alignment() is not None
     assert replaced > 0
+
+
+def test_the_perplexity_of_an_ensemble_is_that_of_a_distribution(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> None:
+    rnn, transformer = make_model(), make_model(**MODELS["encoder linear, transformer"])
+    device, size = torch.device("cpu"), tokenizer.tgt_size
+    batch = batch_of([([5, 6, 7], []) for _ in range(1)])
+    for models in ([rnn], [rnn, rnn], [rnn, transformer]):
+        ensemble = Ensemble(models)
+        every = batch_of([([5, 6, 7], [piece]) for piece in range(size)])
+        with evaluating(ensemble):
+            first = ensemble.normalised(every)[:, 0]  # each piece after BOS
+            ended = ensemble.normalised(batch)[:, 0]
+        total = first.exp().sum()
+        assert float(total) == pytest.approx(1.0, abs=1e-4)
+        assert float(ended) == pytest.approx(float(first[3]), abs=1e-4)  # EOS is piece 3
+    alone = corpus_nll(rnn, [batch], device)
+    assert corpus_nll(Ensemble([rnn, rnn]), [batch], device) == pytest.approx(alone, abs=1e-5)
+    with evaluating(rnn):
+        plain = Ensemble([rnn, transformer]).forced(batch)[0]
+    assert corpus_nll(Ensemble([rnn, transformer]), [batch], device) < -float(plain.sum())  # which sums to less than 1

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from nmt.errors import CheckpointError
-from nmt.runs.checkpoint import load_state, load_weights, newest_checkpoint, prune, save_checkpoint
+from nmt.runs.checkpoint import load_state, newest_checkpoint, prune, save_checkpoint
 from nmt.runs.folder import RunFolder, find_model, replace_symlink
+from nmt.runs.weights import load_weights
 
 
 def test_weights_and_state_come_back(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -55,3 +56,11 @@ def test_few_or_separable_words_do_not_lead_astray() -> None:
     error = calibration_error(found.confidences(log_probs), correct)
     assert error <= calibration_error(Calibration().confidences(log_probs), correct) + 1e-6
     assert fit_calibration([-0.01] * 200 + [-3.0] * 200, [False] * 200 + [True] * 200) == Calibration()
+
+
+def test_an_impossible_piece_makes_its_words_impossible_and_no_others() -> None:
+    target = Encoded("ab cd", [4, 5, 6], ["ab", " c", "d"], [(0, 2), (2, 4), (4, 5)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert word_log_probs(target, [-1.0, -math.inf, -2.0, 0.0]) == [-1.0, -math.inf]
+        assert word_log_probs(target, [-1.0, -0.5, -2.0, 0.0]) == pytest.approx([-1.0, -2.5])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from nmt.alignment.links import parse_pharaoh
 from nmt.config import Source
@@ -65,6 +66,28 @@ def test_hub_layouts_flat_and_nested(tmp_path: Path) -> None:
         texts(Source(hub=str(flat), split="train", src="de", tgt="fr"))
     with pytest.raises(DataError, match="cannot be loaded"):
         texts(Source(hub=str(flat), split="nosplit", src="en", tgt="fr"))
+
+
+def test_a_revision_of_a_hub_dataset_is_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[object] = []
+
+    def load(name: str, config: str | None, *, split: str, revision: str | None) -> list[dict[str, str]]:
+        asked.append((name, config, split, revision))
+        return [{"en": src, "fr": tgt} for src, tgt in PAIRS]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = Source(hub="some/corpus", revision="a" * 40, src="en", tgt="fr")
+    first, fingerprint = load_text(source, "train", tmp_path)
+    assert asked == [("some/corpus", None, "train", "a" * 40)]
+    assert len(first) == len(PAIRS)
+    _, same = load_text(source, "train", tmp_path)
+    _, other = load_text(source.model_copy(update={"revision": "b" * 40}), "train", tmp_path)
+    assert fingerprint == same != other
+    assert len(asked) == 2
+    with pytest.raises(ValidationError, match="revision belong to a hub dataset"):
+        Source(src="a", tgt="b", revision="main")
 
 
 def test_unequal_files_name_both_counts_and_the_slip(tmp_path: Path) -> None:

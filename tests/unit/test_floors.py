@@ -1,6 +1,8 @@
 """The house by packages: a module imports from the floors below its own, and from its own package."""
 
 import ast
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ FLOORS = [
     {"commands"},
     {"cli", "api"},
 ]
-GROUND = {"errors", "atomic"}  # two files that import nothing of this package
+GROUND = {"errors", "atomic", "regular"}  # three files that import nothing of this package
 FLOOR = {package: height for height, floor in enumerate(FLOORS) for package in floor}
 MODULES = {
     path.relative_to(PACKAGE.parent).with_suffix("").parts[1:]: path
@@ -58,3 +60,14 @@ def test_no_module_imports_at_its_top_what_a_cold_start_must_not_pay() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not {name.split(".")[0] for name in names} & HEAVY, module
+
+
+def test_every_package_is_one_and_is_part_of_what_is_installed() -> None:
+    """A folder without __init__ may be left out of a wheel, as may one that a line of .gitignore matches."""
+    for folder in {path.parent for path in MODULES.values()}:
+        assert (folder / "__init__.py").exists(), folder
+    if shutil.which("git") is None:
+        return
+    command = ["git", "check-ignore", "--no-index", *map(str, MODULES.values())]
+    ignored = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert ignored.stdout == ""

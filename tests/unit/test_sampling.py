@@ -120,3 +120,14 @@ def test_another_process_draws_the_same(tokenizer: Tokenizer, tmp_path: Any) -> 
         for _ in range(2)
     }
     assert len(said) == 1
+
+
+def test_segmentations_of_a_bounded_number_of_words_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.data.subword_regularization._WORDS_KEPT", 3)
+    pieces = Pieces(dict.fromkeys("abcdefgh", -1.0))
+    for nbest in (-1, 2):
+        sampler = Sampler(pieces, Sampling("unigram", 0.5, nbest, 1))
+        for piece in range(4, 12):
+            assert sampler.sample([piece]) == [piece]
+        kept = sampler._lattices.cache_info().currsize + sampler._best.cache_info().currsize
+        assert kept == 3

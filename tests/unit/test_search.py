@@ -315,3 +315,33 @@ def test_the_best_are_torchs_and_in_order(width: int) -> None:
     finite = expected > -torch.inf
     assert torch.equal(places[finite], expected_places[finite])
     assert torch.equal(values.gather(1, places), found)
+
+
+def test_unlikely_pieces_are_drawn_as_often_as_they_should_be() -> None:
+    """Noise from float32 numbers between 0 and 1 ends near 16 nats, so a rarer piece would never be drawn."""
+
+    class Rare:
+        def start(self, memory: ToyMemory) -> ToyState:
+            return ToyState(torch.empty(len(memory.src_mask), 0, dtype=torch.long))
+
+        def step(self, tokens: Tensor, state: ToyState, memory: ToyMemory) -> tuple[Tensor, Tensor, ToyState]:
+            row = torch.full((VOCAB,), -torch.inf)
+            row[EOS], row[4] = 0.0, -30.0
+            return row.expand(len(tokens), -1), torch.zeros(len(tokens), 1), state
+
+    drawn: list[float] = []
+    real = torch.Tensor.exponential_
+
+    def small(self: Tensor, *, generator: torch.Generator) -> Tensor:
+        values = real(self, generator=generator)
+        values[4] = 1e-20  # a wait that is short enough; rand() has nothing that corresponds
+        drawn.append(float(values[4]))
+        return values
+
+    memory = ToyMemory(torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, dtype=torch.long))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "exponential_", small)
+        rules = Rules.of([2], [0], [[]], False, 0, torch.device("cpu"))
+        (found,) = sample(Rare(), memory, rules, Scoring(), [torch.Generator().manual_seed(1)])
+    assert found.ids[0] == 4
+    assert drawn

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Sparse normalisers give 0 to whatever lies further than this below the maximum, so -inf can be replaced by it.
 _FAR_BELOW = -10.0
@@ -74,5 +75,6 @@ class _StraightThrough(torch.autograd.Function):
         return weights.view_as(weights)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[None, Tensor]:
         return None, gradient

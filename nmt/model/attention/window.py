@@ -1,6 +1,6 @@
 """Local attention: a window of the source, outside of which every weight is 0."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ class Window(nn.Module):
             query_size: H, the width of the decoder's state.
         """
         super().__init__()
-        self.kind, self.size = kind, size
+        self.kind: Literal["local-m", "local-p"] = kind
+        self.size = size
         if kind == "local-p":
             self.hidden_layer = nn.Linear(query_size, query_size, bias=False)
             self.centre_layer = nn.Linear(query_size, 1, bias=False)
@@ -42,11 +43,14 @@ class Window(nn.Module):
             What is added to the energies, ``[B, Q, L]`` in float32, and where the window is, bool ``[B, Q, L]``.
         """
         last = (mask.sum(1) - 1)[:, None].float()  # [B, 1]
-        if self.kind == "local-m":
-            centre = torch.minimum(query.position[None].float(), last)  # [B, Q]
-        else:
-            hidden = torch.tanh(query.project(self.hidden_layer))  # [B, Q, H]
-            centre = last * torch.sigmoid(query.linear(self.centre_layer, hidden).squeeze(-1).float())  # [B, Q]
+        match self.kind:
+            case "local-m":
+                centre = torch.minimum(query.position[None].float(), last)  # [B, Q]
+            case "local-p":
+                hidden = torch.tanh(query.project(self.hidden_layer))  # [B, Q, H]
+                centre = last * torch.sigmoid(query.linear(self.centre_layer, hidden).squeeze(-1).float())  # [B, Q]
+            case _:
+                assert_never(self.kind)
         positions = torch.arange(mask.shape[1], device=centre.device, dtype=centre.dtype)  # [L]
         distance = positions - centre[..., None]  # [B, Q, L]
         return -(distance**2) / (2 * (self.size / 2) ** 2), distance.abs() <= self.size

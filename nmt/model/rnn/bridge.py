@@ -1,6 +1,6 @@
 """From the encoder's last state to the decoder's first."""
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,8 @@ class Bridge(nn.Module):
             states: 2 for an LSTM (hidden and cell), 1 for a GRU.
         """
         super().__init__()
-        self.kind, self.hidden_size, self.layers, self.states = kind, hidden_size, layers, states
+        self.kind: Literal["zero", "last", "mean", "learned"] = kind
+        self.hidden_size, self.layers, self.states = hidden_size, layers, states
         self.linear = nn.Linear(memory_size, states * layers * hidden_size) if kind == "learned" else None
 
     def forward(self, memory: EncoderOutput) -> tuple[Tensor, Tensor]:
@@ -45,13 +46,19 @@ class Bridge(nn.Module):
         batch = memory.values.shape[0]
         zero = memory.values.new_zeros(self.layers, batch, self.hidden_size)
         hidden, cell = zero, zero
-        if self.linear is not None:
-            both = torch.tanh(self.linear(memory.hidden[-1])).view(batch, self.states * self.layers, self.hidden_size)
-            hidden, cell = both.transpose(0, 1)[: self.layers], both.transpose(0, 1)[self.layers :]
-        elif self.kind == "last":
-            hidden = memory.hidden
-            cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
-        elif self.kind == "mean":
-            hidden = mean_state(memory.values, memory.mask).expand(self.layers, -1, -1)
+        match self.kind:
+            case "zero":
+                pass
+            case "last":
+                hidden = memory.hidden
+                cell = memory.cell if len(memory.cell) else zero  # a GRU encoder has no cell state to copy
+            case "mean":
+                hidden = mean_state(memory.values, memory.mask).expand(self.layers, -1, -1)
+            case "learned":
+                assert self.linear is not None
+                both = torch.tanh(self.linear(memory.hidden[-1])).view(batch, -1, self.hidden_size).transpose(0, 1)
+                hidden, cell = both[: self.layers], both[self.layers :]
+            case _:
+                assert_never(self.kind)
         cell = cell.to(torch.promote_types(cell.dtype, torch.float32))
         return hidden, cell if self.states == 2 else zero[:0]

@@ -1,0 +1,95 @@
+"""What a translator does about too little memory, numbers that are none, and lines that are cut."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nmt.data.tokenizer import Encoded
+from nmt.decoding.search import Hypothesis
+from nmt.errors import NOT_FINITE, DataError, ModelError, out_of_memory
+from nmt.runtime import release_memory
+
+log = logging.getLogger("nmt")
+_NAMED = 5  # cut lines that get a warning each; the others are summed up
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+    """Return what `work` makes of the items; where memory runs out, of one half after the other, and so on.
+
+    Args:
+        work: returns one result for each item, in order, whatever the other items are.
+        items: at least one.
+
+    Raises:
+        MemoryError: or torch's RuntimeError, if memory runs out for a single item.
+    """
+    try:
+        return work(items)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error) or len(items) == 1:
+            raise
+    release_memory()
+    middle = len(items) // 2
+    log.warning("memory ran out for %d lines at once; they are done in halves (decoding.batch_size)", len(items))
+    return in_halves(work, items[:middle]) + in_halves(work, items[middle:])
+
+
+def refuse_not_finite(found: Sequence[Sequence[Hypothesis]]) -> None:
+    """Refuse search results of a model whose numbers overflow or are none.
+
+    Raises:
+        ModelError: if a sentence has no hypothesis, or one without a probability.
+    """
+    if any(not hypotheses or not math.isfinite(hypotheses[0].log_prob) for hypotheses in found):
+        raise ModelError(NOT_FINITE)
+
+
+@dataclass
+class CutLines:
+    """Names the first few lines that are cut, and counts the others, so that they do not flood the terminal."""
+
+    count: int = 0
+
+    def note(self, line: int, pieces: int, limit: int) -> None:
+        """Take note of a line that has more pieces than the limit."""
+        self.count += 1
+        if self.count <= _NAMED:
+            log.warning(
+                "line %d has %d pieces; only the first %d are read (decoding.max_src_length)", line, pieces, limit
+            )
+
+    def sum_up(self) -> None:
+        """Say how many more lines were cut than those that were named."""
+        if self.count > _NAMED:
+            log.warning("and %d more lines were cut (decoding.max_src_length)", self.count - _NAMED)
+        self.count = 0
+
+
+def limited(source: Encoded, line: int, limit: int, places: int | None, cut: CutLines) -> Encoded:
+    """Return a source, cut to `limit` pieces if it is longer.
+
+    Args:
+        source: its pieces.
+        line: its number.
+        limit: the setting `decoding.max_src_length`.
+        places: pieces of the longest source that the model has positions for; None for any.
+        cut: is told of a source that is cut.
+
+    Raises:
+        DataError: if the model has fewer places than pieces are left.
+    """
+    found = len(source.ids)
+    if places is not None and min(found, limit) > places:
+        raise DataError(
+            f"line {line} has {found} pieces, but the model has positions for {places}: split the line, or cut all "
+            f"longer ones with --set decoding.max_src_length={places}"
+        )
+    if found <= limit:
+        return source
+    cut.note(line, found, limit)
+    text = source.text[: source.offsets[limit - 1][1]]
+    return Encoded(text, source.ids[:limit], source.pieces[:limit], source.offsets[:limit])

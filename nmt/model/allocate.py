@@ -1,0 +1,51 @@
+"""Making a model whose sizes may be impossible."""
+
+from typing import Any
+
+import torch
+
+from nmt.config import Config
+from nmt.errors import ConfigError
+from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
+
+
+def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.device | str = "cpu") -> Seq2Seq:
+    """Return the model that the configuration describes, on a device; see `build_model`.
+
+    Args:
+        config: the configuration of the run.
+        src_size: number of source pieces.
+        tgt_size: number of target pieces.
+        device: where it shall be; on ``meta`` it takes no memory.
+
+    Raises:
+        ConfigError: naming the sizes, if they are too large for this machine or for any.
+    """
+    meta = torch.device(device).type == "meta"
+    try:
+        with torch.device("meta" if meta else "cpu"):
+            model = build_model(config, src_size, tgt_size)
+        return model if meta else model.to(device)
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"no model can have these sizes here: {_sizes(config)}; {src_size} source and {tgt_size} target pieces "
+            f"({reason}). Lower the largest of them"
+        ) from None
+
+
+def _sizes(config: Config) -> str:
+    """Return the settings that decide how large a model is, with their values."""
+    model: Any = config.model
+    found = [
+        (key, getattr(section, key.rpartition(".")[2], None))
+        for section, keys in (
+            (model, ("model.embedding_size",)),
+            (model.encoder, ("model.encoder.hidden_size", "model.encoder.layers", "model.encoder.feed_forward")),
+            (model.decoder, ("model.decoder.hidden_size", "model.decoder.layers", "model.decoder.feed_forward")),
+            (model.attention, ("model.attention.size",)),
+        )
+        for key in keys
+    ]
+    return ", ".join(f"{key}={value}" for key, value in found if value is not None)

@@ -1,0 +1,71 @@
+"""Checks of what a checkpoint holds of the trainer: its file may be damaged, or made by somebody else."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_OF_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+_OF_SGD = {"momentum_buffer"}
+
+
+def whole_number(state: Mapping[str, Any], key: str) -> int:
+    """Return a number that counts something.
+
+    Raises:
+        KeyError: if it is missing.
+        ValueError: if it is something else.
+    """
+    value = state[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{key} is {str(value)[:40]}, not a number of 0 or more")
+    return value
+
+
+def number(state: Mapping[str, Any], key: str, finite: bool = True) -> float:
+    """Return a number.
+
+    Raises:
+        KeyError: if it is missing.
+        ValueError: if it is something else.
+    """
+    value = state[key]
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise ValueError(f"{key} is {str(value)[:40]}, not a number")
+    if finite and not math.isfinite(value):
+        raise ValueError(f"{key} is {value}")
+    return value
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state that the optimizer can load: its own settings, and what was saved for each parameter.
+
+    A tensor of another shape would end the process inside the fused update, without a message.
+
+    Raises:
+        KeyError: if something is missing.
+        ValueError: if something has another name, shape or type.
+    """
+    own = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = _OF_SGD if isinstance(optimizer, torch.optim.SGD) else _OF_ADAM
+    state: dict[int, dict[str, Any]] = {}
+    for index, values in saved["state"].items():
+        if not isinstance(index, int) or not 0 <= index < len(parameters) or set(values) != names:
+            raise ValueError(f"the optimizer has no state {str(index)[:40]} of {', '.join(sorted(map(str, values)))}")
+        shape = parameters[index].shape
+        state[index] = {
+            name: _checked(name, value, torch.Size() if name == "step" else shape) for name, value in values.items()
+        }
+    return {"state": state, "param_groups": own["param_groups"]}
+
+
+def _checked(name: str, value: Any, shape: torch.Size) -> torch.Tensor | None:
+    if value is None and name in _OF_SGD:  # no momentum
+        return None
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.dtype != torch.float32:
+        raise ValueError(f"the optimizer's {name} is no tensor of float32")
+    if value.shape != shape:
+        raise ValueError(f"the optimizer's {name} has the shape {list(value.shape)}, not {list(shape)}")
+    return value.detach().contiguous()
