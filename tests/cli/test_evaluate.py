@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import nmt.commands.compare
 from nmt.cli import app
 
 runner = CliRunner()
@@ -103,3 +105,24 @@ def test_results_about_a_packed_file_are_named_without_its_suffix(home: Path) ->
     result = runner.invoke(app, ["eval", "--src", "packed.en.gz", "--ref", "packed.fr.gz"])
     assert result.exit_code == 0, result.output
     assert (home / "runs/tiny/eval/packed.en.hyp").exists()
+
+
+def test_a_comparison_scores_each_variant_on_the_device_it_was_trained_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    real = nmt.commands.compare.load_model
+
+    def load(folder: Path, **options: Any) -> Any:
+        asked.append(options["overrides"])
+        return real(folder, **options)
+
+    monkeypatch.setattr("nmt.commands.compare.load_model", load)
+    text = (
+        "base: tiny.yaml\nname: machines\nsplit: valid\nset: {training.max_updates: 1, decoding.beam_size: 1,"
+        " training.device: cpu, training.threads: 1}\nvariants: {one: {}}\n"
+    )
+    (home / "machines.yaml").write_text(text, encoding="utf-8")
+    result = runner.invoke(app, ["compare", "-c", "machines.yaml"])
+    assert result.exit_code == 0, result.output
+    assert asked == [["training.device=cpu", "training.threads=1"]]

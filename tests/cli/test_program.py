@@ -1,5 +1,7 @@
 """The program as a whole: its start, its mistakes, its end."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +85,12 @@ def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
     process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert len(process.stdout.splitlines()) == 1
     assert "Traceback" not in process.stderr
+
+
+def test_text_of_any_language_is_printed_whatever_the_locale(home: Path) -> None:
+    (home / "k.en").write_text("the cat 漢字\n", encoding="utf-8")
+    (home / "k.fr").write_text("le chat 漢字 é\n", encoding="utf-8")
+    command = [sys.executable, "-m", "nmt", "score", "--json", "--src", "k.en", "--tgt", "k.fr"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    process = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert json.loads(process.stdout.decode("utf-8"))["tgt"] == "le chat 漢字 é"

@@ -315,3 +315,29 @@ def test_a_model_without_bounds_is_refused_by_its_sizes(make_config: MakeConfig)
     for use in (run_dry_run, run_train):
         with pytest.raises(ConfigError, match=r"model\.decoder\.hidden_size=1000000000"):
             use(config)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_on_a_gpu_is_resumed_on_another_number_of_gpus(make_config: MakeConfig) -> None:
+    settings = KEEP | {"device": "cuda:0", "max_updates": 2}
+    run = run_train(make_config(training=settings))
+    state = torch.load(kept_checkpoints(run.checkpoints)[-1] / "state.pt", weights_only=True)
+    assert state["trainer"]["random_cuda"].dim() == 1  # of the device that is used, and not one of each
+    run_train(make_config(training=settings | {"max_updates": 4}))
+    assert kept_checkpoints(run.checkpoints)[-1].name == "step-000004"
+
+
+def test_a_gpus_generator_in_a_checkpoint_is_no_obstacle_without_one(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nmt.training.trainer import Trainer
+
+    real = Trainer.state_dict
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Trainer, "state_dict", lambda self: real(self) | {"random_cuda": torch.zeros(16, dtype=torch.uint8)}
+        )
+        run_train(make_config(training=KEEP | {"max_updates": 2}))
+    run = run_train(make_config(training=KEEP | {"max_updates": 4}))
+    assert kept_checkpoints(run.checkpoints)[-1].name == "step-000004"
