@@ -13,6 +13,7 @@ from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.symmetrise import LinkExtraction
 from nmt.atomic import atomic_write, probe_writable
 from nmt.config import Config, Source
+from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
@@ -74,13 +75,8 @@ def run_eval(
     config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
     _prepare_output(stem, data)
-    cache = Path(config.data.cache_dir).expanduser()
-    text, fingerprint = load_text(source, split, cache)
+    text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
-    pieces = PieceCorpus(
-        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
-    )
-    refuse_longer_than_the_model(pieces, config, name)
     started = time.perf_counter()
     translations = translator.translate(srcs, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
@@ -89,12 +85,7 @@ def run_eval(
     scores = corpus_scores(hyps, refs, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss)
-    log_probs, correct = judged_words(
-        [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
-    )
-    raw, calibrated = (
-        calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), model.calibration)
-    )
+    raw, calibrated = _calibration_errors(model, translations, refs)
     by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase)
     report: dict[str, Any] = {
         "data": data,
@@ -144,6 +135,30 @@ def _table(
     groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
     rows.append(f"BLEU by source length: {', '.join(groups)}")
     return "\n".join(rows)
+
+
+def _calibration_errors(
+    model: LoadedModel, translations: Sequence[Translation], refs: Sequence[str]
+) -> tuple[float, float]:
+    """Return the calibration error of the model's own view, and of its calibration."""
+    log_probs, correct = judged_words(
+        [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
+    )
+    raw, calibrated = (by.confidences(log_probs) for by in (Calibration(), model.calibration))
+    return calibration_error(raw, correct), calibration_error(calibrated, correct)
+
+
+def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Table, PieceCorpus]:
+    """Return the text of a test set and its pieces.
+
+    Raises:
+        DataError: if it cannot be read, or the model has no places for a line.
+    """
+    cache, tokenizer = Path(model.config.data.cache_dir).expanduser(), model.translator.tokenizer
+    text, fingerprint = load_text(source, split, cache)
+    pieces = PieceCorpus(encode_table(text, tokenizer, pieces_path(cache, fingerprint, tokenizer)))
+    refuse_longer_than_the_model(pieces, model.config, name)
+    return text, pieces
 
 
 def _names(

@@ -126,3 +126,45 @@ def test_a_comparison_scores_each_variant_on_the_device_it_was_trained_on(
     result = runner.invoke(app, ["compare", "-c", "machines.yaml"])
     assert result.exit_code == 0, result.output
     assert asked == [["training.device=cpu", "training.threads=1"]]
+
+
+def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:
+    (home / "comparison.yaml").write_text(
+        """
+base: tiny.yaml
+set: {training.max_updates: 2, training.tensorboard: false, decoding.beam_size: 1, decoding.max_length_ratio: 0.5}
+sentences: [I love you, a cat]
+split: valid
+variants:
+  none: {model.attention.score: none}
+  general: {model.attention: {score: general}}
+  transformer: {model: {embedding_size: 24, encoder: {type: linear}, decoder: {type: transformer, layers: 1}}}
+""",
+        encoding="utf-8",
+    )
+    first = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
+    assert first.exit_code == 0, first.output
+    folder = home / "runs" / "comparison"
+    table = (folder / "comparison.md").read_text(encoding="utf-8")
+    assert first.stdout.strip() == table.strip()
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["none", "general", "transformer"]
+    assert [row["updates"] for row in rows] == [2, 2, 2]
+    assert [row["aer"] is None for row in rows] == [True, False, False]
+    assert all(len(row["by_length"]) == 4 for row in rows)
+    assert (folder / "matrices.png").stat().st_size > 1000
+    assert (folder / "lengths.png").stat().st_size > 1000
+    log = (folder / "general" / "train.log").read_text(encoding="utf-8")
+    second = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
+    assert second.stdout == first.stdout
+    assert (folder / "general" / "train.log").read_text(encoding="utf-8") == log  # nothing was trained again
+    longer = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
+    assert longer.exit_code == 0, longer.output
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["updates"] for row in rows] == [3, 3, 3]  # another budget: trained on and scored again
+    text = (home / "comparison.yaml").read_text(encoding="utf-8")
+    (home / "comparison.yaml").write_text(text.replace("score: general", "score: additive"), encoding="utf-8")
+    refused = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
+    assert refused.exit_code == 1
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["none", "transformer"]  # what is known stays in the table

@@ -107,7 +107,7 @@ def test_a_first_run_that_fails_before_it_begins_leaves_nothing(make_config: Mak
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "Make room"),
-        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. See that the folder"),
+        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. Mend that;"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), r"\. Make room;"),
         (SafetensorError("I/O error: Input/output error"), "Input/output error"),
     ],
@@ -130,7 +130,7 @@ def test_only_a_full_disk_is_said_to_need_room(make_config: MakeConfig, monkeypa
         raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
 
     monkeypatch.setattr("nmt.commands.train.load_corpora", fail)
-    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. See that") as caught:
+    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. Mend that") as caught:
         run_train(make_config())
     assert "Make room" not in str(caught.value)
 
@@ -288,7 +288,7 @@ def test_the_data_of_a_strangers_configuration_is_not_read(
         text = run.config.read_text()
         run.config.write_text(text.replace("src: valid.en", f"src: {written}"))
         with pytest.raises(ConfigError, match=r"data\.valid names .*secret, which is outside .*--set data\.root="):
-            load_model(run.path).source("valid")
+            load_model(run.path, None, ["data.cache_dir=cache", "decoding.beam_size=1"]).source("valid")
         assert load_model(run.path).source("test")
         assert load_model(run.path, None, [f"data.root={tmp_path.parent}"]).source("valid")
         run.config.write_text(text)
