@@ -20,7 +20,7 @@ from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.translator import Translation
-from nmt.errors import ConfigError
+from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.metrics import (
     LengthScore,
@@ -105,7 +105,7 @@ def run_eval(
         draw_lengths({model.name: by_length}, tmp_path)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
     agreement = None
-    if any(text["links"]) and config.model.has_alignment:
+    if _has_gold(model, text):
         agreement = _agreement(model, srcs, refs, list(text["links"]))
         report["alignment"] = asdict(agreement)
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
@@ -158,7 +158,19 @@ def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Ta
     text, fingerprint = load_text(source, split, cache)
     pieces = PieceCorpus(encode_table(text, tokenizer, pieces_path(cache, fingerprint, tokenizer)))
     refuse_longer_than_the_model(pieces, model.config, name)
+    limit = model.config.decoding.max_tgt_length
+    if _has_gold(model, text) and (pieces.tgt_len > limit).any():  # better now than after all lines are translated
+        line = int((pieces.tgt_len > limit).argmax())
+        raise DataError(
+            f"line {line + 1} of the {name} data has {pieces.tgt_len[line]} target pieces, more than "
+            f"decoding.max_tgt_length = {limit}, so its alignment cannot be scored; raise the limit with --set"
+        )
     return text, pieces
+
+
+def _has_gold(model: LoadedModel, text: Table) -> bool:
+    """Return True if the text comes with links that the model's attention can be compared with."""
+    return model.config.model.has_alignment and any(text["links"])
 
 
 def _names(

@@ -168,3 +168,13 @@ variants:
     assert refused.exit_code == 1
     rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in rows] == ["none", "transformer"]  # what is known stays in the table
+
+
+def test_targets_too_long_to_be_aligned_are_refused_before_anything_is_translated(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmt.decoding.translator.Translator.translate", lambda *_, **__: 1 / 0)
+    result = runner.invoke(app, ["eval", "--split", "valid", "--set", "decoding.max_tgt_length=3", "-o", "long"])
+    assert result.exit_code == 1
+    assert "of the valid data has" in result.stderr
+    assert "decoding.max_tgt_length = 3" in result.stderr
