@@ -12,6 +12,7 @@ from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
 from nmt.config import Comparison, Config
+from nmt.errors import ConfigError
 from nmt.evaluation.metrics import LengthScore
 from nmt.evaluation.plots import draw_lengths
 from nmt.runs.load import LoadedModel, load_model
@@ -82,6 +83,11 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
         NmtError: for anything the user can mend.
     """
     folder = comparison.folder
+    for name, config in configs.items():
+        if not any(metric.name == "bleu" for metric in config.evaluation.metrics):
+            raise ConfigError(
+                f"variant '{name}': a comparison shows BLEU, but evaluation.metrics does not name it; add bleu there"
+            )
     known = {name: _stored(comparison, config) for name, config in configs.items()}
     results, pictures = [], []
     for number, (name, config) in enumerate(configs.items(), start=1):

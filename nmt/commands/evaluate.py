@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +11,20 @@ from typing import Any, Literal
 from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.symmetrise import LinkExtraction
-from nmt.atomic import atomic_write
+from nmt.atomic import atomic_write, probe_writable
 from nmt.config import Config, Source
+from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.translator import Translation
-from nmt.errors import ConfigError
+from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.metrics import (
     LengthScore,
+    Score,
     compare_systems,
     corpus_scores,
     perplexity,
@@ -34,6 +36,7 @@ from nmt.runs.load import LoadedModel
 from nmt.training.trainer import corpus_nll
 
 _BOOTSTRAP = 1000
+HEADINGS = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}  # of the metrics that two systems can be compared by
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,11 @@ def run_eval(
         DataError: if the data cannot be read, or source and reference differ in length.
     """
     source = source or model.source(split, files)
-    name = files[0].name if files else split
     config, translator = model.config, model.translator
-    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
-    data = " | ".join(str(path.resolve()) for path in files) if files else split
+    name, data, stem = _names(model, split, files, output)
     _prepare_output(stem, data)
-    cache = Path(config.data.cache_dir).expanduser()
-    text, fingerprint = load_text(source, split, cache)
+    text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
-    pieces = PieceCorpus(
-        encode_table(text, translator.tokenizer, pieces_path(cache, fingerprint, translator.tokenizer))
-    )
-    refuse_longer_than_the_model(pieces, config, name)
     started = time.perf_counter()
     translations = translator.translate(srcs, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
@@ -89,13 +85,8 @@ def run_eval(
     scores = corpus_scores(hyps, refs, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss)
-    log_probs, correct = judged_words(
-        [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
-    )
-    raw, calibrated = (
-        calibration_error(by.confidences(log_probs), correct) for by in (Calibration(), model.calibration)
-    )
-    by_length = scores_by_length(srcs, hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
+    raw, calibrated = _calibration_errors(model, translations, refs)
+    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase)
     report: dict[str, Any] = {
         "data": data,
         "sentences": len(srcs),
@@ -113,24 +104,83 @@ def run_eval(
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
-    margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
-    rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
-    rows += [f"loss   {loss:6.3f}", f"ppl    {ppl:6.3f}"]
-    if any(text["links"]) and config.model.has_alignment:
+    agreement = None
+    if _has_gold(model, text):
         agreement = _agreement(model, srcs, refs, list(text["links"]))
         report["alignment"] = asdict(agreement)
+    table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
+    hyp_path, json_path = _write(stem, hyps, report)
+    return EvalReport(table, hyp_path, json_path, hyps, report, by_length)
+
+
+def _table(
+    scores: Mapping[str, Score],
+    report: Mapping[str, Any],
+    agreement: AlignmentScore | None,
+    by_length: Sequence[LengthScore],
+    is_calibrated: bool,
+) -> str:
+    """Return what a person sees of a report."""
+    margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
+    rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
+    rows += [f"loss   {report['loss']:6.3f}", f"ppl    {report['ppl']:6.3f}"]
+    if agreement is not None:
         rows.append(
             f"AER    {agreement.aer:6.4f}   "
             f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
         )
-    rows.append(
-        f"calibration error of word confidence: {raw:.3f}"
-        + (f", {calibrated:.3f} calibrated" if model.run.calibration.exists() else "")
-    )
+    error = report["calibration_error"]
+    calibrated = f", {error['calibrated']:.3f} calibrated" if is_calibrated else ""
+    rows.append(f"calibration error of word confidence: {error['raw']:.3f}{calibrated}")
     groups = [f"{group.shortest}-{group.longest} words {group.bleu:.2f}" for group in by_length]
     rows.append(f"BLEU by source length: {', '.join(groups)}")
-    hyp_path, json_path = _write(stem, hyps, report)
-    return EvalReport("\n".join(rows), hyp_path, json_path, hyps, report, by_length)
+    return "\n".join(rows)
+
+
+def _calibration_errors(
+    model: LoadedModel, translations: Sequence[Translation], refs: Sequence[str]
+) -> tuple[float, float]:
+    """Return the calibration error of the model's own view, and of its calibration."""
+    log_probs, correct = judged_words(
+        [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
+    )
+    raw, calibrated = (by.confidences(log_probs) for by in (Calibration(), model.calibration))
+    return calibration_error(raw, correct), calibration_error(calibrated, correct)
+
+
+def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Table, PieceCorpus]:
+    """Return the text of a test set and its pieces.
+
+    Raises:
+        DataError: if it cannot be read, or the model has no places for a line.
+    """
+    cache, tokenizer = Path(model.config.data.cache_dir).expanduser(), model.translator.tokenizer
+    text, fingerprint = load_text(source, split, cache)
+    pieces = PieceCorpus(encode_table(text, tokenizer, pieces_path(cache, fingerprint, tokenizer)))
+    refuse_longer_than_the_model(pieces, model.config, name)
+    limit = model.config.decoding.max_tgt_length
+    if _has_gold(model, text) and (pieces.tgt_len > limit).any():  # better now than after all lines are translated
+        line = int((pieces.tgt_len > limit).argmax())
+        raise DataError(
+            f"line {line + 1} of the {name} data has {pieces.tgt_len[line]} target pieces, more than "
+            f"decoding.max_tgt_length = {limit}, so its alignment cannot be scored; raise the limit with --set"
+        )
+    return text, pieces
+
+
+def _has_gold(model: LoadedModel, text: Table) -> bool:
+    """Return True if the text comes with links that the model's attention can be compared with."""
+    return model.config.model.has_alignment and any(text["links"])
+
+
+def _names(
+    model: LoadedModel, split: str, files: tuple[Path, Path] | None, output: Path | None
+) -> tuple[str, str, Path]:
+    """Return the name of a test set, what it is made of, and the stem of the files that are written about it."""
+    name = files[0].name.removesuffix(".gz") if files else split
+    data = " | ".join(str(path.resolve()) for path in files) if files else split
+    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
+    return name, data, stem
 
 
 def _prepare_output(stem: Path, data: str) -> None:
@@ -138,8 +188,9 @@ def _prepare_output(stem: Path, data: str) -> None:
 
     Raises:
         ConfigError: if there are scores of other data.
+        OSError: if no file can be written there.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    probe_writable(stem.parent)
     earlier = stem.with_name(stem.name + ".json")
     try:
         known = json.loads(earlier.read_text(encoding="utf-8")).get("data", data)
@@ -147,8 +198,6 @@ def _prepare_output(stem: Path, data: str) -> None:
         known = data
     if known != data:
         raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
-    with atomic_write(stem.with_name(stem.name + ".tsv")) as tmp_path:
-        tmp_path.touch()  # a folder that cannot be written to is told of now
 
 
 def _agreement(model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]) -> AlignmentScore:
@@ -177,7 +226,7 @@ def run_eval_versus(
         A Markdown table, and BLEU by source length.
 
     Raises:
-        ConfigError: if two models have one name, so that the table could not tell them apart.
+        ConfigError: if two models are the same, or if a metric is none that can be compared.
         DataError: if the data cannot be read.
     """
     names = [model.name for model in models]
@@ -186,20 +235,39 @@ def run_eval_versus(
     if len(set(names)) < len(names):
         names = ["+".join(map(str, model.members)) for model in models]
     first = models[0]
+    metrics = _comparable(first.config)
+    stems = [None if output is None else output / name.replace("/", "-") for name in names]
+    for model, stem in zip(models, stems, strict=True):  # all of them now, and not after hours of decoding
+        _, data, path = _names(model, split, files, stem)
+        _prepare_output(path, data)
     source = first.source(split, files)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
     refs, settings = list(text["tgt"]), first.config.evaluation
     systems, curves = [], {}
-    for name, model in zip(names, models, strict=True):
-        stem = None if output is None else output / name.replace("/", "-")
+    for name, model, stem in zip(names, models, stems, strict=True):
         report = run_eval(model, split, files, stem, source)
         systems.append((name, report.hyps))
         curves[name] = report.by_length
     lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
     lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
     lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
-    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase)
+    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase, metrics)
     return "\n".join([versus, "", *lines])
+
+
+def _comparable(config: Config) -> list[str]:
+    """Return the names of the metrics of a configuration, which the significance test must know.
+
+    Raises:
+        ConfigError: if it does not know one.
+    """
+    names = [metric.name for metric in config.evaluation.metrics]
+    if unknown := [name for name in names if name not in HEADINGS]:
+        raise ConfigError(
+            f"--versus compares {', '.join(HEADINGS)}, not {', '.join(unknown)}; choose the metrics with "
+            f"--set evaluation.metrics=[bleu]"
+        )
+    return names
 
 
 def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool) -> str:
@@ -213,7 +281,11 @@ def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lo
 
 
 def versus_table(
-    systems: Sequence[tuple[str, Sequence[str]]], refs: Sequence[str], tokenize: str, lowercase: bool
+    systems: Sequence[tuple[str, Sequence[str]]],
+    refs: Sequence[str],
+    tokenize: str,
+    lowercase: bool,
+    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
 ) -> str:
     """Each system's scores with their intervals, and each beside the first one's.
 
@@ -222,6 +294,7 @@ def versus_table(
         refs: references.
         tokenize: for BLEU.
         lowercase: whether case is ignored.
+        metrics: of `bleu`, `chrf` and `ter`; a column for each.
 
     Returns:
         A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
@@ -229,10 +302,10 @@ def versus_table(
     Raises:
         DataError: if a system has another number of lines than there are references.
     """
-    results = compare_systems(systems, refs, tokenize, lowercase, _BOOTSTRAP)
-    names, metrics = [name for name, _ in systems], ["bleu", "chrf", "ter"]
+    results = compare_systems(systems, refs, tokenize, lowercase, _BOOTSTRAP, metrics)
+    names = [name for name, _ in systems]
     by_place = {(result.name, result.metric): result for result in results}
-    lines = ["| system | BLEU | chrF2 | TER |", "| --- | ---: | ---: | ---: |"]
+    lines = [f"| system | {' | '.join(HEADINGS[metric] for metric in metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
     for name in names:
         cells = []
         for metric in metrics:

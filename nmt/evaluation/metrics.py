@@ -181,6 +181,7 @@ def compare_systems(
     tokenize: str = "13a",
     lowercase: bool = False,
     samples: int = 1000,
+    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
 ) -> list[SystemScore]:
     """Score systems against the first one through sacrebleu's own significance test.
 
@@ -190,6 +191,7 @@ def compare_systems(
         tokenize: as in `corpus_scores`.
         lowercase: as in `corpus_scores`.
         samples: bootstrap resamplings.
+        metrics: of `bleu`, `chrf` and `ter`.
 
     Raises:
         DataError: if a system has another number of translations than there are references.
@@ -199,9 +201,9 @@ def compare_systems(
     for name, hyps in systems:
         _refuse_unequal(hyps, refs, f"{name}: ")
     tokenize = choose_tokenizer(tokenize, refs)
-    metrics = {name: _metric(name, tokenize, lowercase) for name in ("bleu", "chrf", "ter")}
+    counted = {name: _metric(name, tokenize, lowercase) for name in metrics}
     named = [(name, list(hyps)) for name, hyps in systems]
-    signatures, table = PairedTest(named, metrics, [list(refs)], test_type="bs", n_samples=samples)()
+    signatures, table = PairedTest(named, counted, [list(refs)], test_type="bs", n_samples=samples)()
     return [
         SystemScore(
             name,

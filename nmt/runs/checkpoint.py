@@ -89,7 +89,7 @@ def remedy_for_writing(error: Exception) -> str:
     if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
         remedy = "Make room"
     elif isinstance(error, OSError):
-        remedy = "See that the folder can be written"
+        remedy = "Mend that"
     else:
         remedy = "Make room, or see that the folder can be written"
     return f"{remedy}; the same command then goes on from the last checkpoint"

@@ -33,6 +33,7 @@ from nmt.runtime import choose_device, set_up_machine
 
 log = logging.getLogger("nmt")
 _LARGEST_CALIBRATION = 1 * MIB
+_SAYS_WHERE = ("data.root=", "data.train", "data.valid", "data.test")  # overrides that say where data are
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def load_model(
             last.
         checkpoint: `best`, `last` or ``step-<update>``; None for the best there is.
         overrides: ``key.path=value`` for keys that do not belong to the trained model (decoding, evaluation, data).
-        trusts_data: whether the data that the configuration names may be anywhere; overrides of data say so, too.
+        trusts_data: whether the data that the configuration names may be anywhere; overrides that name some say so.
         owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
 
     Raises:
@@ -187,7 +188,7 @@ def load_model(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention or auto"
         )
     translator = Translator(network, tokenizer, config.decoding, device, aligner)
-    trusts_data = trusts_data or any(override.strip().startswith("data.") for override in overrides)
+    trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
     return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data)
 
 

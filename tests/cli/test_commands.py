@@ -106,28 +106,6 @@ def test_alignments_go_to_a_file_and_to_the_terminal(home: Path) -> None:
         assert str(arrays["eos"]) == "row"
 
 
-def test_eval_prints_and_writes_scores_with_signatures(home: Path) -> None:
-    result = runner.invoke(app, ["eval", "--beam", "1"])
-    assert result.exit_code == 0, result.output
-    for word in ("BLEU", "chrF2", "TER", "tok:13a", "loss", "ppl", "AER"):
-        assert word in result.stdout
-    report = json.loads((home / "runs/tiny/eval/test.json").read_text())
-    assert report["beam_size"] == 1
-    assert len((home / "runs/tiny/eval/test.hyp").read_text().splitlines()) == report["sentences"] == 1000
-
-
-def test_eval_of_given_files_counts_empty_lines_too(home: Path) -> None:
-    (home / "s").write_text("I love you\n\nthe cat\n")
-    (home / "r").write_text("je t'aime\nrien\nle chat\n")
-    result = runner.invoke(app, ["eval", "--src", "s", "--ref", "r", "-o", "given"])
-    assert result.exit_code == 0, result.output
-    assert (home / "given.hyp").read_text().split("\n")[1] == ""
-    (home / "r").write_text("je t'aime\n")
-    result = runner.invoke(app, ["eval", "--src", "s", "--ref", "r"])
-    assert result.exit_code == 1
-    assert "s has 3 lines and r has 1" in result.stderr
-
-
 def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
     assert runner.invoke(app, ["export", "book"]).exit_code == 0
     (home / "s").write_text("I love you\nthe cat\n")
@@ -187,83 +165,11 @@ def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, m
     assert "Traceback" not in result.output
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    assert runner.invoke(app, ["--version"]).stdout.strip() == nmt.__version__
-    text = Path(nmt.__file__).parent.with_name("pyproject.toml").read_text(encoding="utf-8")
-    assert nmt.__version__ not in text  # it is read from the package
-    assert 'nmt = "nmt.__main__:main"' in text
-
-
-def test_names_that_would_command_the_terminal_are_escaped() -> None:
-    result = runner.invoke(app, ["translate", "a", "--model", "no\x1b]0;title\x07where"])
-    assert "no\\x1b]0;title\\x07where: not a model folder" in result.stderr
-    assert "\x1b" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (RuntimeError("can't start new thread"), "no more threads"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
-        (MemoryError(), "memory ran out"),
-    ],
-)
-def test_a_machine_without_room_is_a_message(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("nmt.decoding.translator.Translator.translate", fail)
-    result = runner.invoke(app, ["translate", "a"])
-    assert result.exit_code == 1
-    assert message in result.stderr
-    assert isinstance(result.exception, SystemExit)
-
-
-def test_an_interruption_while_modules_are_imported_is_quiet(tmp_path: Path) -> None:
-    code = (
-        "import sys, builtins, nmt.__main__\n"
-        "real = builtins.__import__\n"
-        "def interrupted(name, *rest, **more):\n"
-        "    if name == 'typer': raise KeyboardInterrupt\n"
-        "    return real(name, *rest, **more)\n"
-        "builtins.__import__ = interrupted\n"
-        "nmt.__main__.main()\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stderr) == (130, "")
-
-
 def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = runner.invoke(app, ["translate", "I love you"])
     assert result.exit_code == 1
     assert "nmt train --config" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "heavy"),
-    [
-        (["--help"], {"torch", "pydantic", "numpy"}),
-        (["translate", "a"], {"datasets", "pyarrow", "pandas", "matplotlib", "sacrebleu", "tensorboard"}),
-    ],
-)
-def test_a_cold_start_does_not_import_what_it_does_not_need(arguments: list[str], heavy: set[str]) -> None:
-    code = (
-        f"import sys; sys.argv = ['nmt', *{arguments}]\n"
-        "import nmt.__main__\n"
-        "try:\n nmt.__main__.main()\nexcept SystemExit: pass\n"
-        f"print(sorted(set(sys.modules) & {heavy}), file=sys.stderr)"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert process.stderr.strip() == "[]"
-
-
-def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
-    (home / "many").write_text("the cat\n" * 3000)
-    command = f"{sys.executable} -m nmt translate --input many | head -1"
-    process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert len(process.stdout.splitlines()) == 1
-    assert "Traceback" not in process.stderr
 
 
 def test_n_best_sampling_and_prefixes(home: Path) -> None:
@@ -395,16 +301,6 @@ def test_hypothesis_files_are_scored_and_compared_without_a_model(home: Path) ->
     assert "short.hyp: 1 translations but 30 references" in refused.stderr
 
 
-def test_eval_writes_a_row_for_every_sentence(home: Path) -> None:
-    result = runner.invoke(app, ["eval", "--split", "valid", "-o", "scored"])
-    assert "BLEU by source length: " in result.stdout
-    rows = (home / "scored.tsv").read_text(encoding="utf-8").splitlines()
-    report = json.loads((home / "scored.json").read_text(encoding="utf-8"))
-    assert len(rows) == report["sentences"] + 1
-    assert rows[0].split("\t")[0] == "line"
-    assert len(report["by_length"]) == 4
-
-
 def test_the_page_and_the_calibration(home: Path) -> None:
     assert runner.invoke(app, ["translate", "--n-best", "2", "--alignments", "page.html", "a cat"]).exit_code == 0
     assert '"options":[{"tgt":' in (home / "page.html").read_text(encoding="utf-8")
@@ -417,45 +313,3 @@ def test_the_page_and_the_calibration(home: Path) -> None:
     assert result.stdout.startswith(f"temperature {temperature:.3f}")
     assert " calibrated" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
     (home / "runs" / "tiny" / "calibration.json").unlink()
-
-
-def test_compare_trains_each_variant_once_and_shows_them_side_by_side(home: Path) -> None:
-    (home / "comparison.yaml").write_text(
-        """
-base: tiny.yaml
-set: {training.max_updates: 2, training.tensorboard: false, decoding.beam_size: 1, decoding.max_length_ratio: 0.5}
-sentences: [I love you, a cat]
-split: valid
-variants:
-  none: {model.attention.score: none}
-  general: {model.attention: {score: general}}
-  transformer: {model: {embedding_size: 24, encoder: {type: linear}, decoder: {type: transformer, layers: 1}}}
-""",
-        encoding="utf-8",
-    )
-    first = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
-    assert first.exit_code == 0, first.output
-    folder = home / "runs" / "comparison"
-    table = (folder / "comparison.md").read_text(encoding="utf-8")
-    assert first.stdout.strip() == table.strip()
-    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    assert [row["name"] for row in rows] == ["none", "general", "transformer"]
-    assert [row["updates"] for row in rows] == [2, 2, 2]
-    assert [row["aer"] is None for row in rows] == [True, False, False]
-    assert all(len(row["by_length"]) == 4 for row in rows)
-    assert (folder / "matrices.png").stat().st_size > 1000
-    assert (folder / "lengths.png").stat().st_size > 1000
-    log = (folder / "general" / "train.log").read_text(encoding="utf-8")
-    second = runner.invoke(app, ["compare", "-c", "comparison.yaml"])
-    assert second.stdout == first.stdout
-    assert (folder / "general" / "train.log").read_text(encoding="utf-8") == log  # nothing was trained again
-    longer = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
-    assert longer.exit_code == 0, longer.output
-    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    assert [row["updates"] for row in rows] == [3, 3, 3]  # another budget: trained on and scored again
-    text = (home / "comparison.yaml").read_text(encoding="utf-8")
-    (home / "comparison.yaml").write_text(text.replace("score: general", "score: additive"), encoding="utf-8")
-    refused = runner.invoke(app, ["compare", "-c", "comparison.yaml", "--set", "training.max_updates=3"])
-    assert refused.exit_code == 1
-    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    assert [row["name"] for row in rows] == ["none", "transformer"]  # what is known stays in the table

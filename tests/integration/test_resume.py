@@ -17,6 +17,7 @@ from nmt.config import Config
 from nmt.config.load import save_config
 from nmt.errors import CheckpointError, ConfigError
 from nmt.runs.folder import RunFolder
+from nmt.training.trainer import Trainer
 
 EVERYTHING: dict[str, Any] = {
     "model": {"dropout": {"word": 0.1}, "encoder": {"layers": 2}},
@@ -108,9 +109,7 @@ def test_best_and_latest_are_relative_links_so_the_folder_can_move(
     assert RunFolder(moved).checkpoint().name == "best"
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
-)
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_first(
     make_config: Callable[..., Config], tmp_path: Path, kind: signal.Signals, code: int
 ) -> None:
@@ -132,3 +131,25 @@ def test_a_signal_saves_first(
     assert "saved after update" in rest
     assert "Traceback" not in rest
     assert RunFolder(config.run_dir).checkpoint("last")
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGHUP, 129), (signal.SIGUSR1, 138)])
+def test_a_closed_terminal_and_a_clusters_warning_save_first(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, kind: signal.Signals, code: int
+) -> None:
+    real = Trainer.updates
+
+    def disturbed(self: Trainer) -> Any:
+        for update in real(self):
+            if update.number == 2:
+                os.kill(os.getpid(), kind)
+            yield update
+
+    before = signal.getsignal(kind)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "updates", disturbed)
+        with pytest.raises(SystemExit) as ended:
+            run_train(make_config())
+    assert ended.value.code == code
+    assert signal.getsignal(kind) == before
+    assert RunFolder(make_config().run_dir).checkpoint("last").resolve().name == "step-000002"

@@ -107,7 +107,7 @@ def test_a_first_run_that_fails_before_it_begins_leaves_nothing(make_config: Mak
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "Make room"),
-        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. See that the folder"),
+        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. Mend that;"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), r"\. Make room;"),
         (SafetensorError("I/O error: Input/output error"), "Input/output error"),
     ],
@@ -130,7 +130,7 @@ def test_only_a_full_disk_is_said_to_need_room(make_config: MakeConfig, monkeypa
         raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
 
     monkeypatch.setattr("nmt.commands.train.load_corpora", fail)
-    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. See that") as caught:
+    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. Mend that") as caught:
         run_train(make_config())
     assert "Make room" not in str(caught.value)
 
@@ -288,7 +288,7 @@ def test_the_data_of_a_strangers_configuration_is_not_read(
         text = run.config.read_text()
         run.config.write_text(text.replace("src: valid.en", f"src: {written}"))
         with pytest.raises(ConfigError, match=r"data\.valid names .*secret, which is outside .*--set data\.root="):
-            load_model(run.path).source("valid")
+            load_model(run.path, None, ["data.cache_dir=cache", "decoding.beam_size=1"]).source("valid")
         assert load_model(run.path).source("test")
         assert load_model(run.path, None, [f"data.root={tmp_path.parent}"]).source("valid")
         run.config.write_text(text)
@@ -315,3 +315,29 @@ def test_a_model_without_bounds_is_refused_by_its_sizes(make_config: MakeConfig)
     for use in (run_dry_run, run_train):
         with pytest.raises(ConfigError, match=r"model\.decoder\.hidden_size=1000000000"):
             use(config)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_on_a_gpu_is_resumed_on_another_number_of_gpus(make_config: MakeConfig) -> None:
+    settings = KEEP | {"device": "cuda:0", "max_updates": 2}
+    run = run_train(make_config(training=settings))
+    state = torch.load(kept_checkpoints(run.checkpoints)[-1] / "state.pt", weights_only=True)
+    assert state["trainer"]["random_cuda"].dim() == 1  # of the device that is used, and not one of each
+    run_train(make_config(training=settings | {"max_updates": 4}))
+    assert kept_checkpoints(run.checkpoints)[-1].name == "step-000004"
+
+
+def test_a_gpus_generator_in_a_checkpoint_is_no_obstacle_without_one(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nmt.training.trainer import Trainer
+
+    real = Trainer.state_dict
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Trainer, "state_dict", lambda self: real(self) | {"random_cuda": torch.zeros(16, dtype=torch.uint8)}
+        )
+        run_train(make_config(training=KEEP | {"max_updates": 2}))
+    run = run_train(make_config(training=KEEP | {"max_updates": 4}))
+    assert kept_checkpoints(run.checkpoints)[-1].name == "step-000004"

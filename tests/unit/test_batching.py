@@ -1,13 +1,18 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from nmt.data.batching import batch_of, plan_batches
+from nmt.config import Config
+from nmt.data import dataset
+from nmt.data.batching import Ints, batch_of, plan_batches
 from nmt.data.cache import cached_table
 from nmt.data.dataset import PieceCorpus, encode_table
+from nmt.data.prepare import load_corpora
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.training.estimate import estimate_sizes
 
 
 def corpus_of(folder: Path, lengths: list[tuple[int, int]], max_length: int | None = None) -> PieceCorpus:
@@ -95,3 +100,19 @@ def test_batches_hold_the_pairs_they_name(tmp_path: Path, tokenizer: Tokenizer) 
 
 
 PAIRS = [("a cat", "un chat"), ("two dogs", "deux chiens"), ("I love you", "je t'aime")]
+
+
+def test_a_dry_run_computes_the_costs_of_the_pairs_once(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpora = load_corpora(make_config(training={"batch_size": 1}))
+    calls: list[int] = []
+    real = dataset.pair_costs
+
+    def counted(*lengths: Ints) -> Ints:
+        calls.append(1)
+        return real(*lengths)
+
+    monkeypatch.setattr(dataset, "pair_costs", counted)
+    assert estimate_sizes(make_config(training={"batch_size": 1}), corpora).batches == 8
+    assert len(calls) == 1

@@ -101,3 +101,12 @@ def test_a_system_that_refuses_a_large_threshold_gets_a_smaller_one(monkeypatch:
     set_up_machine(1)
     torch.set_num_threads(threads)
     assert asked == [(-1, 1024), (-1, 32), (-3, 1024), (-3, 32)]
+
+
+@pytest.mark.parametrize("uses_gpu", [True, False])
+def test_memory_is_released_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch, uses_gpu: bool) -> None:
+    emptied: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: uses_gpu)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    nmt.runtime.release_memory()
+    assert emptied == [True] * uses_gpu

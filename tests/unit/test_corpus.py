@@ -192,3 +192,14 @@ def test_a_reversed_corpus_exchanges_the_sides_and_the_links(tmp_path: Path) -> 
         assert backward_links.possible == {(tgt, src) for src, tgt in forward_links.possible}
     files = DataConfig(train={"src": "a.en", "tgt": "a.de"}, valid="builtin:phrasebook", root="corpus", reverse=True)
     assert files.source("train") == Source(src="corpus/a.de", tgt="corpus/a.en")
+
+
+def test_half_a_character_in_a_json_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "t.jsonl", '{"en": "a", "fr": "b"}\n{"en": "\\ud83d", "fr": "b"}\n')
+    with pytest.raises(DataError, match=r"t\.jsonl, line 2"):
+        load_text(Source(path=str(tmp_path / "t.jsonl"), src="en", tgt="fr"), "train", tmp_path / "cache")
+
+
+def test_a_home_folder_is_found_under_a_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Source(src="~/b.en", tgt="c.de").under("~/data") == Source(src="/home/me/b.en", tgt="/home/me/data/c.de")

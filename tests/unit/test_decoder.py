@@ -1,3 +1,5 @@
+import contextlib
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -192,3 +194,17 @@ def test_word_dropout_replaces_real_words_in_training_only(make_model: MakeModel
     dropped = model.train()._drop_words(ids)
     assert dropped[0, :3].tolist() == [2, 0, 1]
     assert 0.4 < float((dropped[0, 4:] == 1).float().mean()) < 0.6
+
+
+def test_the_cell_state_of_an_lstm_stays_in_float32_under_bfloat16(make_model: Callable[..., Seq2Seq]) -> None:
+    batch = batch_of([([5, 6, 7], [8, 9, 10])])
+    for model in (make_model(), make_model(bridge="zero")):
+        for context, precision in (
+            (torch.autocast("cpu", dtype=torch.bfloat16), model),
+            (contextlib.nullcontext(), copy.deepcopy(model).to(torch.bfloat16)),
+        ):
+            with context, torch.no_grad():
+                memory = precision.encode(batch)
+                state = precision.start(memory)
+                _, _, after = precision.step(batch.tgt_in[:, 0], state, memory)
+            assert {cell.dtype for cell in (*state.cell, *after.cell)} == {torch.float32}

@@ -138,3 +138,12 @@ def test_a_guided_model_looks_where_it_is_told(make_config: Callable[..., Config
         return float(guided_loss(weights.detach(), batch.guide, "squared") / batch.guide.sum())
 
     assert distance(1.0) < 0.3 * distance(1e-6)
+
+
+@pytest.mark.parametrize("gap", [1.0, 20.0, 60.0])
+def test_cross_entropy_pulls_hardest_where_attention_is_most_wrong(gap: float) -> None:
+    energies = torch.tensor([[[0.0, gap]]], requires_grad=True)
+    guided_loss(energies.softmax(dim=-1), torch.tensor([[[1.0, 0.0]]]), "cross_entropy").backward()  # type: ignore[no-untyped-call]
+    assert energies.grad is not None
+    wrong = float(torch.tensor(gap).sigmoid())
+    assert energies.grad.flatten().tolist() == pytest.approx([-wrong, wrong], abs=1e-3)

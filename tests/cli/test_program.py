@@ -1,0 +1,96 @@
+"""The program as a whole: its start, its mistakes, its end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import nmt
+from nmt.cli import app
+
+runner = CliRunner()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert runner.invoke(app, ["--version"]).stdout.strip() == nmt.__version__
+    text = Path(nmt.__file__).parent.with_name("pyproject.toml").read_text(encoding="utf-8")
+    assert nmt.__version__ not in text  # it is read from the package
+    assert 'nmt = "nmt.__main__:main"' in text
+
+
+def test_names_that_would_command_the_terminal_are_escaped() -> None:
+    result = runner.invoke(app, ["translate", "a", "--model", "no\x1b]0;title\x07where"])
+    assert "no\\x1b]0;title\\x07where: not a model folder" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("can't start new thread"), "no more threads"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
+        (MemoryError(), "memory ran out"),
+    ],
+)
+def test_a_machine_without_room_is_a_message(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nmt.decoding.translator.Translator.translate", fail)
+    result = runner.invoke(app, ["translate", "a"])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_an_interruption_while_modules_are_imported_is_quiet(tmp_path: Path) -> None:
+    code = (
+        "import sys, builtins, nmt.__main__\n"
+        "real = builtins.__import__\n"
+        "def interrupted(name, *rest, **more):\n"
+        "    if name == 'typer': raise KeyboardInterrupt\n"
+        "    return real(name, *rest, **more)\n"
+        "builtins.__import__ = interrupted\n"
+        "nmt.__main__.main()\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"torch", "pydantic", "numpy"}),
+        (["translate", "a"], {"datasets", "pyarrow", "pandas", "matplotlib", "sacrebleu", "tensorboard"}),
+    ],
+)
+def test_a_cold_start_does_not_import_what_it_does_not_need(arguments: list[str], heavy: set[str]) -> None:
+    code = (
+        f"import sys; sys.argv = ['nmt', *{arguments}]\n"
+        "import nmt.__main__\n"
+        "try:\n nmt.__main__.main()\nexcept SystemExit: pass\n"
+        f"print(sorted(set(sys.modules) & {heavy}), file=sys.stderr)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stderr.strip() == "[]"
+
+
+def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
+    (home / "many").write_text("the cat\n" * 3000)
+    command = f"{sys.executable} -m nmt translate --input many | head -1"
+    process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert len(process.stdout.splitlines()) == 1
+    assert "Traceback" not in process.stderr
+
+
+def test_text_of_any_language_is_printed_whatever_the_locale(home: Path) -> None:
+    (home / "k.en").write_text("the cat 漢字\n", encoding="utf-8")
+    (home / "k.fr").write_text("le chat 漢字 é\n", encoding="utf-8")
+    command = [sys.executable, "-m", "nmt", "score", "--json", "--src", "k.en", "--tgt", "k.fr"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    process = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert json.loads(process.stdout.decode("utf-8"))["tgt"] == "le chat 漢字 é"
