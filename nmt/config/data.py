@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny
 
 from nmt.config.choice import Choice
 from nmt.config.section import Positive, Problem, Section, problem
@@ -22,6 +22,9 @@ class Source(Section):
     - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
       hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
       `revision` is a commit, tag or branch; with a whole commit the data can never change.
+
+    `links` is a file with a line of word links in Pharaoh notation for each pair, empty where there are none. Those of
+    the training data guide the attention, those of the others are gold: validation and `nmt eval` count the AER.
     """
 
     builtin: Literal["phrasebook"] | None = None
@@ -32,6 +35,8 @@ class Source(Section):
     revision: str | None = None
     src: str | None = None
     tgt: str | None = None
+    links: str | None = None
+    _turned: bool = PrivateAttr(default=False)
 
     def problems(self) -> Iterator[Problem]:
         """Yield what makes the source none of the four forms."""
@@ -47,11 +52,20 @@ class Source(Section):
         if self.hub is None and any(value is not None for value in (self.config, self.split, self.revision)):
             keys = ("config", "split", "revision")
             yield Problem("config, split and revision belong to a hub dataset; name it with hub", keys)
+        if self.builtin is not None and self.links is not None:
+            yield Problem("a builtin corpus has links of its own, so take links out", ("links", "builtin"))
 
     def reversed(self) -> "Source":
         """The same source with its sides exchanged."""
         src, tgt = (self.src, self.tgt) if self.builtin is None or self.src else BUILTIN_COLUMNS
-        return self.model_copy(update={"src": tgt, "tgt": src})
+        turned = self.model_copy(update={"src": tgt, "tgt": src})
+        turned._turned = self.links is not None and not self._turned
+        return turned
+
+    @property
+    def turns_links(self) -> bool:
+        """Whether the file of links was written for the other direction."""
+        return self._turned
 
     def under(self, root: str | None) -> "Source":
         """The same source with its relative files (or local hub folder) looked up under `root`."""
@@ -59,14 +73,17 @@ class Source(Section):
         def under_root(path: str | None) -> str | None:
             return path if path is None or root is None else str(Path(root).expanduser() / Path(path).expanduser())
 
-        if self.path is not None:
-            return self.model_copy(update={"path": under_root(self.path)})
-        if self.hub is not None:
-            local = under_root(self.hub)
-            return self.model_copy(update={"hub": local}) if local and Path(local).is_dir() else self
         if self.builtin is not None:
             return self
-        return self.model_copy(update={"src": under_root(self.src), "tgt": under_root(self.tgt)})
+        placed: dict[str, str | None] = {"links": under_root(self.links)}
+        if self.path is not None:
+            placed["path"] = under_root(self.path)
+        elif self.hub is not None:
+            local = under_root(self.hub)
+            placed |= {"hub": local} if local and Path(local).is_dir() else {}
+        else:
+            placed |= {"src": under_root(self.src), "tgt": under_root(self.tgt)}
+        return self.model_copy(update=placed)
 
 
 def _source_shorthand(value: Any) -> Any:

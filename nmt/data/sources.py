@@ -3,12 +3,14 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from nmt.alignment.links import transposed
+from nmt.alignment.links import parse_pharaoh, transposed
 from nmt.config import Source
 from nmt.data.cache import Table, cached_table, digest
+from nmt.data.lines import read_lines
 from nmt.data.parallel import read_files
 from nmt.data.tables import read_table, texts_of
 from nmt.errors import DataError
@@ -55,17 +57,36 @@ def read_pairs(source: Source, split: str) -> Iterator[Pair]:
             pairs = phrasebook(split)
             yield from pairs if source.src != "fr" else ((tgt, src, transposed(links)) for src, tgt, links in pairs)
         case Source(hub=str()):
-            yield from _without_links(_read_hub(source, split))
+            yield from _with_links(source, _read_hub(source, split))
         case Source(path=str(path), src=str(src), tgt=str(tgt)):
-            yield from _without_links(read_table(Path(path).expanduser(), src, tgt))
+            yield from _with_links(source, read_table(Path(path).expanduser(), src, tgt))
         case Source(src=str(src), tgt=str(tgt)):
-            yield from _without_links(read_files(Path(src).expanduser(), Path(tgt).expanduser()))
+            yield from _with_links(source, read_files(Path(src).expanduser(), Path(tgt).expanduser()))
         case _:
             raise DataError(f"{source!r} names no sentence pairs")
 
 
-def _without_links(pairs: Iterator[tuple[str, str]]) -> Iterator[Pair]:
-    return ((src, tgt, "") for src, tgt in pairs)
+def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pair]:
+    """Yield the pairs with the links of the source's file, or with none.
+
+    Raises:
+        DataError: if there are not as many lines of links as pairs.
+    """
+    if source.links is None:
+        yield from ((src, tgt, "") for src, tgt in pairs)
+        return
+    path = Path(source.links).expanduser()
+    lines = read_lines(path)
+    number = 0
+    for number, (pair, line) in enumerate(zip_longest(pairs, lines), start=1):
+        if pair is None or line is None:
+            raise DataError(
+                f"{path} has {'more' if pair is None else 'fewer'} lines than there are sentence pairs "
+                f"({'pairs' if pair is None else 'links'} end after {number - 1}); write one line of links for each "
+                f"pair, empty where there are none"
+            )
+        parse_pharaoh(line, where=f"{path}, line {number}")
+        yield (*pair, transposed(line) if source.turns_links else line)
 
 
 def _read_hub(source: Source, split: str) -> Iterator[tuple[str, str]]:
@@ -95,7 +116,9 @@ def _hub_error(source: Source, split: str, error: Exception) -> DataError:
 
 def _identity(source: Source, split: str) -> dict[str, Any]:
     """Return what decides the text of a source: the bytes of its files, or the fingerprint of a hub dataset."""
-    identity: dict[str, Any] = source.model_dump(exclude={"path", "revision"})
+    identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links"})
+    if source.links is not None:
+        identity |= {"links": _file_digest(Path(source.links)), "turned": source.turns_links}
     match source:
         case Source(builtin=str()):
             folder = Path(__file__).parent / "builtin"
@@ -107,7 +130,8 @@ def _identity(source: Source, split: str) -> dict[str, Any]:
             kind = path.removesuffix(".gz").rpartition(".")[2]
             return identity | {"kind": kind, "file": _file_digest(Path(path))}
         case _:
-            return {"src": _file_digest(Path(str(source.src))), "tgt": _file_digest(Path(str(source.tgt)))}
+            both = {"src": _file_digest(Path(str(source.src))), "tgt": _file_digest(Path(str(source.tgt)))}
+            return both | {key: identity[key] for key in ("links", "turned") if key in identity}
 
 
 def _hub_identity(source: Source, folder: Path, split: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _local_paths(source: Source) -> list[str]:
         return []
     if source.hub is not None:
         return [source.hub] if Path(source.hub).expanduser().exists() else []
-    named = [source.path] if source.path is not None else [source.src, source.tgt]
+    named = [source.links, *([source.path] if source.path is not None else [source.src, source.tgt])]
     return [str(Path(path).expanduser()) for path in named if path is not None]
 
 

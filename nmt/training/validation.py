@@ -4,7 +4,9 @@ import logging
 import statistics
 from dataclasses import dataclass
 
+from nmt.alignment.aer import score_links
 from nmt.alignment.diagnostics import diagnose
+from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Config
 from nmt.data.prepare import Corpora
@@ -20,7 +22,8 @@ class Validation:
     """What one validation found.
 
     Attributes:
-        metrics: `loss` and `ppl`; `bleu`, `chrf` and diagnostics of the attention if sentences were decoded.
+        metrics: `loss` and `ppl`; `bleu`, `chrf` and diagnostics of the attention if sentences were decoded; `aer`,
+            `link_precision` and `link_recall` of the attention over the references that have gold links.
         matrices: alignments of the first few sentences.
     """
 
@@ -40,6 +43,7 @@ class Validator:
         count = min(wanted, len(text))
         chosen = text.select([index * len(text) // count for index in range(count)]) if count else text.select([])
         self.srcs, self.refs = list(chosen["src"]), list(chosen["tgt"])
+        self.gold = [row for row in text.rows("src", "tgt", "links") if row[2]][: max(0, wanted)]
         self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
         if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
             log.info(
@@ -71,8 +75,18 @@ class Validator:
             diagnoses = [diagnose(matrix) for matrix in matrices]
             metrics["attention_entropy"] = statistics.mean(one.entropy for one in diagnoses)
             metrics["source_coverage"] = statistics.mean(one.coverage for one in diagnoses)
+        metrics |= self._agreement_with_gold()
         drawable = [one.attention() for one in translations[:samples] if one.tgt.ids]
         return Validation(metrics, [matrix for matrix in drawable if matrix is not None])
+
+    def _agreement_with_gold(self) -> dict[str, float]:
+        """Return how well the attention over gold pairs agrees with their gold links, if there are any."""
+        matrices = [one.attention() for one in self.translator.force([(src, tgt) for src, tgt, _ in self.gold])]
+        links = [matrix.links() for matrix in matrices if matrix is not None]
+        if not links:
+            return {}
+        score = score_links(links, [parse_pharaoh(line) for _, _, line in self.gold])
+        return {"aer": score.aer, "link_precision": score.precision, "link_recall": score.recall}
 
     def _warn_of_zero_bleu(self, metrics: dict[str, float]) -> None:
         """Say once that BLEU finds no match where chrF does: its tokenizer may not fit the language."""

@@ -12,7 +12,7 @@ from nmt.config.data import DataConfig
 from nmt.data.cache import cached_table
 from nmt.data.lines import read_lines
 from nmt.data.sources import export_text, load_text, read_pairs
-from nmt.errors import DataError
+from nmt.errors import DataError, NmtError
 
 PAIRS = [("a cat", "un chat"), ('say "yes"', "dis « oui »"), ("NA", "null"), ("odd\u2028line\x85end", "reste entier")]
 
@@ -203,3 +203,29 @@ def test_half_a_character_in_a_json_file_is_named(tmp_path: Path) -> None:
 def test_a_home_folder_is_found_under_a_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert Source(src="~/b.en", tgt="c.de").under("~/data") == Source(src="/home/me/b.en", tgt="/home/me/data/c.de")
+
+
+def test_a_file_of_links_belongs_to_its_pairs(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a cat\nI\nwe\n")
+    (tmp_path / "b").write_text("un chat\nje\nnous\n")
+    (tmp_path / "l").write_text("0-0 1p1\n\n0-0\n")
+    config = DataConfig.model_validate(
+        {
+            "root": str(tmp_path),
+            "train": {"src": "a", "tgt": "b", "links": "l"},
+            "valid": {"src": "a", "tgt": "b"},
+        }
+    )
+    source = config.source("train")
+    assert source is not None
+    assert [row[2] for row in read_pairs(source, "train")] == ["0-0 1p1", "", "0-0"]
+    turned = config.model_copy(update={"reverse": True}).source("train")
+    assert turned is not None
+    assert next(iter(read_pairs(turned, "train"))) == ("un chat", "a cat", "0-0 1p1")
+    (tmp_path / "l").write_text("1-0\n\n0-0\n")
+    assert next(iter(read_pairs(turned, "train")))[2] == "0-1"
+    assert load_text(source, "train", tmp_path / "c")[1] != load_text(turned, "train", tmp_path / "c")[1]
+    for lines, message in (("0-0\n", "fewer lines"), ("\n" * 4, "more lines"), ("x\n\n\n", "line 1: 'x' is no link")):
+        (tmp_path / "l").write_text(lines)
+        with pytest.raises(NmtError, match=message):
+            list(read_pairs(source, "train"))
