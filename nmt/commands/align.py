@@ -1,8 +1,7 @@
 """`nmt align`: links and matrices of given sentence pairs, by a model or by the pairs themselves."""
 
-import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
 from nmt.data.bitext_links import bitext_links
-from nmt.data.lines import read_lines
+from nmt.data.lines import chunks, read_lines
 from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
 from nmt.decoding.word_aligner import WordAligner
@@ -68,12 +67,14 @@ class ModelAligner:
         self.model, self.extraction, self.backward, self.symmetrisation = model, extraction, backward, symmetrisation
         self.agreed = self.either = 0
 
-    def align(self, pairs: Sequence[Texts], shown: OutputOptions) -> list[tuple[AlignmentMatrix, list[Link]]]:
-        """Return matrix and links of each pair."""
-        matrices = _forced(self.model, pairs, shown)
+    def align(
+        self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
+    ) -> list[tuple[AlignmentMatrix, list[Link]]]:
+        """Return matrix and links of each pair; `first_line` numbers the first one in messages."""
+        matrices = _forced(self.model, pairs, shown, first_line)
         links = [self.extraction.links(matrix) for matrix in matrices]
         if self.backward is not None:
-            turned = _forced(self.backward, [(tgt, src) for src, tgt in pairs], shown)
+            turned = _forced(self.backward, [(tgt, src) for src, tgt in pairs], shown, first_line)
             back = [[(src, tgt) for tgt, src in self.extraction.links(matrix)] for matrix in turned]
             for one, other in zip(links, back, strict=True):
                 self.agreed += len(set(one) & set(other))
@@ -94,7 +95,9 @@ class SelfAligner:
         """Take a trained aligner, and how links are made of its matrices."""
         self.aligner, self.extraction = aligner, extraction
 
-    def align(self, pairs: Sequence[Texts], shown: OutputOptions) -> list[tuple[AlignmentMatrix, list[Link]]]:
+    def align(
+        self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
+    ) -> list[tuple[AlignmentMatrix, list[Link]]]:
         """Return matrix and links of each pair."""
         if shown.level == "pieces":
             raise AlignmentError("without a model there are no pieces; use --level words or tokens")
@@ -163,10 +166,12 @@ def run_align(
     writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
     bar = tqdm(unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
     pairs: list[Texts] = []
+    number = 0
     with writing as writer, bar:
-        for chunk in _chunks(read_pairs(source, split)):
+        for chunk in chunks(read_pairs(source, split), _CHUNK):
             texts = [(src, tgt) for src, tgt, _ in chunk]
-            results = aligner.align(texts, shown)
+            results = aligner.align(texts, shown, number + 1)
+            number += len(chunk)
             out.writelines(format_pharaoh(links) + "\n" for _, links in results)
             out.flush()
             bar.update(len(chunk))
@@ -201,10 +206,10 @@ def _score(
     return None
 
 
-def _forced(model: LoadedModel, pairs: Sequence[Texts], shown: OutputOptions) -> list[AlignmentMatrix]:
+def _forced(model: LoadedModel, pairs: Sequence[Texts], shown: OutputOptions, first_line: int) -> list[AlignmentMatrix]:
     """Return the matrices of given pairs, by forced decoding; in order, one per pair."""
     translator = model.translator
-    return [matrix_of(translation, shown) for translation in translator.with_links(translator.force(pairs))]
+    return [matrix_of(translation, shown) for translation in translator.with_links(translator.force(pairs, first_line))]
 
 
 def _extraction(extraction: LinkExtraction, matrix: AlignmentMatrix) -> str:
@@ -213,12 +218,6 @@ def _extraction(extraction: LinkExtraction, matrix: AlignmentMatrix) -> str:
     details = f":{extraction.threshold}" if method == "threshold" else ""
     null = f"|null:{extraction.null_below}" if extraction.null_below else ""
     return f"level:{matrix.level}|from:{matrix.read_from}|links:{method}{details}{null}"
-
-
-def _chunks(pairs: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
-    iterator = iter(pairs)
-    while chunk := list(itertools.islice(iterator, _CHUNK)):
-        yield chunk
 
 
 def _check_range(

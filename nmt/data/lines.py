@@ -2,17 +2,19 @@
 
 import gzip
 import io
+import itertools
 import logging
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from nmt.errors import DataError
 
 log = logging.getLogger("nmt")
+Item = TypeVar("Item")
 
 _HEAD_BYTES = 4096  # how much of a file is looked at to recognise its encoding
 _WARNINGS = 5  # bad lines that get a warning each; the others are summed up
@@ -167,3 +169,10 @@ def _replaced(lines: Iterable[bytes]) -> Iterator[str]:
             yield line.decode("utf-8", "replace")
     if bad > _WARNINGS:
         log.warning("and %d more lines that are not UTF-8", bad - _WARNINGS)
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of at most `size`, in order."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from typer.testing import CliRunner
 
 import nmt
 from nmt.cli.app import app
+from nmt.commands import score
+from nmt.config import Source
 from nmt.config.load import load_config
 from nmt.data.prepare import load_corpora
+from nmt.runs.load import load_model
 from nmt.training import link_network, word_aligner
 
 CONFIG = """
@@ -135,3 +139,21 @@ def test_gold_links_of_the_validation_split_give_curves(folder: Path) -> None:
     validations = [line["valid"] for line in lines if "valid" in line]
     assert validations
     assert all(0.0 <= line[key] <= 1.0 for line in validations for key in ("aer", "link_precision", "link_recall"))
+
+
+def test_scores_and_links_come_before_all_pairs_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner.invoke(app, ["train", "-c", "my.yaml"]).exit_code == 0
+    monkeypatch.setattr(score, "_CHUNK", 10)
+    read = 0
+
+    def counted(*_: object) -> Iterator[tuple[str, str, str]]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield "the cat", "le chat", ""
+
+    monkeypatch.setattr(score, "read_pairs", counted)
+    lines = score.run_score(load_model(Path("runs/my")), Source(src="t.en", tgt="t.fr"), "test", as_json=False)
+    next(lines)
+    assert read == 10
+    assert sum(1 for _ in lines) == 99
