@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Segmentation = tuple[Literal["unigram", "bpe"], int]  # sentencepiece's model type and number of pieces
 _MOST_SENTENCES = 20_000  # that a sentencepiece model is trained on
+_MOST_KNOWN = 1_000_000  # words whose pieces are remembered
 _SPACE = "\u2581"
 
 
@@ -29,7 +30,7 @@ class Pieces:
         self.model = model
         self._cut = _whole if model is None else _cut_with(model)
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._known: dict[str, list[int]] = {}  # word of the training text -> the numbers of its pieces
+        self._known: dict[str, list[int]] = {}  # word -> the numbers of its pieces, since cutting takes time
 
     @classmethod
     def train(cls, sentences: Sequence[Sequence[str]], segmentation: Segmentation | None) -> "Pieces":
@@ -63,7 +64,12 @@ class Pieces:
         starts: list[int] = []
         for word in words:
             starts.append(len(numbers))
-            numbers += self._known.get(word) or [self._numbers.get(piece, -1) for piece in self._cut(word)]
+            known = self._known.get(word)
+            if known is None:
+                known = [self._numbers.get(piece, -1) for piece in self._cut(word)]
+                if len(self._known) < _MOST_KNOWN:
+                    self._known[word] = known
+            numbers += known
         return np.array(numbers, dtype=np.int64), np.array(starts, dtype=np.int64)
 
 
