@@ -17,7 +17,7 @@ from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
-from nmt.data.bitext_links import bitext_links
+from nmt.data.bitext_links import text_aligner
 from nmt.data.lines import chunks, read_lines
 from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
@@ -66,6 +66,7 @@ class ModelAligner:
         """
         self.model, self.extraction, self.backward, self.symmetrisation = model, extraction, backward, symmetrisation
         self.agreed = self.either = 0
+        self.count: int | None = None  # pairs, if that is known
 
     def align(
         self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
@@ -91,9 +92,9 @@ class ModelAligner:
 class SelfAligner:
     """The word aligner that was trained on the very pairs that it aligns."""
 
-    def __init__(self, aligner: WordAligner, extraction: LinkExtraction):
-        """Take a trained aligner, and how links are made of its matrices."""
-        self.aligner, self.extraction = aligner, extraction
+    def __init__(self, aligner: WordAligner, extraction: LinkExtraction, count: int):
+        """Take a trained aligner, how links are made of its matrices, and the number of pairs."""
+        self.aligner, self.extraction, self.count = aligner, extraction, count
 
     def align(
         self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
@@ -130,9 +131,9 @@ def self_aligner(
         DataError: if the pairs cannot be read.
     """
     text, text_id = load_text(source, split, cache)
-    bitext = bitext_links(text, text_id, level, cache)
-    device = torch.device("cpu")
-    return SelfAligner(WordAligner.load(cached_word_aligner(bitext, text, cache, device), device), extraction)
+    made, device = text_aligner(text, text_id, level, cache), torch.device("cpu")
+    aligner = WordAligner.load(cached_word_aligner(made, text, cache, device), device)
+    return SelfAligner(aligner, extraction, len(text))
 
 
 def run_align(
@@ -164,7 +165,7 @@ def run_align(
     references: list[str] = []  # gold links that come with the corpus
     first: AlignmentMatrix | None = None
     writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
-    bar = tqdm(unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
+    bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
     pairs: list[Texts] = []
     number = 0
     with writing as writer, bar:

@@ -113,10 +113,10 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> Non
 
 def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
     """Give the run the word aligner of its training text."""
-    if corpora.bitext is None or run.aligner.exists():
+    if corpora.aligner is None or run.aligner.exists():
         return
     cache, device = Path(config.data.cache_dir).expanduser(), choose_device(config.training.device)
-    made = cached_word_aligner(corpora.bitext, corpora.train_text, cache, device)
+    made = cached_word_aligner(corpora.aligner, corpora.train_text, cache, device)
     copy_folder(made, run.aligner)
 
 

@@ -21,22 +21,15 @@ _MOST_PAIRS = 200_000  # that an aligner learns from, spread evenly
 
 
 @dataclass(frozen=True)
-class BitextLinks:
-    """The word aligner of a text, and the links that it made there.
-
-    Attributes:
-        aligner: the statistical aligner.
-        links: column `links`, one string in Pharaoh notation for each pair.
-        fingerprint: of both.
-    """
+class TextAligner:
+    """The statistical aligner of a text, and the fingerprint of both."""
 
     aligner: BitextAligner
-    links: Table
     fingerprint: str
 
 
-def bitext_links(text: Table, text_id: str, level: WordLevel, cache: Path) -> BitextLinks:
-    """Return the word aligner of a text and its links; the first time they are made, with a bar.
+def text_aligner(text: Table, text_id: str, level: WordLevel, cache: Path) -> TextAligner:
+    """Return the statistical aligner of a text; the first time it is trained, with a bar.
 
     Args:
         text: columns `src` and `tgt`.
@@ -48,17 +41,28 @@ def bitext_links(text: Table, text_id: str, level: WordLevel, cache: Path) -> Bi
         DataError: if the cache cannot be read or written.
     """
     fingerprint = digest(_FORMAT, WORDS_FORMAT, text_id, level)
-    aligner = BitextAligner.load(
-        cached_folder(cache / f"aligner-{fingerprint}", lambda folder: _train(text, level).save(folder))
-    )
+    folder = cached_folder(cache / f"aligner-{fingerprint}", lambda folder: _train(text, level).save(folder))
+    return TextAligner(BitextAligner.load(folder), fingerprint)
+
+
+def text_links(text: Table, made: TextAligner, cache: Path) -> Table:
+    """Return the links of a text: one string in Pharaoh notation for each row, in the column `links`.
+
+    Args:
+        text: columns `src` and `tgt`.
+        made: its aligner.
+        cache: folder of the cache.
+
+    Raises:
+        DataError: if the cache cannot be read or written.
+    """
 
     def rows() -> Iterator[dict[str, str]]:
-        links = aligner.links(word_pairs(text, level), torch.get_num_threads())
+        links = made.aligner.links(word_pairs(text, made.aligner.level), torch.get_num_threads())
         for found in tqdm(links, total=len(text), desc="word links", unit="pair", leave=False, disable=None):
             yield {"links": format_pharaoh(found)}
 
-    links = cached_table(cache / f"links-{fingerprint}.arrow", {"links": "string"}, rows())
-    return BitextLinks(aligner, links, fingerprint)
+    return cached_table(cache / f"links-{made.fingerprint}.arrow", {"links": "string"}, rows())
 
 
 def _train(text: Table, level: WordLevel) -> BitextAligner:

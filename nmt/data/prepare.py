@@ -11,7 +11,7 @@ import numpy as np
 from nmt.alignment.links import transposed
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.config import Config, TokenizerConfig
-from nmt.data.bitext_links import BitextLinks, bitext_links
+from nmt.data.bitext_links import TextAligner, text_aligner, text_links
 from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
 from nmt.data.dataset import PIECE_COLUMNS, PieceCorpus, encode_table, piece_rows, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
@@ -35,7 +35,7 @@ class Corpora:
         train: the training pairs that no filter dropped.
         valid: all validation pairs.
         fingerprint: of training text and tokenizer; another one is other data.
-        bitext: the word aligner of the training text and its links; None if it is not needed.
+        aligner: the statistical word aligner of the training text, if it made the links.
         links_from: where the links that guide the attention come from, for a person; None without guidance.
     """
 
@@ -45,7 +45,7 @@ class Corpora:
     train: PieceCorpus
     valid: PieceCorpus
     fingerprint: str
-    bitext: BitextLinks | None = None
+    aligner: TextAligner | None = None
     links_from: str | None = None
 
 
@@ -55,7 +55,7 @@ class _Guidance:
 
     target: TargetAlignments | None = None
     links_from: str | None = None
-    bitext: BitextLinks | None = None
+    aligner: TextAligner | None = None
 
 
 def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide: bool = True) -> Corpora:
@@ -93,7 +93,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
             f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
     fingerprint = train_path.stem
-    return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.bitext, guidance.links_from)
+    return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.aligner, guidance.links_from)
 
 
 def _load_guide(
@@ -112,8 +112,8 @@ def _load_guide(
     if with_own:
         links, links_id, level = text, "text", "words"
     elif settings.links in ("auto", "bitext"):
-        made = bitext_links(text, text_id, level, cache)
-        links, links_id = made.links, made.fingerprint
+        made = text_aligner(text, text_id, level, cache)
+        links, links_id = text_links(text, made, cache), made.fingerprint
     elif settings.links == "corpus":
         raise ConfigError(
             "training.guided_alignment.links is corpus, but the training corpus comes without links; set it to auto, "

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nmt.alignment.links import parse_pharaoh
-from nmt.data.bitext_links import BitextLinks, spread_rows, word_pairs
+from nmt.data.bitext_links import TextAligner, spread_rows, word_pairs
 from nmt.data.cache import Table, cached_folder, digest
 from nmt.decoding.word_aligner import WordAligner
 from nmt.training.link_network import MOST_PAIRS, train_link_network
@@ -17,12 +16,12 @@ _FORMAT = 1  # raise it when the same links give another network
 _SEED = 1  # the network belongs to the text, not to a run and its seed
 
 
-def cached_word_aligner(bitext: BitextLinks, text: Table, cache: Path, device: torch.device) -> Path:
+def cached_word_aligner(made: TextAligner, text: Table, cache: Path, device: torch.device) -> Path:
     """Return the folder of a text's word aligner; its network is trained if it is not in the cache yet.
 
     Args:
-        bitext: the statistical aligner and its links.
-        text: columns `src` and `tgt` of the same pairs.
+        made: the statistical aligner of the text.
+        text: columns `src` and `tgt`.
         cache: folder of the cache.
         device: where to train.
 
@@ -33,15 +32,14 @@ def cached_word_aligner(bitext: BitextLinks, text: Table, cache: Path, device: t
     def make(folder: Path) -> None:
         started = time.monotonic()
         rows = spread_rows(len(text), MOST_PAIRS)
-        aligner = WordAligner(bitext.aligner)
-        encoded = aligner.encode(list(word_pairs(text.select(rows), bitext.aligner.level)))
-        links = [sorted(parse_pharaoh(line).sure) for (line,) in bitext.links.select(rows).rows("links")]
-        src_pieces, tgt_pieces = bitext.aligner.largest_pieces
+        pairs = list(word_pairs(text.select(rows), made.aligner.level))
+        links = list(made.aligner.links(pairs, torch.get_num_threads()))
+        src_pieces, tgt_pieces = made.aligner.largest_pieces
         sizes = len(src_pieces), len(tgt_pieces)
+        encoded = WordAligner(made.aligner).encode(pairs)
         network = train_link_network(encoded, links, sizes, device, torch.float32, _SEED)
-        WordAligner(bitext.aligner, network).save(folder)
-        log.info(
-            "the word aligner's network has learned from %d pairs in %.0f s", len(rows), time.monotonic() - started
-        )
+        WordAligner(made.aligner, network).save(folder)
+        seconds = time.monotonic() - started
+        log.info("the word aligner's network has learned from %d pairs in %.0f s", len(rows), seconds)
 
-    return cached_folder(cache / f"word-aligner-{digest(_FORMAT, bitext.fingerprint)}", make)
+    return cached_folder(cache / f"word-aligner-{digest(_FORMAT, made.fingerprint)}", make)

@@ -36,7 +36,11 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
     assert list((run / "tensorboard").iterdir())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["update"] for record in records if "valid" in record] == [6, 12]
-    shown = {"loss", "ppl", "bleu", "chrf", "attention_entropy", "source_coverage"} | {"aer", "link_precision", "link_recall"}
+    shown = {"loss", "ppl", "bleu", "chrf", "attention_entropy", "source_coverage"} | {
+        "aer",
+        "link_precision",
+        "link_recall",
+    }
     assert set(records[-1]["valid"]) == shown
 
 
