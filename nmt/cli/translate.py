@@ -17,12 +17,14 @@ from nmt.cli.options import (
     ModelsOption,
     PrecisionOption,
     SetOption,
+    refuse_without_effect,
     with_search,
 )
 
 
 @app.command()
 def translate(
+    ctx: typer.Context,
     texts: Annotated[
         list[str] | None,
         typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False),
@@ -57,6 +59,15 @@ def translate(
     overrides: SetOption = None,
 ) -> None:
     """Translate: one line out for every line in."""
+    with_matrices = show_alignment or as_json or alignments is not None
+    refuse_without_effect(
+        ctx,
+        level=(with_matrices, "--show-alignment, --json or --alignments"),
+        keep_eos=(with_matrices, "--show-alignment, --json or --alignments"),
+        beam=(not sample, "search, and --sample draws at random"),
+    )
+    if texts and input_file:
+        raise typer.BadParameter("give texts or --input, not both")
     from nmt.atomic import atomic_write
     from nmt.commands.translate import run_translate
     from nmt.data.lines import argument_lines, input_lines
@@ -65,8 +76,6 @@ def translate(
     from nmt.runtime import set_up_logging
 
     set_up_logging()
-    if texts and input_file:
-        raise typer.BadParameter("give texts or --input, not both")
     drawing = ["decoding.sampling.enabled=true"] if sample else []
     loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
     shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)

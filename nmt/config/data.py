@@ -113,6 +113,10 @@ class SubwordSamplingConfig(Section):
     2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
     """
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "alpha": ("enabled", (True,)),
+        "nbest": ("enabled", (True,)),
+    }
     enabled: bool = False
     alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     nbest: int = -1

@@ -166,6 +166,18 @@ class TrainingConfig(Section):
                 ("coverage_loss_after", "coverage_loss"),
             )
         averaging = self.averaging
+        if averaging.checkpoints == 1:
+            yield Problem(
+                "averaging.checkpoints is 1, and one checkpoint is its own mean; set it to 2 or more, or to 0 for no "
+                "average",
+                ("averaging.checkpoints",),
+            )
+        if averaging.which != "last" and averaging.checkpoints == 0:
+            yield Problem(
+                "averaging.which has no effect while averaging.checkpoints is 0; take it out, or set checkpoints",
+                ("averaging.which", "averaging.checkpoints"),
+            )
+        yield from self._problems_of_validation()
         if averaging.which == "last" and averaging.checkpoints > self.keep_last:
             yield Problem(
                 f"averaging.checkpoints is {averaging.checkpoints}, but only keep_last = {self.keep_last} checkpoints "
@@ -181,4 +193,16 @@ class TrainingConfig(Section):
                     f"training.{key} is {metric}, which needs sentences to decode: set training.validation.sentences "
                     f"above 0, or the metric to loss or ppl",
                     (key, "validation.sentences"),
+                )
+
+    def _problems_of_validation(self) -> Iterator[Problem]:
+        """Yield options of decoding while no sentence is decoded; no samples of no sentences are what there is."""
+        validation = self.validation
+        if validation.sentences:
+            return
+        for option, allowed in (("beam_size", (1,)), ("samples", (0, 3))):
+            if getattr(validation, option) not in allowed:
+                yield Problem(
+                    f"validation.{option} has no effect while validation.sentences is 0; take it out, or set sentences",
+                    (f"validation.{option}", "validation.sentences"),
                 )

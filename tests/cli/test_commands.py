@@ -151,6 +151,8 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
         (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),
         (["translate", "a", "--bream", "3"], 2, "No such option"),
         (["translate", "a", "--input", "b"], 2, "not both"),
+        (["translate", "a", "--set", "model.bridge=zero"], 1, "has no effect on a model that is trained already"),
+        (["eval", "--set", "training.epochs=3"], 1, "has no effect on a model that is trained already"),
         (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["eval", "--src", "s"], 2, "go together"),
         (["align", "--src", "s"], 2, "--src and --tgt"),
@@ -163,6 +165,57 @@ def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, m
     assert result.exit_code == code, result.output
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.output
+
+
+FILES = ["--src", "s", "--tgt", "t"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["translate", "a", "--keep-eos"], "--keep-eos"),
+        (["translate", "a", "--level", "pieces"], "--level"),
+        (["translate", "a", "--sample", "--beam", "3"], "--beam"),
+        (["average", "--last", "2", "--best", "2"], "--last"),
+        (["align", *FILES, "--threshold", "0.3"], "--threshold"),
+        (["align", *FILES, "--symmetrise", "union"], "--symmetrise"),
+        (["align", *FILES, "--gold-format", "naacl"], "--gold-format"),
+        (["align", *FILES, "--gold-base", "1"], "--gold-base"),
+        (["align", *FILES, "--keep-eos"], "--keep-eos"),
+        (["align", *FILES, "--checkpoint", "best"], "--checkpoint"),
+        (["align", *FILES, "--set", "decoding.unk=keep"], "--set"),
+        (["align", *FILES, "--backward", "runs/tiny"], "--backward"),
+        (["align", *FILES, "-m", "runs/tiny", "--cache-dir", "c"], "--cache-dir"),
+        (["eval", "--src", "s", "--ref", "t", "--split", "valid"], "--split"),
+        *[
+            (["eval", "--ref", "t", "--hypotheses", "h", option, value], option)
+            for option, value in [
+                ("--model", "m"),
+                ("--checkpoint", "best"),
+                ("--split", "valid"),
+                ("--src", "s"),
+                ("--beam", "2"),
+                ("--precision", "bf16"),
+                ("--versus", "m"),
+                ("--output", "o"),
+                ("--set", "decoding.unk=keep"),
+            ]
+        ],
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(command: list[str], option: str) -> None:
+    result = runner.invoke(app, command)
+    assert result.exit_code == 2, result.output
+    assert f"{option} has no effect here" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_every_command_has_a_short_form_of_help() -> None:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert {"train", "translate", "eval", "config"} <= set(names)
+    for name in names:
+        result = runner.invoke(app, [name, "-h"])
+        assert result.exit_code == 0, result.output
+        assert name in result.stdout
 
 
 def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +281,7 @@ def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> N
     for name in parts[0]:
         torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, parts[2][name])
     assert runner.invoke(app, ["translate", "--checkpoint", "averaged", "a cat"]).exit_code == 0
+    assert "the mean of 2 checkpoints: step-000012, step-000006" in runner.invoke(app, ["average"]).stderr
     assert "has kept 2 checkpoints that were validated, not 9" in runner.invoke(app, ["average", "--last", "9"]).stderr
     together = runner.invoke(app, ["translate", "-m", "runs/tiny", "-m", "runs/latest", "a cat", "--json"])
     alone = runner.invoke(app, ["translate", "a cat", "--json"])
