@@ -239,6 +239,8 @@ RESUMABLE_KEYS = (
     "runs_dir",
     "data.root",
     "data.cache_dir",
+    "data.src_lang",
+    "data.tgt_lang",
     "data.test",
     "training.epochs",
     "training.max_updates",

@@ -44,9 +44,10 @@ class Source(Section):
                 yield Problem(f"src and tgt of a builtin corpus are {columns}, or none", ("src", "tgt"))
         elif self.src is None or self.tgt is None:
             yield Problem("needs both src and tgt (two files, or two columns of path or hub)")
-        if self.hub is None and any(value is not None for value in (self.config, self.split, self.revision)):
-            keys = ("config", "split", "revision")
-            yield Problem("config, split and revision belong to a hub dataset; name it with hub", keys)
+        of_the_hub = tuple(key for key in ("config", "split", "revision") if getattr(self, key) is not None)
+        if self.hub is None and of_the_hub:
+            belong = "belongs" if len(of_the_hub) == 1 else "belong"
+            yield Problem(f"{' and '.join(of_the_hub)} {belong} to a hub dataset; name it with hub", of_the_hub)
 
     def reversed(self) -> "Source":
         """The same source with its sides exchanged."""
