@@ -1,6 +1,7 @@
 """The commands as a person calls them: one training, then everything that can be asked of the model."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -145,7 +146,7 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
         (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
         (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
         (["translate", "a", "--alignments", "no/folder/x.json"], 1, "there is no folder"),
-        (["translate", "a", "--output", "no/folder/x"], 1, "No such file or directory"),
+        (["translate", "a", "--output", "no/folder/x"], 1, "error: no/folder: there is no such folder; make it first"),
         (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
         (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),
         (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),
@@ -153,6 +154,13 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
         (["translate", "a", "--input", "b"], 2, "not both"),
         (["translate", "a", "--set", "model.bridge=zero"], 1, "has no effect on a model that is trained already"),
         (["eval", "--set", "training.epochs=3"], 1, "has no effect on a model that is trained already"),
+        (["translate", "a", "--set", "training.device=gpu"], 1, "a GPU is called cuda"),
+        (["train"], 2, "give one configuration file"),
+        (["train", "tiny.yaml", "-c", "tiny.yaml"], 2, "give one configuration file"),
+        (["train", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["compare", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["doctor", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["doctor", "a", "b", "c"], 2, "give a configuration file, or two parallel text files"),
         (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["eval", "--src", "s"], 2, "go together"),
         (["align", "--src", "s"], 2, "--src and --tgt"),
@@ -222,7 +230,26 @@ def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     result = runner.invoke(app, ["translate", "I love you"])
     assert result.exit_code == 1
-    assert "nmt train --config" in result.stderr
+    assert "no model yet: there is no runs/latest. Train one with: nmt train configs/" in result.stderr
+
+
+def test_without_a_latest_run_those_that_are_there_are_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "runs" / "tiny", tmp_path / "runs" / "mine", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["translate", "I love you"])
+    assert "there is no runs/latest, so name a model with -m; the runs here: runs/mine\n" in result.stderr
+    Path("runs/latest").symlink_to("gone")
+    assert "runs/latest leads nowhere, so name a" in runner.invoke(app, ["translate", "I love you"]).stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU on this machine")
+def test_a_gpu_that_is_not_there_is_a_sentence_of_its_own() -> None:
+    for name in ("cuda", "cuda:1"):
+        result = runner.invoke(app, ["translate", "a", "--set", f"training.device={name}"])
+        assert f"training.device is '{name}', but " in result.stderr
+        assert "set training.device to cpu or auto" in result.stderr
 
 
 def test_n_best_sampling_and_prefixes(home: Path) -> None:

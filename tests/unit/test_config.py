@@ -67,6 +67,8 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "x: &a 1\nname: *a\n", "aliases are not supported"),
         ("- 1\n", "is a mapping"),
         (": :\n  - [", "not valid YAML"),
+        (GOOD + "model:\n\tbridge: zero\n", "indent with spaces, YAML forbids tabs"),
+        ("data:\n  valid: builtin:phrasebook\n  train: {src: a, tgt: b, split: x}\n", "line 3: data.train.split: "),
         (GOOD + "name: a\x01b\n", "not valid YAML"),
         (GOOD + "name: latest\n", "choose another name"),
         (GOOD + "model: {bridge: last}\ntokenizer: {joint: false}\n", ""),
@@ -300,6 +302,7 @@ def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) 
     changed = load_config(
         write(tmp_path, GOOD), ["seed=2", "training.epochs=99", "decoding.beam_size=1", "model.attention.score=dot"]
     )
+    assert differing_keys(config, load_config(tmp_path / "my-run.yaml", ["data.src_lang=en", "data.tgt_lang=fr"])) == []
     assert differing_keys(config, changed) == ["model.attention.score: 'additive' -> 'dot'", "seed: 1 -> 2"]
 
 
