@@ -29,7 +29,8 @@ class ScheduleConfig(Section):
 
     `warmup` updates of linear increase come first, in every schedule. `inverse_sqrt` then falls with the square root of
     the update (Vaswani et al. 2017), `cosine` to `min_factor` at update `total`; `plateau` multiplies by `factor` each
-    time `metric` has not improved for more than `patience` validations, never below `min_factor`.
+    time `metric` has not improved for more than `patience` validations, never below `min_factor`. Without a `total`
+    the cosine ends with the run: after its epochs, or at `training.max_updates`, as they were when the run began.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
@@ -49,9 +50,9 @@ class ScheduleConfig(Section):
 
     def problems(self) -> Iterator[Problem]:
         """Yield what a type of schedule lacks."""
-        if self.type == "cosine" and (self.total is None or self.total <= self.warmup):
+        if self.type == "cosine" and self.total is not None and self.total <= self.warmup:
             keys = ("total", "warmup")
-            yield Problem("schedule cosine needs total, the update at which it ends, larger than warmup", keys)
+            yield Problem("schedule cosine needs a total, the update at which it ends, larger than warmup", keys)
         if self.type == "inverse_sqrt" and self.warmup == 0:
             yield Problem("schedule inverse_sqrt needs warmup of at least 1 update", ("warmup",))
 

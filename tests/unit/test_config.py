@@ -105,7 +105,8 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {attention: {score: none, coverage: neural}}\n", "has no weights"),
         (GOOD + "model: {attention: {score: none}}\ntraining: {coverage_loss: 1.0}\n", "coverage_loss needs attention"),
         (GOOD + "training: {batch_size: 50}\n", "raise the one or lower the other"),
-        (GOOD + "training: {schedule: {type: cosine}}\n", "needs total"),
+        (GOOD + "training: {schedule: {type: cosine}}\n", ""),
+        (GOOD + "training: {schedule: {type: cosine, warmup: 9, total: 9}}\n", "needs a total"),
         (GOOD + "training: {validation: {sentences: 0}}\n", "training.early_stopping.metric is bleu, which needs"),
         (GOOD + "tokenizer: {type: char, sampling: {enabled: true}}\n", "needs type bpe or unigram"),
         (GOOD + "tokenizer: {sampling: {alpha: 0.2}}\n", "alpha has no effect with enabled: false"),
@@ -209,7 +210,7 @@ def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) 
         + "name: latest\nseed: '1'\n"
         + "model: {bridge: last, decoder: {hidden_size: 100}, attention: {score: dot, heads: 2}, tie_embeddings: all}\n"
         + "tokenizer: {joint: false, type: char, sampling: {enabled: true}}\n"
-        + "training: {batch_size: 50, optimizer: {momentum: 0.9}, schedule: {type: cosine}}\n"
+        + "training: {batch_size: 50, optimizer: {momentum: 0.9}, schedule: {type: cosine, warmup: 9, total: 9}}\n"
     )
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
@@ -224,7 +225,7 @@ def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) 
         "sampling needs type bpe or unigram",
         "batch_size is 50 tokens",
         "momentum has no effect with name: adam, it belongs to sgd",
-        "needs total",
+        "needs a total",
     ):
         assert part in message, message
 
