@@ -35,6 +35,8 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
     ):
         assert (run / name).exists(), name
     assert list((run / "tensorboard").iterdir())
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert 'next: nmt translate -m runs/tiny "A sentence." and nmt eval -m runs/tiny\n' in log
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["update"] for record in records if "valid" in record] == [6, 12]
     shown = {"loss", "ppl", "bleu", "chrf", "attention_entropy", "source_coverage"}
