@@ -18,6 +18,8 @@ import nmt
 import nmt.api
 import nmt.errors
 from nmt.cli import app
+from nmt.data.lines import count_lines
+from nmt.runs.load import load_model
 
 runner = CliRunner()
 
@@ -86,6 +88,29 @@ def test_an_empty_input_gives_an_empty_output(home: Path) -> None:
     (home / "empty").write_bytes(b"")
     assert runner.invoke(app, ["translate", "--input", "empty", "--output", "out"]).exit_code == 0
     assert (home / "out").read_bytes() == b""
+
+
+def test_text_that_the_model_does_not_know_is_named_once(home: Path) -> None:
+    (home / "strange").write_text("the cat\n" + "漢字 漢字 漢字\n" * 3000, encoding="utf-8")
+    result = runner.invoke(app, ["translate", "-b", "1", "--input", "strange"])
+    assert result.stderr.count("the model does not know") == 1
+    assert "line 2 has '漢字'" in result.stderr
+
+
+def test_arguments_that_are_something_else_are_pointed_out(home: Path) -> None:
+    (home / "text.en").write_text("the cat\n", encoding="utf-8")
+    assert "did you mean --input?" in runner.invoke(app, ["translate", "text.en"]).stderr
+    assert "put a sentence in quotation marks" in runner.invoke(app, ["translate", "the", "cat"]).stderr
+    assert runner.invoke(app, ["translate", "the cat", "a dog"]).stderr == ""
+
+
+def test_the_bar_knows_the_number_of_lines_and_moves_with_each_batch(home: Path) -> None:
+    (home / "lines").write_text("the cat\n\n" * 70, encoding="utf-8")
+    assert count_lines(home / "lines") == 140
+    moves: list[int] = []
+    model = load_model(Path("runs/tiny"))
+    model.translator.translate(["a cat", ""] * 70, done=moves.append)
+    assert moves == [64, 6]
 
 
 def test_json_has_scores_for_every_line() -> None:
