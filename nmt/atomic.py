@@ -1,5 +1,6 @@
 """Writing results: whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,10 +14,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the block ends well and vanishes when it does not.
 
     What is no plain file (a pipe, /dev/stdout) cannot be replaced and is given as it is.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, with the folder as its `filename`.
     """
     if path.exists() and not path.is_file():
         yield path
         return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder; make it first", str(path.parent))
     tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp_path

@@ -68,6 +68,15 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.lower() in ("gpu", "nvidia") or name.lower().startswith("gpu:"):
+        raise ConfigError(f"training.device is '{name}'; a GPU is called cuda, or cuda:0, cuda:1, ... of several")
+    if name.split(":")[0] == "cuda" and not torch.cuda.is_available():
+        reason = (
+            "this torch was built without CUDA (see pytorch.org for the others)"
+            if torch.version.cuda is None
+            else "torch finds no CUDA GPU on this machine (nvidia-smi shows those that the driver knows)"
+        )
+        raise ConfigError(f"training.device is '{name}', but {reason}; set training.device to cpu or auto")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -3,18 +3,20 @@
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import ConfigOption, SetOption
+from nmt.cli.options import ConfigArgument, ConfigOption, SetOption, one_config
 
 
 @app.command()
 def compare(
-    config: ConfigOption,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Train and score several variants of one configuration; the same command goes on where it stopped."""
+    path = one_config(file, config)
     from nmt.config.load import load_comparison
 
-    comparison, configs = load_comparison(config, overrides or [])
+    comparison, configs = load_comparison(path, overrides or [])
     from nmt.runtime import set_up_logging
 
     set_up_logging()

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from nmt.runs.load import LoadedModel
 
 Level = Literal["words", "tokens", "pieces"]
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", show_default=False)]
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="Configuration file (YAML).", show_default=False)
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")
 ]
@@ -78,6 +83,18 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
         source = ctx.get_parameter_source(parameter.name or "")
         if not has_effect and source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"{parameter.opts[0]} has no effect here; it belongs to {needed}")
+
+
+def one_config(argument: Path | None, option: Path | None) -> Path:
+    """Return the configuration file, which was given as an argument or as an option.
+
+    Raises:
+        BadParameter: if it was given twice, or not at all.
+    """
+    path = argument or option
+    if path is None or (argument is not None and option is not None):
+        raise typer.BadParameter("give one configuration file, such as nmt train configs/quickstart.yaml")
+    return path
 
 
 def one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None) -> None:

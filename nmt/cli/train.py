@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import ConfigOption, SetOption
+from nmt.cli.options import ConfigArgument, ConfigOption, SetOption, one_config
 
 
 @app.command()
 def train(
-    config: ConfigOption,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     overrides: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")
@@ -29,9 +30,10 @@ def train(
     ] = None,
 ) -> None:
     """Train a model, or go on with an unfinished run: the same command resumes."""
+    path = one_config(file, config)
     from nmt.config.load import load_config
 
-    settings = load_config(config, overrides or [])
+    settings = load_config(path, overrides or [])
     from nmt.runtime import set_up_logging
 
     set_up_logging()

@@ -17,12 +17,14 @@ from nmt.cli.options import (
     ModelsOption,
     PrecisionOption,
     SetOption,
+    refuse_without_effect,
     with_search,
 )
 
 
 @app.command()
 def translate(
+    ctx: typer.Context,
     texts: Annotated[
         list[str] | None,
         typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False),
@@ -57,24 +59,38 @@ def translate(
     overrides: SetOption = None,
 ) -> None:
     """Translate: one line out for every line in."""
+    with_matrices = show_alignment or as_json or alignments is not None
+    refuse_without_effect(
+        ctx,
+        level=(with_matrices, "--show-alignment, --json or --alignments"),
+        keep_eos=(with_matrices, "--show-alignment, --json or --alignments"),
+        beam=(not sample, "search, and --sample draws at random"),
+    )
+    if texts and input_file:
+        raise typer.BadParameter("give texts or --input, not both")
     from nmt.atomic import atomic_write
-    from nmt.commands.translate import run_translate
-    from nmt.data.lines import argument_lines, input_lines
+    from nmt.commands.translate import run_translate, warn_of_arguments
+    from nmt.data.lines import argument_lines, count_lines, input_lines
     from nmt.decoding.output import OutputOptions
     from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
     set_up_logging()
-    if texts and input_file:
-        raise typer.BadParameter("give texts or --input, not both")
+    warn_of_arguments(texts or [])
     drawing = ["decoding.sampling.enabled=true"] if sample else []
     loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
     shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)
-    lines: Iterator[str] = argument_lines(texts) if texts else input_lines(input_file)
-    typing = not texts and input_file is None and sys.stdin.isatty()
-    if output is None:
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-        run_translate(loaded, lines, sys.stdout, shown, at_once=typing, prefix=prefix)
-        return
-    with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
-        run_translate(loaded, lines, out, shown, prefix=prefix)
+    lines: Iterator[str | None] = argument_lines(texts) if texts else input_lines(input_file)
+    total = len(texts) if texts else None
+    if input_file is not None and sys.stderr.isatty():  # where there is a bar
+        total = count_lines(input_file)
+    try:
+        if output is None:
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+            run_translate(loaded, lines, sys.stdout, shown, total, prefix)
+            return
+        with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
+            run_translate(loaded, lines, out, shown, total, prefix)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise

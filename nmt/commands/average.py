@@ -9,12 +9,12 @@ from nmt.runs.checkpoint import average_checkpoints, rank_checkpoints, validatio
 from nmt.runs.folder import RunFolder
 
 
-def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path, list[str]]:
+def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tuple[Path, list[str]]:
     """Average the last, or the best, checkpoints that a run has kept.
 
     Args:
         run: a run folder.
-        count: how many.
+        count: how many; None for all that are kept.
         best: those of the best validation metric instead of the last.
         name: of the new checkpoint.
 
@@ -22,7 +22,8 @@ def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path
         Its folder, and the names of those averaged.
 
     Raises:
-        CheckpointError: if the run has not kept so many, or is being trained or averaged at this moment.
+        CheckpointError: if the run has not kept so many, or not two where `count` is None; also if it is being trained
+            or averaged at this moment.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
         raise CheckpointError(
@@ -34,11 +35,12 @@ def run_average(run: RunFolder, count: int, best: bool, name: str) -> tuple[Path
             raise CheckpointError(f"{target} is the run's best model; choose another --name")
         metric = load_config(run.config).training.early_stopping.metric if best else None
         order = rank_checkpoints(run.checkpoints, validation_values(run.checkpoints), metric)
-        if len(order) < count:
+        wanted = count or max(2, len(order))
+        if len(order) < wanted:
+            kept = "1 checkpoint that was" if len(order) == 1 else f"{len(order)} checkpoints that were"
             raise CheckpointError(
-                f"{run.path} has kept {len(order)} checkpoints that were validated, not {count}; train with "
-                f"training.keep_last={count} or more"
+                f"{run.path} has kept {kept} validated, not {wanted}; train with training.keep_last={wanted} or more"
             )
-        chosen = order[:count]
+        chosen = order[:wanted]
         average_checkpoints(chosen, target)
     return target, [path.name for path in chosen]

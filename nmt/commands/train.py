@@ -45,7 +45,7 @@ from nmt.runtime import (
     stop_signals,
 )
 from nmt.training.progress import Best, Progress
-from nmt.training.reporter import Reporter
+from nmt.training.reporter import Reporter, readable
 from nmt.training.restore import number
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
@@ -195,6 +195,8 @@ class _Session:
             remember_latest(self.run_folder)
             return
         save_config(self.config, self.run_folder.config)
+        if (limit := self.config.training.max_minutes) is not None:
+            log.info("training ends after %g minutes at the latest (training.max_minutes)", limit)
         with self._reporter() as reporter, stop_signals() as received:
             self.progress.ended = False
             try:
@@ -204,6 +206,7 @@ class _Session:
                     if reason is not None:
                         break
             except (TrainingError, ModelError) as error:
+                reporter.draw_curve()
                 last = newest_checkpoint(self.run_folder.checkpoints)
                 raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
             if received:
@@ -218,8 +221,10 @@ class _Session:
         minutes = self.progress.seconds / 60
         log.info("finished (%s) after %d updates, %.1f minutes", reason, self.trainer.update, minutes)
         if (best := self.progress.best) is not None:
-            log.info("best validation %s %.2f at update %d", self.metric, best.value, best.update)
+            log.info("best validation %s %s at update %d", self.metric, readable(best.value, 2), best.update)
         remember_latest(self.run_folder)
+        path, split = self.run_folder.path, "" if self.config.data.test else " --split valid"
+        log.info('next: nmt translate -m %s "A sentence." and nmt eval -m %s%s', path, path, split)
 
     def _reporter(self) -> Reporter:
         run, training = self.run_folder, self.config.training
@@ -227,9 +232,11 @@ class _Session:
             metrics=run.metrics,
             curve=run.curve,
             tensorboard=run.tensorboard if training.tensorboard else None,
-            log_every=training.log_every,
-            epochs=training.epochs,
+            training=training,
+            vocabulary=self.corpora.tokenizer.tgt_size,
             updates_done=self.trainer.update,
+            seconds_done=self.progress.seconds,
+            best=self.progress.best.update if self.progress.best else None,
             window=self.window,
         )
 
@@ -272,7 +279,7 @@ class _Session:
         reporter.pictures(self.trainer.update, found.matrices)
         load_weights(folder / checkpoint_name(self.trainer.update), self.trainer.model)  # `last` may be a kill behind
         better = self.progress.observe(self.metric, found.metrics, self.trainer.update, averaged=True)
-        numbers = ", ".join(f"{name} {value:.2f}" for name, value in found.metrics.items())
+        numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
         mark = "  * best so far" if better else ""
         log.info("mean of the %s %d checkpoints: %s%s", averaging.which, len(chosen), numbers, mark)
         if not better:

@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from tqdm import tqdm
@@ -11,7 +12,8 @@ from tqdm import tqdm
 from nmt.alignment.files import check_suffix, write_alignments
 from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.report import ReportOption, write_report
-from nmt.decoding.careful import CutLines
+from nmt.data.lines import in_chunks
+from nmt.decoding.careful import CutLines, UnknownPieces
 from nmt.decoding.output import OutputOptions, _report_option, _shown
 from nmt.runs.load import LoadedModel
 
@@ -23,20 +25,20 @@ CHUNK = 2048  # lines held at once; sorted by length among themselves
 
 def run_translate(
     model: LoadedModel,
-    lines: Iterable[str],
+    lines: Iterable[str | None],
     out: IO[str],
     shown: OutputOptions,
-    at_once: bool = False,
+    total: int | None = None,
     prefix: str = "",
 ) -> None:
     """Translate `lines` to `out`.
 
     Args:
         model: a loaded model.
-        lines: source texts without line ends.
+        lines: source texts without line ends; None among them asks for the translations of those before it.
         out: where translations go.
         shown: what else is given.
-        at_once: translate each line as it comes, for a person who types.
+        total: the number of lines if it is known, for the bar.
         prefix: what every translation must begin with.
 
     Raises:
@@ -45,13 +47,19 @@ def run_translate(
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     kept: list[list[ReportOption]] = []
-    number, calibration, cut = 0, model.calibration, CutLines()
+    number, calibration, cut, unknown = 0, model.calibration, CutLines(), UnknownPieces()
     # On a terminal the translations themselves show the progress, and a bar would run into them.
-    bar = tqdm(unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
-    for chunk in _chunks(lines, 1 if at_once else CHUNK):
+    bar = tqdm(total=total, unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
+    for chunk in in_chunks(lines, CHUNK):
         translations = model.translator.translate(
-            chunk, first_line=number + 1, n_best=shown.n_best, prefixes=[prefix] * len(chunk), cut=cut
+            chunk,
+            first_line=number + 1,
+            n_best=shown.n_best,
+            prefixes=[prefix] * len(chunk),
+            cut=cut,
+            done=bar.update,
         )
+        unknown.look_at([one.src for one in translations], number + 1)
         if shown.as_json or shown.heatmap or shown.alignments is not None:
             translations = model.translator.with_links(translations)
         for translation in translations:
@@ -65,7 +73,7 @@ def run_translate(
                 if shown.alignments is not None:
                     kept.append(options)
         out.flush()
-        bar.update(len(chunk))
+        bar.update(number - bar.n)  # empty lines are in no batch
         if number >= 10 * CHUNK and bar.disable and not out.isatty():
             log.info("%d lines translated", number)
     bar.close()
@@ -78,7 +86,11 @@ def run_translate(
         write_alignments(shown.alignments, [options[0].matrix for options in kept])
 
 
-def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(lines)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def warn_of_arguments(texts: Sequence[str]) -> None:
+    """Warn of texts on the command line that look like something else: a file's name, or the words of one sentence."""
+    for text in texts:
+        with suppress(OSError, ValueError):  # too long for a name, or with characters that none can have
+            if Path(text).is_file():
+                log.warning("'%s' is translated as a text, and is the name of a file; did you mean --input?", text)
+    if len(texts) > 1 and not any(" " in text for text in texts):
+        log.warning("each of the %d words is translated by itself; put a sentence in quotation marks", len(texts))

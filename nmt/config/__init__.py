@@ -161,6 +161,10 @@ class Config(Section):
             keys = ("decoding.coverage_penalty", "model.attention.score")
             yield Problem("decoding.coverage_penalty reads the attention, and model.attention.score is none", keys)
 
+        if self.decoding.alignment_at == "input" and not self.model.has_alignment:
+            keys = ("decoding.alignment_at", "model.attention.score")
+            yield Problem("decoding.alignment_at is of the attention, and model.attention.score is none", keys)
+
     def _problems_of_lengths(self) -> Iterator[Problem]:
         longest = self.data.max_length
         if self.training.batch_unit == "tokens" and self.training.batch_size < longest + 1:
@@ -235,6 +239,8 @@ RESUMABLE_KEYS = (
     "runs_dir",
     "data.root",
     "data.cache_dir",
+    "data.src_lang",
+    "data.tgt_lang",
     "data.test",
     "training.epochs",
     "training.max_updates",

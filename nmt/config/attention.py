@@ -120,6 +120,11 @@ class AttentionConfig(BaseAttentionConfig):
         """Yield what does not go together."""
         if self.score == "none" and (self.normaliser.type, self.window, self.coverage) != ("softmax", "none", "none"):
             yield Problem("the score 'none' has no weights, so no normaliser, window or coverage", ("score",))
+        if self.score == "kernel" and self.kernel == "constant":
+            for option in ("width", "learned_width"):
+                if getattr(self, option) != type(self).model_fields[option].default:
+                    message = f"{option} has no effect with kernel: constant, whose weights are all equal; take it out"
+                    yield Problem(message, (option, "kernel"))
         if self.score == "qkv" and self.size % self.heads:
             yield Problem(f"size {self.size} does not divide into {self.heads} heads", ("heads", "size"))
 

@@ -49,9 +49,10 @@ class Source(Section):
                 yield Problem(f"src and tgt of a builtin corpus are {columns}, or none", ("src", "tgt"))
         elif self.src is None or self.tgt is None:
             yield Problem("needs both src and tgt (two files, or two columns of path or hub)")
-        if self.hub is None and any(value is not None for value in (self.config, self.split, self.revision)):
-            keys = ("config", "split", "revision")
-            yield Problem("config, split and revision belong to a hub dataset; name it with hub", keys)
+        of_the_hub = tuple(key for key in ("config", "split", "revision") if getattr(self, key) is not None)
+        if self.hub is None and of_the_hub:
+            belong = "belongs" if len(of_the_hub) == 1 else "belong"
+            yield Problem(f"{' and '.join(of_the_hub)} {belong} to a hub dataset; name it with hub", of_the_hub)
         if self.builtin is not None and self.links is not None:
             yield Problem("a builtin corpus has links of its own, so take links out", ("links", "builtin"))
 
@@ -130,6 +131,10 @@ class SubwordSamplingConfig(Section):
     2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
     """
 
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "alpha": ("enabled", (True,)),
+        "nbest": ("enabled", (True,)),
+    }
     enabled: bool = False
     alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     nbest: int = -1

@@ -320,9 +320,10 @@ class ModelConfig(Section):
                 f"or use 'general'",
                 ("attention.score", "encoder.hidden_size", "decoder.hidden_size"),
             )
-        dropout = self.dropout.attention
-        if dropout and not isinstance(self.encoder, StackConfig):
+        weights = isinstance(self.encoder, StackConfig) and not isinstance(self.encoder, LinearEncoderConfig)
+        if self.dropout.attention and not weights:
             yield Problem(
-                "dropout.attention is for stacks of attention layers; this model has none, so take it out",
-                ("dropout.attention",),
+                "dropout.attention is for stacks of attention layers that have weights; this model has none, so take "
+                "it out",
+                ("dropout.attention", "encoder.type"),
             )

@@ -40,6 +40,11 @@ def printable(message: str) -> str:
     return message.encode("utf-8", "backslashreplace").decode()
 
 
+def _as_yaml(value: Any) -> str:
+    """Return a value as it is written in a configuration."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class Section(BaseModel):
     """A part of the configuration: strict types, unknown keys refused, immutable.
 
@@ -61,10 +66,10 @@ class Section(BaseModel):
                 call_default_factory=True
             ):
                 continue
-            wanted = " or ".join(str(value) for value in values)
+            wanted = " or ".join(_as_yaml(value) for value in values)
             yield Problem(
-                f"{option} has no effect with {other}: {getattr(self, other)}, it belongs to {wanted}; take it out, or "
-                f"change {other}",
+                f"{option} has no effect with {other}: {_as_yaml(getattr(self, other))}, it belongs to {wanted}; take "
+                f"it out, or change {other}",
                 (option, other),
             )
 

@@ -29,7 +29,8 @@ class ScheduleConfig(Section):
 
     `warmup` updates of linear increase come first, in every schedule. `inverse_sqrt` then falls with the square root of
     the update (Vaswani et al. 2017), `cosine` to `min_factor` at update `total`; `plateau` multiplies by `factor` each
-    time `metric` has not improved for more than `patience` validations, never below `min_factor`.
+    time `metric` has not improved for more than `patience` validations, never below `min_factor`. Without a `total`
+    the cosine ends with the run: after its epochs, or at `training.max_updates`, as they were when the run began.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
@@ -49,9 +50,9 @@ class ScheduleConfig(Section):
 
     def problems(self) -> Iterator[Problem]:
         """Yield what a type of schedule lacks."""
-        if self.type == "cosine" and (self.total is None or self.total <= self.warmup):
+        if self.type == "cosine" and self.total is not None and self.total <= self.warmup:
             keys = ("total", "warmup")
-            yield Problem("schedule cosine needs total, the update at which it ends, larger than warmup", keys)
+            yield Problem("schedule cosine needs a total, the update at which it ends, larger than warmup", keys)
         if self.type == "inverse_sqrt" and self.warmup == 0:
             yield Problem("schedule inverse_sqrt needs warmup of at least 1 update", ("warmup",))
 
@@ -166,6 +167,18 @@ class TrainingConfig(Section):
                 ("coverage_loss_after", "coverage_loss"),
             )
         averaging = self.averaging
+        if averaging.checkpoints == 1:
+            yield Problem(
+                "averaging.checkpoints is 1, and one checkpoint is its own mean; set it to 2 or more, or to 0 for no "
+                "average",
+                ("averaging.checkpoints",),
+            )
+        if averaging.which != "last" and averaging.checkpoints == 0:
+            yield Problem(
+                "averaging.which has no effect while averaging.checkpoints is 0; take it out, or set checkpoints",
+                ("averaging.which", "averaging.checkpoints"),
+            )
+        yield from self._problems_of_validation()
         if averaging.which == "last" and averaging.checkpoints > self.keep_last:
             yield Problem(
                 f"averaging.checkpoints is {averaging.checkpoints}, but only keep_last = {self.keep_last} checkpoints "
@@ -181,4 +194,16 @@ class TrainingConfig(Section):
                     f"training.{key} is {metric}, which needs sentences to decode: set training.validation.sentences "
                     f"above 0, or the metric to loss or ppl",
                     (key, "validation.sentences"),
+                )
+
+    def _problems_of_validation(self) -> Iterator[Problem]:
+        """Yield options of decoding while no sentence is decoded; no samples of no sentences are what there is."""
+        validation = self.validation
+        if validation.sentences:
+            return
+        for option, allowed in (("beam_size", (1,)), ("samples", (0, 3))):
+            if getattr(validation, option) not in allowed:
+                yield Problem(
+                    f"validation.{option} has no effect while validation.sentences is 0; take it out, or set sentences",
+                    (f"validation.{option}", "validation.sentences"),
                 )

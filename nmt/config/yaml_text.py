@@ -101,7 +101,7 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
         root = loader.get_single_node()
         values = build(root, ()) if root is not None else {}
     except (yaml.YAMLError, ValueError) as error:
-        hint = "; indent with spaces, YAML forbids tabs" if "'\\\\t'" in str(error) else ""
+        hint = "; indent with spaces, YAML forbids tabs" if "'\\t'" in str(error) else ""
         position = str(error).replace('  in "<unicode string>"', f"  in {name}")
         raise ConfigError(f"{name}: not valid YAML: {position}{hint}") from None
     except RecursionError:

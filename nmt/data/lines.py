@@ -4,7 +4,10 @@ import gzip
 import io
 import itertools
 import logging
+import os
+import select
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +18,11 @@ from nmt.errors import DataError
 
 log = logging.getLogger("nmt")
 Item = TypeVar("Item")
+Raw = TypeVar("Raw", bytes, bytes | None)
 
 _HEAD_BYTES = 4096  # how much of a file is looked at to recognise its encoding
+_PAUSE = 0.05  # seconds without a new line after which those that are there are answered
+_LONGEST_WAIT = 0.2  # seconds that a line waits for others at most
 _WARNINGS = 5  # bad lines that get a warning each; the others are summed up
 
 _PACKED = {
@@ -78,12 +84,12 @@ def open_lines(path: Path) -> Iterator[io.BufferedReader]:
         yield stream
 
 
-def _numbered(path: Path, stream: io.BufferedReader) -> Iterator[bytes]:
-    """Yield the lines of a stream; a line that cannot be read is named in the message."""
+def _numbered(path: Path, lines: Iterable[Raw]) -> Iterator[Raw]:
+    """Yield the lines of a stream, and None as it comes; a line that cannot be read is named in the message."""
     number = 0
     try:
-        for raw in stream:
-            number += 1
+        for raw in lines:
+            number += raw is not None
             yield raw
     except (OSError, EOFError, zlib.error) as error:
         position = f"cannot be read after line {number}" if number else "cannot be read"
@@ -135,17 +141,18 @@ def argument_lines(texts: Iterable[str]) -> Iterator[str]:
         yield one_line(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
-def input_lines(path: Path | None) -> Iterator[str]:
+def input_lines(path: Path | None) -> Iterator[str | None]:
     r"""Yield the lines of a file, plain or .gz, or of standard input, split at ``\n`` only.
 
-    Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning.
+    Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning. None
+    stands wherever standard input has no more lines for the moment, so that those before it can be answered.
 
     Raises:
         DataError: if the file cannot be read.
     """
     if path is None:
         with sys.stdin.buffer as stream:
-            yield from _replaced(_numbered(Path("standard input"), cast(io.BufferedReader, stream)))
+            yield from _replaced(_numbered(Path("standard input"), _arriving(cast(io.BufferedReader, stream))))
         return
     with open_lines(path) as file:
         if (reason := _other_encoding(path, file.peek(_HEAD_BYTES)[:_HEAD_BYTES])) is not None:
@@ -153,10 +160,67 @@ def input_lines(path: Path | None) -> Iterator[str]:
         yield from _replaced(_numbered(path, file))
 
 
-def _replaced(lines: Iterable[bytes]) -> Iterator[str]:
-    """Yield lines decoded from UTF-8, with replacement characters and a warning for what is not."""
-    bad = 0
-    for number, raw in enumerate(lines, start=1):
+def count_lines(path: Path) -> int | None:
+    """Return the number of lines of a file, plain or .gz; None if it is no regular file, which is read only once.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    if not path.is_file():
+        return None
+    with open_lines(path) as stream:
+        return sum(1 for _ in _numbered(path, stream))
+
+
+def in_chunks(lines: Iterable[str | None], size: int) -> Iterator[list[str]]:
+    """Yield lists of up to `size` lines; None among the lines ends a list early."""
+    chunk: list[str] = []
+    for line in lines:
+        if line is not None:
+            chunk.append(line)
+        if chunk and (line is None or len(chunk) == size):
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _arriving(stream: io.BufferedReader) -> Iterator[bytes | None]:
+    """Yield the lines of a stream, and None when no more arrive for the moment."""
+    try:
+        stream.fileno()
+        waits = os.name == "posix"  # elsewhere only sockets can be asked whether something arrives
+    except OSError:
+        waits = False
+    if not waits:
+        yield from stream
+        return
+    begun: list[bytes] = []  # parts of a line whose end has not arrived
+    waited = 0.0
+    while data := stream.read1(1 << 16):
+        for part in io.BytesIO(data):
+            begun.append(part)
+            if part.endswith(b"\n"):
+                yield b"".join(begun)
+                begun = []
+        since = time.perf_counter()
+        more, _, _ = select.select([stream], [], [], _PAUSE)
+        waited += time.perf_counter() - since
+        if not more or waited > _LONGEST_WAIT:
+            yield None
+            waited = 0.0
+    if begun:
+        yield b"".join(begun)
+
+
+def _replaced(lines: Iterable[bytes | None]) -> Iterator[str | None]:
+    """Yield lines decoded from UTF-8, with replacement characters and a warning for what is not; None stays None."""
+    bad = number = 0
+    for raw in lines:
+        if raw is None:
+            yield None
+            continue
+        number += 1
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")

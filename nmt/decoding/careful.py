@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nmt.data.tokenizer import Encoded
+from nmt.data.tokenizer import UNK, Encoded
 from nmt.decoding.search import Hypothesis
 from nmt.errors import NOT_FINITE, DataError, ModelError, out_of_memory
 from nmt.runtime import release_memory
 
 log = logging.getLogger("nmt")
+_MUCH_UNKNOWN = 0.3  # a larger share of unknown pieces gets a warning
 _NAMED = 5  # cut lines that get a warning each; the others are summed up
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,6 +68,37 @@ class CutLines:
         if self.count > _NAMED:
             log.warning("and %d more lines were cut (decoding.max_src_length)", self.count - _NAMED)
         self.count = 0
+
+
+@dataclass
+class UnknownPieces:
+    """Warns once if much of a source is unknown to the model: another language, or capitals that it never saw."""
+
+    warned: bool = False
+
+    def look_at(self, sources: Sequence[Encoded], first_line: int) -> None:
+        """Look at the sources of lines that follow each other.
+
+        Args:
+            sources: their pieces.
+            first_line: the number of the first one.
+        """
+        pieces = sum(len(source.ids) for source in sources)
+        unknown = [source.ids.count(UNK) for source in sources]
+        if self.warned or sum(unknown) <= _MUCH_UNKNOWN * pieces:
+            return
+        self.warned = True
+        worst = max(range(len(sources)), key=lambda at: unknown[at])
+        source = sources[worst]
+        spans = [span for piece, span in zip(source.ids, source.offsets, strict=True) if piece == UNK]
+        named = ", ".join(f"'{source.text[start:end].strip()[:20]}'" for start, end in spans[:_NAMED])
+        log.warning(
+            "the model does not know %.0f %% of the text's pieces; line %d has %s. Is this the source language, in its "
+            "usual capitals?",
+            100 * sum(unknown) / pieces,
+            first_line + worst,
+            named,
+        )
 
 
 def limited(source: Encoded, line: int, limit: int, places: int | None, cut: CutLines) -> Encoded:

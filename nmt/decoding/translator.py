@@ -1,7 +1,7 @@
 """Text in, text out: batches lines, searches, detokenises, and keeps every translation's attention."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,6 +149,7 @@ class Translator:
         n_best: int = 1,
         prefixes: Sequence[str] | None = None,
         cut: CutLines | None = None,
+        done: Callable[[int], object] | None = None,
     ) -> list[Translation]:
         """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
 
@@ -159,6 +160,7 @@ class Translator:
             n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
             prefixes: what each translation must begin with, "" for nothing; a space at its end ends its last word.
             cut: counts lines that are cut over several calls; the caller lets it sum up. None for this call alone.
+            done: called with the number of lines of each batch that is translated; empty lines are in none.
 
         Raises:
             DataError: for a prefix that the model cannot say, naming its line.
@@ -189,6 +191,8 @@ class Translator:
                     first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
                     results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
+                if done is not None:
+                    done(len(chosen))
         return [
             result or self._empty(source, self.tokenizer.encode_tgt(""))
             for result, source in zip(results, sources, strict=True)

@@ -181,15 +181,24 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
     path = model or runs_dir / "latest"
     if not (path / "config.yaml").exists():
         if model is None:
+            missing = f"{path} leads nowhere" if path.is_symlink() else f"there is no {path}"
+            if there := _runs_in(runs_dir):
+                raise CheckpointError(f"{missing}, so name a model with -m; the runs here: {', '.join(there)}")
             raise CheckpointError(
-                f"no model yet: there is no {path}. Train one with: nmt train --config configs/quickstart.yaml "
-                f"(or name one with --model)"
+                f"no model yet: {missing}. Train one with: nmt train configs/quickstart.yaml (or name one with -m)"
             )
         raise CheckpointError(
             f"{path}: not a model folder (it has no config.yaml); "
             f"name the folder that nmt train made, such as {runs_dir}/quickstart"
         )
     return RunFolder(resolved(path))
+
+
+def _runs_in(runs_dir: Path) -> list[str]:
+    """Return the run folders that have weights, in a folder of runs and in the folders of comparisons there."""
+    found = {path for depth in ("*", "*/*") for path in runs_dir.glob(f"{depth}/config.yaml")}
+    trained = [path.parent for path in found if any((path.parent / "checkpoints").glob("[!.]*/model.safetensors"))]
+    return sorted(str(path) for path in trained if path.name != "latest")
 
 
 def remember_latest(run: RunFolder) -> None:

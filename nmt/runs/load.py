@@ -35,6 +35,9 @@ log = logging.getLogger("nmt")
 _LARGEST_CALIBRATION = 1 * MIB
 _SAYS_WHERE = ("data.root=", "data.train", "data.valid", "data.test")  # overrides that say where data are
 
+# The sections and keys that can be set for a trained model; all others belong to its training.
+_OF_USE = ("decoding", "evaluation", "data", "training.device", "training.threads")
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -163,6 +166,7 @@ def load_model(
         owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
 
     Raises:
+        ConfigError: for an override that cannot change a trained model.
         CheckpointError: if there is no model, or it is damaged, or several have different pieces.
     """
     overrides = list(overrides)
@@ -193,8 +197,20 @@ def load_model(
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
-    """The folder's configuration; where to compute and to write is this machine's matter, not the folder's."""
+    """Return the folder's configuration; where to compute and to write is this machine's matter, not the folder's.
+
+    Raises:
+        ConfigError: for an override that cannot change a trained model.
+    """
+    overrides = list(overrides)
     run.refuse_strange_files()
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if equals and not any(f"{key.strip()}.".startswith(f"{allowed}.") for allowed in _OF_USE):
+            raise ConfigError(
+                f"--set {override}: this has no effect on a model that is trained already; what can be set is "
+                f"{', '.join(_OF_USE[:-1])} and {_OF_USE[-1]}"
+            )
     cache = f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}"
     return load_config(run.config, [cache, "training.device=auto", "training.threads=0", *overrides])
 

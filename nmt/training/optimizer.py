@@ -1,5 +1,6 @@
 """The optimiser, the learning rate over updates, and the teacher forcing ratio over updates."""
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import Any, assert_never
@@ -9,6 +10,8 @@ from torch import nn
 
 from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, TeacherForcingConfig
 from nmt.training.restore import number, whole_number
+
+log = logging.getLogger("nmt")
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -29,7 +32,7 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
 class Schedule:
     """The learning rate: the base rate x a shape over updates x, for `plateau`, what validations took off.
 
-    torch has the parts, but no plateau with a warm-up, and this one's whole state is three numbers.
+    torch has the parts, but no plateau with a warm-up, and this one's whole state is four numbers.
     """
 
     def __init__(self, config: ScheduleConfig, base_lr: float):
@@ -40,7 +43,17 @@ class Schedule:
             base_lr: the rate that the factors multiply.
         """
         self.config, self.base_lr = config, base_lr
+        self.total = config.total
         self.factor, self.best, self.bad = 1.0, math.inf, 0
+
+    def ends_at(self, update: int) -> None:
+        """Let a cosine without a `total` of its own end at this update; only the first call has an effect."""
+        if self.config.type != "cosine" or self.total is not None:
+            return
+        self.total = update
+        log.info("the cosine schedule ends at update %d (training.schedule.total)", update)
+        if update <= self.config.warmup:
+            log.warning("training.schedule.warmup is %d, so all %d updates are warm-up", self.config.warmup, update)
 
     def lr(self, update: int) -> float:
         """The rate of the update numbered `update`, from 1."""
@@ -53,8 +66,8 @@ class Schedule:
             case "inverse_sqrt":
                 shape = math.sqrt(config.warmup / update)
             case "cosine":
-                total = config.total or update
-                progress = min(1.0, (update - config.warmup) / (total - config.warmup))
+                total = self.total or update
+                progress = min(1.0, (update - config.warmup) / max(1, total - config.warmup))
                 shape = config.min_factor + (1.0 - config.min_factor) * (1.0 + math.cos(math.pi * progress)) / 2.0
             case _:
                 assert_never(config.type)
@@ -75,7 +88,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return {"factor": self.factor, "best": self.best, "bad": self.bad}
+        return {"factor": self.factor, "best": self.best, "bad": self.bad, "total": self.total}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`.
@@ -86,6 +99,8 @@ class Schedule:
         """
         self.factor, self.best = number(state, "factor"), number(state, "best", finite=False)
         self.bad = whole_number(state, "bad")
+        if self.config.total is None and state.get("total") is not None:
+            self.total = whole_number(state, "total")
 
 
 def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:

@@ -16,10 +16,28 @@ from tqdm import tqdm
 from nmt.alignment.heatmap import draw_heatmaps
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
+from nmt.config import TrainingConfig
 from nmt.evaluation.metrics import perplexity
+from nmt.training.curve import draw_curve
 from nmt.training.trainer import Update
 
 log = logging.getLogger("nmt")
+
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the bar itself takes what room is left
+_READABLE = 1e6  # larger numbers are written with an exponent
+
+
+def readable(value: float, digits: int) -> str:
+    """Return a number with so many decimals, or with an exponent if it is too large to be read."""
+    return f"{value:.{digits}f}" if abs(value) < _READABLE else f"{value:.3g}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as people say it, such as ``1 h 20 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Reporter:
@@ -31,9 +49,11 @@ class Reporter:
         metrics: Path,
         curve: Path,
         tensorboard: Path | None,
-        log_every: int,
-        epochs: int,
+        training: TrainingConfig,
+        vocabulary: int,
         updates_done: int,
+        seconds_done: float,
+        best: int | None,
         window: dict[str, Any],
     ):
         """Open the files.
@@ -42,13 +62,17 @@ class Reporter:
             metrics: the file of metrics, one JSON object per line.
             curve: the picture of the training curve.
             tensorboard: the folder of TensorBoard's event files; None for none.
-            log_every: updates between two lines of metrics.
-            epochs: epochs of the whole run.
+            training: the settings of the loop: when lines are written, and when the run ends.
+            vocabulary: target pieces.
             updates_done: updates that a resumed run has behind it; later lines of metrics are cut off.
+            seconds_done: seconds that a resumed run has behind it.
+            best: the update of the best validation so far.
             window: what `window_state` was then; empty for a new run.
         """
-        self.log_every, self.epochs = log_every, epochs
-        self.curve_path = curve
+        self.training, self.vocabulary = training, vocabulary
+        self.curve_path, self.best = curve, best
+        self._started, self._seconds_done, self._updates = time.perf_counter(), seconds_done, 0
+        self._warned = False
         self.history = [record for record in _read_records(metrics) if record["update"] <= updates_done]
         with atomic_write(metrics) as tmp_path:
             tmp_path.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
@@ -64,26 +88,56 @@ class Reporter:
     def update(self, update: Update) -> None:
         """One update was done."""
         self._window.add(update)
+        self._updates += 1
+        self._warn_of_divergence(update)
         bar = self._bar_of(update)
         bar.update(1)
         if bar.disable is False and update.number % 5 == 0:
-            bar.set_postfix_str(self._window.describe(), refresh=False)
-        if update.number % self.log_every == 0:
+            short = f"{self._window.describe_shortly()}, {duration_text(self.seconds_left(update))} left"
+            bar.set_postfix_str(short, refresh=False)
+        if update.number % self.training.log_every == 0:
             record = {"update": update.number, "epoch": update.epoch} | self._window.record(update)
             self._write(record)
             if bar.disable:
                 log.info(
-                    "epoch %d of %d, update %d (%d of %d): %s",
+                    "epoch %d of %d, update %d (%d of %d): %s, at most %s left",
                     update.epoch,
-                    self.epochs,
+                    self.training.epochs,
                     update.number,
                     update.position,
                     update.epoch_updates,
                     self._window.describe(),
+                    duration_text(self.seconds_left(update)),
                 )
             self._window = _Window()
         if update.ends_epoch:
             self.close_bar()
+
+    def seconds_left(self, update: Update) -> float:
+        """Return the seconds to the end of the whole run, validations included, if nothing stops it early."""
+        training = self.training
+        updates = (training.epochs - update.epoch + 1) * update.epoch_updates - update.position
+        if training.max_updates is not None:
+            updates = min(updates, training.max_updates - update.number)
+        spent = time.perf_counter() - self._started
+        left = max(0, updates) * spent / max(1, self._updates)
+        if training.max_minutes is not None:
+            left = min(left, 60 * training.max_minutes - self._seconds_done - spent)
+        return max(0.0, left)
+
+    def _warn_of_divergence(self, update: Update) -> None:
+        """Say once that the model is far worse than one that guesses."""
+        guessing = math.log(self.vocabulary)
+        if self._warned or update.nll <= 2 * guessing:
+            return
+        self._warned = True
+        log.warning(
+            "update %d: the loss is %s nats per token, and guessing any piece gives %.1f: training diverges; lower "
+            "training.optimizer.lr",
+            update.number,
+            readable(update.nll, 1),
+            guessing,
+        )
 
     def window_state(self) -> dict[str, Any]:
         """The sums since the last line of metrics, so that a resumed run's next line is what it would have been."""
@@ -92,14 +146,15 @@ class Reporter:
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
         """The validation split was scored."""
+        self.best = update if best else self.best
         self._write({"update": update, "epoch": epoch, "valid": metrics})
         numbers = ", ".join(
-            f"{name} {value:.1f}" if name in ("bleu", "chrf") else f"{name} {value:.3f}"
-            for name, value in metrics.items()
+            f"{name} {readable(value, 1 if name in ('bleu', 'chrf') else 3)}" for name, value in metrics.items()
         )
         log.info(
             "validation after update %d (epoch %d): %s%s", update, epoch, numbers, "  * best so far" if best else ""
         )
+        self.draw_curve()
 
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
         """Alignment of a few fixed sentences, for TensorBoard."""
@@ -122,7 +177,7 @@ class Reporter:
     def draw_curve(self) -> None:
         """Write the training curve: loss, and each validation metric, over updates."""
         with atomic_write(self.curve_path) as tmp_path:
-            draw_curve(self.history, tmp_path)
+            draw_curve(self.history, tmp_path, self.best)
 
     def __enter__(self) -> Self:
         return self
@@ -140,8 +195,9 @@ class Reporter:
             self._bar = tqdm(
                 total=update.epoch_updates,
                 initial=update.position - 1,
-                desc=f"epoch {update.epoch}/{self.epochs}",
+                desc=f"epoch {update.epoch}/{self.training.epochs}",
                 unit="update",
+                bar_format=_BAR,
                 disable=not sys.stderr.isatty(),
                 leave=False,
                 dynamic_ncols=True,
@@ -191,7 +247,13 @@ class _Window:
     def describe(self) -> str:
         mean = self.nll / self.tgt_tokens
         loss = self.loss / self.tgt_tokens
-        return f"loss {loss:.3f}, ppl {perplexity(mean):.2f}, lr {self.lr:.2e}, {self.rate:,.0f} tokens/s"
+        return (
+            f"loss {readable(loss, 3)}, ppl {readable(perplexity(mean), 2)}, lr {self.lr:.2e}, "
+            f"{self.rate:,.0f} tokens/s"
+        )
+
+    def describe_shortly(self) -> str:
+        return f"ppl {readable(perplexity(self.nll / self.tgt_tokens), 2)}, {self.rate:,.0f} tokens/s"
 
     def record(self, update: Update) -> dict[str, float]:
         return {
@@ -217,44 +279,3 @@ def _read_records(metrics: Path) -> list[dict[str, Any]]:
             break
         records.append(record)
     return records
-
-
-def draw_curve(history: Sequence[dict[str, Any]], path: Any) -> None:
-    """Draw the records of ``metrics.jsonl`` into a picture: training and validation loss, then BLEU and chrF.
-
-    Args:
-        history: the records.
-        path: the picture file.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    train = [record for record in history if "valid" not in record]
-    valid = [record for record in history if "valid" in record]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    left.plot([r["update"] for r in train], [r["loss"] for r in train], label="training", color="0.6")
-    left.plot(
-        [r["update"] for r in valid],
-        [r["valid"]["loss"] for r in valid],
-        "o-",
-        markersize=3,
-        label="validation",
-        color="black",
-    )
-    left.set(xlabel="update", ylabel="loss (nats per token)")
-    left.legend()
-    for name, style in (("bleu", "o-"), ("chrf", "s--")):
-        scored = [r for r in valid if name in r["valid"]]
-        right.plot(
-            [r["update"] for r in scored],
-            [r["valid"][name] for r in scored],
-            style,
-            markersize=3,
-            label=name,
-            color="black",
-        )
-    right.set(xlabel="update", ylabel="validation score")
-    right.legend()
-    figure.savefig(path, dpi=120)

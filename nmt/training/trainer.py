@@ -114,6 +114,8 @@ class Trainer:
                     f"the run stands at update {self.position} of epoch {self.epoch + 1}, which has {len(groups)}; its "
                     f"checkpoint is damaged, so remove it"
                 )
+            of_all_epochs = config.epochs * len(groups)
+            self.schedule.ends_at(min(of_all_epochs, config.max_updates or of_all_epochs))
             for group in groups[self.position :]:
                 batches = [corpus.batch(chosen).to(self.device) for chosen in group]
                 done = self._learn(batches, self.position + 1, len(groups))

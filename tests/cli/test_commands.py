@@ -1,6 +1,7 @@
 """The commands as a person calls them: one training, then everything that can be asked of the model."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,8 @@ import nmt
 import nmt.api
 import nmt.errors
 from nmt.cli import app
+from nmt.data.lines import count_lines
+from nmt.runs.load import load_model
 
 runner = CliRunner()
 
@@ -34,6 +37,8 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
     ):
         assert (run / name).exists(), name
     assert list((run / "tensorboard").iterdir())
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert 'next: nmt translate -m runs/tiny "A sentence." and nmt eval -m runs/tiny\n' in log
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["update"] for record in records if "valid" in record] == [6, 12]
     shown = {"loss", "ppl", "bleu", "chrf", "attention_entropy", "source_coverage"} | {
@@ -87,6 +92,29 @@ def test_an_empty_input_gives_an_empty_output(home: Path) -> None:
     (home / "empty").write_bytes(b"")
     assert runner.invoke(app, ["translate", "--input", "empty", "--output", "out"]).exit_code == 0
     assert (home / "out").read_bytes() == b""
+
+
+def test_text_that_the_model_does_not_know_is_named_once(home: Path) -> None:
+    (home / "strange").write_text("the cat\n" + "漢字 漢字 漢字\n" * 3000, encoding="utf-8")
+    result = runner.invoke(app, ["translate", "-b", "1", "--input", "strange"])
+    assert result.stderr.count("the model does not know") == 1
+    assert "line 2 has '漢字'" in result.stderr
+
+
+def test_arguments_that_are_something_else_are_pointed_out(home: Path) -> None:
+    (home / "text.en").write_text("the cat\n", encoding="utf-8")
+    assert "did you mean --input?" in runner.invoke(app, ["translate", "text.en"]).stderr
+    assert "put a sentence in quotation marks" in runner.invoke(app, ["translate", "the", "cat"]).stderr
+    assert runner.invoke(app, ["translate", "the cat", "a dog"]).stderr == ""
+
+
+def test_the_bar_knows_the_number_of_lines_and_moves_with_each_batch(home: Path) -> None:
+    (home / "lines").write_text("the cat\n\n" * 70, encoding="utf-8")
+    assert count_lines(home / "lines") == 140
+    moves: list[int] = []
+    model = load_model(Path("runs/tiny"))
+    model.translator.translate(["a cat", ""] * 70, done=moves.append)
+    assert moves == [64, 6]
 
 
 def test_json_has_scores_for_every_line() -> None:
@@ -149,12 +177,21 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
         (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
         (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
         (["translate", "a", "--alignments", "no/folder/x.json"], 1, "there is no folder"),
-        (["translate", "a", "--output", "no/folder/x"], 1, "No such file or directory"),
+        (["translate", "a", "--output", "no/folder/x"], 1, "error: no/folder: there is no such folder; make it first"),
         (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
         (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),
         (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),
         (["translate", "a", "--bream", "3"], 2, "No such option"),
         (["translate", "a", "--input", "b"], 2, "not both"),
+        (["translate", "a", "--set", "model.bridge=zero"], 1, "has no effect on a model that is trained already"),
+        (["eval", "--set", "training.epochs=3"], 1, "has no effect on a model that is trained already"),
+        (["translate", "a", "--set", "training.device=gpu"], 1, "a GPU is called cuda"),
+        (["train"], 2, "give one configuration file"),
+        (["train", "tiny.yaml", "-c", "tiny.yaml"], 2, "give one configuration file"),
+        (["train", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["compare", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["doctor", "nowhere.yaml"], 1, "cannot read the configuration"),
+        (["doctor", "a", "b", "c"], 2, "give a configuration file, or two parallel text files"),
         (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["eval", "--src", "s"], 2, "go together"),
         (["align", "--src", "s"], 2, "--src and --tgt"),
@@ -169,11 +206,81 @@ def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, m
     assert "Traceback" not in result.output
 
 
+FILES = ["--src", "s", "--tgt", "t"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["translate", "a", "--keep-eos"], "--keep-eos"),
+        (["translate", "a", "--level", "pieces"], "--level"),
+        (["translate", "a", "--sample", "--beam", "3"], "--beam"),
+        (["average", "--last", "2", "--best", "2"], "--last"),
+        (["align", *FILES, "--threshold", "0.3"], "--threshold"),
+        (["align", *FILES, "--symmetrise", "union"], "--symmetrise"),
+        (["align", *FILES, "--gold-format", "naacl"], "--gold-format"),
+        (["align", *FILES, "--gold-base", "1"], "--gold-base"),
+        (["align", *FILES, "--keep-eos"], "--keep-eos"),
+        (["align", *FILES, "--checkpoint", "best"], "--checkpoint"),
+        (["align", *FILES, "--set", "decoding.unk=keep"], "--set"),
+        (["align", *FILES, "--backward", "runs/tiny"], "--backward"),
+        (["align", *FILES, "-m", "runs/tiny", "--cache-dir", "c"], "--cache-dir"),
+        (["eval", "--src", "s", "--ref", "t", "--split", "valid"], "--split"),
+        *[
+            (["eval", "--ref", "t", "--hypotheses", "h", option, value], option)
+            for option, value in [
+                ("--model", "m"),
+                ("--checkpoint", "best"),
+                ("--split", "valid"),
+                ("--src", "s"),
+                ("--beam", "2"),
+                ("--precision", "bf16"),
+                ("--versus", "m"),
+                ("--output", "o"),
+                ("--set", "decoding.unk=keep"),
+            ]
+        ],
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(command: list[str], option: str) -> None:
+    result = runner.invoke(app, command)
+    assert result.exit_code == 2, result.output
+    assert f"{option} has no effect here" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_every_command_has_a_short_form_of_help() -> None:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert {"train", "translate", "eval", "config"} <= set(names)
+    for name in names:
+        result = runner.invoke(app, [name, "-h"])
+        assert result.exit_code == 0, result.output
+        assert name in result.stdout
+
+
 def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = runner.invoke(app, ["translate", "I love you"])
     assert result.exit_code == 1
-    assert "nmt train --config" in result.stderr
+    assert "no model yet: there is no runs/latest. Train one with: nmt train configs/" in result.stderr
+
+
+def test_without_a_latest_run_those_that_are_there_are_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "runs" / "tiny", tmp_path / "runs" / "mine", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["translate", "I love you"])
+    assert "there is no runs/latest, so name a model with -m; the runs here: runs/mine\n" in result.stderr
+    Path("runs/latest").symlink_to("gone")
+    assert "runs/latest leads nowhere, so name a" in runner.invoke(app, ["translate", "I love you"]).stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU on this machine")
+def test_a_gpu_that_is_not_there_is_a_sentence_of_its_own() -> None:
+    for name in ("cuda", "cuda:1"):
+        result = runner.invoke(app, ["translate", "a", "--set", f"training.device={name}"])
+        assert f"training.device is '{name}', but " in result.stderr
+        assert "set training.device to cpu or auto" in result.stderr
 
 
 def test_n_best_sampling_and_prefixes(home: Path) -> None:
@@ -232,6 +339,7 @@ def test_checkpoints_are_averaged_and_models_translate_together(home: Path) -> N
     for name in parts[0]:
         torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, parts[2][name])
     assert runner.invoke(app, ["translate", "--checkpoint", "averaged", "a cat"]).exit_code == 0
+    assert "the mean of 2 checkpoints: step-000012, step-000006" in runner.invoke(app, ["average"]).stderr
     assert "has kept 2 checkpoints that were validated, not 9" in runner.invoke(app, ["average", "--last", "9"]).stderr
     together = runner.invoke(app, ["translate", "-m", "runs/tiny", "-m", "runs/latest", "a cat", "--json"])
     alone = runner.invoke(app, ["translate", "a cat", "--json"])

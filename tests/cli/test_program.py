@@ -2,9 +2,12 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from typer.testing import CliRunner
@@ -85,6 +88,30 @@ def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
     process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert len(process.stdout.splitlines()) == 1
     assert "Traceback" not in process.stderr
+
+
+def line_within(stream: IO[bytes], seconds: float) -> bytes:
+    """The next line of a stream that stays open."""
+    assert select.select([stream], [], [], seconds)[0], "no answer"
+    return stream.readline()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes cannot be asked on this system")
+def test_a_pipe_that_stays_open_gets_each_answer_and_ctrl_c_is_said(home: Path) -> None:
+    command = [sys.executable, "-m", "nmt", "translate"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        answers = []
+        for text in (b"the cat sleeps\n", b"\n", b"I love you\nthe c"):
+            process.stdin.write(text)
+            process.stdin.flush()
+            answers.append(line_within(process.stdout, 120.0))
+        assert answers[0] != answers[1] == b"\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == b"interrupted\n"
 
 
 def test_text_of_any_language_is_printed_whatever_the_locale(home: Path) -> None:

@@ -1,11 +1,12 @@
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt.config import Config, Section
@@ -14,6 +15,7 @@ from nmt.config.yaml_text import dump, parse
 from nmt.errors import ConfigError
 
 GUIDED = "training: {guided_alignment: {enabled: true, loss: cross_entropy}}\n"
+NOTHING_DECODED = "training: {early_stopping: {metric: loss}, "
 GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
 
 
@@ -65,6 +67,8 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "x: &a 1\nname: *a\n", "aliases are not supported"),
         ("- 1\n", "is a mapping"),
         (": :\n  - [", "not valid YAML"),
+        (GOOD + "model:\n\tbridge: zero\n", "indent with spaces, YAML forbids tabs"),
+        ("data:\n  valid: builtin:phrasebook\n  train: {src: a, tgt: b, split: x}\n", "line 3: data.train.split: "),
         (GOOD + "name: a\x01b\n", "not valid YAML"),
         (GOOD + "name: latest\n", "choose another name"),
         (GOOD + "model: {bridge: last}\ntokenizer: {joint: false}\n", ""),
@@ -101,9 +105,20 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "model: {attention: {score: none, coverage: neural}}\n", "has no weights"),
         (GOOD + "model: {attention: {score: none}}\ntraining: {coverage_loss: 1.0}\n", "coverage_loss needs attention"),
         (GOOD + "training: {batch_size: 50}\n", "raise the one or lower the other"),
-        (GOOD + "training: {schedule: {type: cosine}}\n", "needs total"),
+        (GOOD + "training: {schedule: {type: cosine}}\n", ""),
+        (GOOD + "training: {schedule: {type: cosine, warmup: 9, total: 9}}\n", "needs a total"),
         (GOOD + "training: {validation: {sentences: 0}}\n", "training.early_stopping.metric is bleu, which needs"),
         (GOOD + "tokenizer: {type: char, sampling: {enabled: true}}\n", "needs type bpe or unigram"),
+        (GOOD + "tokenizer: {sampling: {alpha: 0.2}}\n", "alpha has no effect with enabled: false"),
+        (GOOD + "training: {averaging: {which: best}}\n", "averaging.which has no effect while"),
+        (GOOD + "training: {averaging: {checkpoints: 1}}\n", "one checkpoint is its own mean"),
+        (GOOD + NOTHING_DECODED + "validation: {sentences: 0, beam_size: 3}}\n", "validation.beam_size has no effect"),
+        (GOOD + NOTHING_DECODED + "validation: {sentences: 0, samples: 5}}\n", "validation.samples has no effect"),
+        (GOOD + NOTHING_DECODED + "validation: {sentences: 0, samples: 0}}\n", ""),
+        (GOOD + "decoding: {alignment_at: input}\nmodel: {attention: none}\n", "decoding.alignment_at is of the"),
+        (GOOD + "model: {encoder: linear, dropout: {attention: 0.1}}\n", "this model has none"),
+        (GOOD + "model: {encoder: positional, dropout: {attention: 0.1}}\n", ""),
+        (GOOD + "model: {attention: {score: kernel, kernel: constant, width: 2.0}}\n", "width has no effect with"),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -195,7 +210,7 @@ def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) 
         + "name: latest\nseed: '1'\n"
         + "model: {bridge: last, decoder: {hidden_size: 100}, attention: {score: dot, heads: 2}, tie_embeddings: all}\n"
         + "tokenizer: {joint: false, type: char, sampling: {enabled: true}}\n"
-        + "training: {batch_size: 50, optimizer: {momentum: 0.9}, schedule: {type: cosine}}\n"
+        + "training: {batch_size: 50, optimizer: {momentum: 0.9}, schedule: {type: cosine, warmup: 9, total: 9}}\n"
     )
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
@@ -210,7 +225,7 @@ def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) 
         "sampling needs type bpe or unigram",
         "batch_size is 50 tokens",
         "momentum has no effect with name: adam, it belongs to sgd",
-        "needs total",
+        "needs a total",
     ):
         assert part in message, message
 
@@ -240,36 +255,47 @@ def test_a_name_alone_stands_for_its_section(tmp_path: Path) -> None:
     assert load_config(path).model.encoder.type == "linear"
 
 
-def optional_options(section: Section, prefix: str = "") -> Iterator[tuple[str, Section, str]]:
-    """Every option of a configuration that belongs to certain values of another one."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            yield from optional_options(value, f"{prefix}{name}.")
-        if name in section.belongs:
-            yield prefix, section, name
+def sections(kind: type[Section] = Section) -> Iterator[type[Section]]:
+    """Every section of the configuration that this package has."""
+    for section in kind.__subclasses__():
+        if section.__module__.startswith("nmt.config"):
+            yield section
+        yield from sections(section)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_an_option_without_effect_is_refused_wherever_it_stands(tmp_path: Path, data: st.DataObject) -> None:
-    config = load_config(write(tmp_path, GOOD))
-    prefix, section, option = data.draw(st.sampled_from(list(optional_options(config))), label="option")
-    other, values = section.belongs[option]
-    default = getattr(section, option)
-    changed: Any = {bool: not default, int: 7, float: 0.25, str: "constant", list: [0.5, 0.5], type(None): 9}[
+def is_whole(section: type[Section]) -> bool:
+    """Whether a section can be made from its defaults; the bases of what installed packages add cannot."""
+    return not any(field.is_required() for field in section.model_fields.values())
+
+
+OPTIONS = sorted(
+    {(section, option) for section in sections() if is_whole(section) for option in section.belongs},
+    key=lambda one: (str(one[0]), one[1]),
+)
+
+
+def other_value(section: type[Section], option: str) -> Any:
+    """A value of an option that is allowed, and not its default."""
+    field = section.model_fields[option]
+    default = field.get_default(call_default_factory=True)
+    if typing.get_origin(field.annotation) is Literal:
+        return next(name for name in typing.get_args(field.annotation) if name != default)
+    return {bool: not default, int: 7, float: 0.25 if default != 10.0 else 2.0, list: [0.5, 0.5], type(None): 9}[
         type(default)
     ]
-    if option == "metric":
-        changed = "loss"
-    if option == "pretokenization":
-        changed = "words"
-    names = [name for name in type(section).model_fields[other].annotation.__args__ if name not in values]
-    name = data.draw(st.sampled_from(names), label=other)
-    if option == "window_size":
-        changed = 2.0
-    with pytest.raises(ConfigError, match=f"{option} has no effect with {other}: {name}"):
-        load_config(tmp_path / "my-run.yaml", [f"{prefix}{other}={name}", f"{prefix}{option}={changed}"])
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_an_option_without_effect_is_refused_wherever_it_stands(data: st.DataObject) -> None:
+    section, option = data.draw(st.sampled_from(OPTIONS), label="option")
+    other, values = section.belongs[option]
+    annotation = section.model_fields[other].annotation
+    names = [True, False] if annotation is bool else typing.get_args(annotation)
+    name = data.draw(st.sampled_from([name for name in names if name not in values]), label=other)
+    given_name = str(name).lower() if isinstance(name, bool) else name
+    with pytest.raises(ValueError, match=f"{option} has no effect with {other}: {given_name}"):
+        section.model_validate({other: name, option: other_value(section, option)})
 
 
 def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) -> None:
@@ -277,6 +303,7 @@ def test_differing_keys_are_named_but_resumable_ones_may_change(tmp_path: Path) 
     changed = load_config(
         write(tmp_path, GOOD), ["seed=2", "training.epochs=99", "decoding.beam_size=1", "model.attention.score=dot"]
     )
+    assert differing_keys(config, load_config(tmp_path / "my-run.yaml", ["data.src_lang=en", "data.tgt_lang=fr"])) == []
     assert differing_keys(config, changed) == ["model.attention.score: 'additive' -> 'dot'", "seed: 1 -> 2"]
 
 

@@ -25,6 +25,19 @@ def test_cosine_ends_at_the_floor_and_stays() -> None:
     assert rates(config, [10, 60, 110, 500]) == pytest.approx([1.0, 0.6, 0.2, 0.2])
 
 
+def test_cosine_without_a_total_ends_with_the_run() -> None:
+    schedule, resumed = (Schedule(ScheduleConfig(type="cosine", warmup=10, min_factor=0.2), 1.0) for _ in range(2))
+    schedule.ends_at(110)
+    schedule.ends_at(500)  # a later call, of a longer run, changes nothing
+    resumed.load_state_dict(schedule.state_dict())
+    resumed.ends_at(500)
+    for one in (schedule, resumed):
+        assert [one.lr(update) for update in (10, 60, 110, 500)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    short = Schedule(ScheduleConfig(type="cosine", warmup=10), 1.0)
+    short.ends_at(5)
+    assert short.lr(5) == 0.5
+
+
 @pytest.mark.parametrize(("metric", "good", "bad"), [("ppl", 5.0, 6.0), ("bleu", 30.0, 20.0)])
 def test_plateau_waits_for_patience_then_halves(metric: str, good: float, bad: float) -> None:
     schedule = Schedule(ScheduleConfig(type="plateau", metric=metric, patience=1, factor=0.5, min_factor=0.25), 1.0)  # type: ignore[arg-type]
