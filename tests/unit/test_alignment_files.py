@@ -60,7 +60,7 @@ def test_the_terminal_shows_words_along_both_sides() -> None:
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
 def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
+    path = str(tmp_path / f"a{suffix}")
     write_alignments(path, [LOVE, EMPTY, LOVE])
     for read, written in zip(read_alignments(path), [LOVE, EMPTY, LOVE], strict=True):
         np.testing.assert_allclose(read.weights, written.weights, atol=1e-6)
