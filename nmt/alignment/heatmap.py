@@ -1,9 +1,13 @@
 """Alignment matrices drawn: in the terminal with words along the sides, or as a picture."""
 
+import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.fonts import Fonts, figure_fonts
@@ -16,27 +20,48 @@ _SHADES = " ░▒▓█"
 _MOST_PIXELS = 30_000  # of a picture's side; matplotlib refuses twice as many
 
 
-def terminal_heatmap(matrix: AlignmentMatrix) -> str:
-    """The matrix as text: one row per target token, one column per source token, darker for more weight.
+def terminal_heatmap(matrix: AlignmentMatrix, width: int | None = None) -> str:
+    """Return the matrix as text: one row per target token, one column per source token, darker for more weight.
 
     Source tokens stand at the top, each over its own column; the row's largest weight is given as a number at the end.
+    If that is wider than the terminal, each row has the two source tokens of the largest weights instead.
+
+    Args:
+        matrix: what to show.
+        width: the columns of the terminal; None for those of the terminal at standard error, as many as needed if
+            there is none.
     """
     sources = [_printable(token) for token in matrix.src_tokens]
     targets = [_printable(token) for token in matrix.tgt_tokens]
     margin = max((_width(token) for token in targets), default=0)
     widths = [max(3, _width(token)) for token in sources]
+    labels = [" " * (margin - _width(token)) + token for token in targets]
+    heaviest = [np.argsort(-row, kind="stable")[:2] for row in matrix.weights]
     lines = [
         " " * margin + "   " + " ".join(_centre(token, width) for token, width in zip(sources, widths, strict=True))
     ]
-    for token, row in zip(targets, matrix.weights, strict=True):
+    for label, row, columns in zip(labels, matrix.weights, heaviest, strict=True):
         cells = (
             _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] * width
             for weight, width in zip(row, widths, strict=True)
         )
-        label = " " * (margin - _width(token)) + token
-        best = f"  {sources[int(row.argmax())]} {row.max():.2f}" if len(row) else ""
+        best = "".join(f"  {sources[column]} {row[column]:.2f}" for column in columns[:1])
         lines.append(f"{label} │ {' '.join(cells)} │{best}")
-    return "\n".join(lines)
+    limit = _terminal_width() if width is None else width
+    if limit is None or max(map(_width, lines)) <= limit:
+        return "\n".join(lines)
+    return "\n".join(
+        f"{label} │" + "".join(f"  {sources[column]} {row[column]:.2f}" for column in columns if row[column] >= 0.005)
+        for label, row, columns in zip(labels, matrix.weights, heaviest, strict=True)
+    )
+
+
+def _terminal_width() -> int | None:
+    """Return the columns of the terminal at standard error; None if there is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | None = None) -> "Figure":
