@@ -19,3 +19,8 @@ def __getattr__(name: str) -> Any:
     if name in ("load", "Model"):
         return getattr(importlib.import_module("nmt.api"), name)
     raise AttributeError(f"module 'nmt' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Return the names of the package, those that are looked up when they are used included."""
+    return sorted({*globals(), *__all__})

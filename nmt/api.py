@@ -14,9 +14,13 @@ Example::
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
+
 from nmt.alignment.matrix import AlignmentMatrix, Level
+from nmt.config import Config
 from nmt.decoding.translator import Translation, Translator
 from nmt.errors import AlignmentError
+from nmt.evaluation.calibration import Calibration
 from nmt.runs.load import LoadedModel, load_model
 
 
@@ -30,54 +34,117 @@ class Model:
         """Take a loaded model; see `load`."""
         self._loaded = loaded
 
+    def __repr__(self) -> str:
+        """Return the name, the languages and the device."""
+        return f"Model({self._loaded.name!r}, {self.languages[0]} -> {self.languages[1]}, {self.device})"
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the model was trained with, with the overrides of `load`."""
+        return self._loaded.config
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model computes on."""
+        return self._loaded.translator.device
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """The names of the source and the target language, as the configuration has them."""
+        data = self.config.data
+        return (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of word confidences that `nmt calibrate` fitted, for `Translation.confidence`."""
+        return self._loaded.calibration
+
     def translate(
-        self, lines: Sequence[str], *, beam: int | None = None, n_best: int = 1, prefixes: Sequence[str] | None = None
+        self,
+        lines: Iterable[str],
+        *,
+        beam: int | None = None,
+        beam_size: int | None = None,
+        n_best: int = 1,
+        prefixes: Iterable[str] | None = None,
     ) -> list[Translation]:
         """Translate lines.
 
         Args:
             lines: source texts; a single string is refused, since it would be taken for its characters.
-            beam: its size, 1 for greedy search; None for the model's own setting.
-            n_best: translations per line; all but the best are its `others`.
+            beam: the size of the beam, 1 for greedy search; None for the model's own setting.
+            beam_size: another name of `beam`, as the configuration has it.
+            n_best: the number of translations per line; all but the best are its `others`.
             prefixes: what each translation must begin with, "" for nothing.
 
         Returns:
-            One per line, in order.
+            One translation per line, in order.
 
         Raises:
-            TypeError: for a single string.
+            TypeError: for a single string, or for a line that is no string.
             ValueError: for a beam or number of translations below 1, or another number of prefixes than lines.
         """
-        for value in (lines, prefixes):
-            if isinstance(value, str):
-                raise TypeError('give a list of lines, such as ["I love you"], not one string')
+        if beam is not None and beam_size is not None:
+            raise TypeError("beam and beam_size are two names of one number; give one of them")
+        beam = beam_size if beam is None else beam
         if n_best < 1 or (beam is not None and beam < 1):
             raise ValueError(f"beam and n_best are at least 1, not {beam} and {n_best}")
-        if prefixes is not None and len(prefixes) != len(lines):
-            raise ValueError(f"{len(prefixes)} prefixes for {len(lines)} lines; give one for each")
+        texts = _texts(lines, "lines")
+        begins = None if prefixes is None else _texts(prefixes, "prefixes")
+        if begins is not None and len(begins) != len(texts):
+            raise ValueError(f"{len(begins)} prefixes for {len(texts)} lines; give one for each")
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})
             translator = Translator(
                 translator.model, translator.tokenizer, settings, translator.device, translator.aligner
             )
-        return translator.translate(lines, n_best=n_best, prefixes=prefixes)
+        return translator.translate(texts, n_best=n_best, prefixes=begins)
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Translation]:
-        """Score given (source, target) pairs: log-probabilities and matrices, as search would have them."""
-        return self._loaded.translator.force(pairs)
+    def score(self, pairs: Iterable[tuple[str, str]]) -> list[Translation]:
+        """Score given (source, target) pairs: log-probabilities and matrices, as search would have them.
 
-    def align(self, pairs: Sequence[tuple[str, str]], *, level: Level = "words") -> list[AlignmentMatrix]:
-        """Alignment matrices of given (source, target) pairs.
+        Raises:
+            TypeError: for a pair that is not two strings.
+        """
+        return self._loaded.translator.force(_pairs(pairs))
+
+    def align(self, pairs: Iterable[tuple[str, str]], *, level: Level = "words") -> list[AlignmentMatrix]:
+        """Return the alignment matrices of given (source, target) pairs.
 
         Raises:
             AlignmentError: for a model without attention.
+            TypeError: for a pair that is not two strings.
+            ValueError: for an unknown level.
         """
         translator = self._loaded.translator
-        matrices = [translation.alignment(level) for translation in translator.with_links(translator.force(pairs))]
+        matrices = [
+            translation.alignment(level) for translation in translator.with_links(translator.force(_pairs(pairs)))
+        ]
         if any(matrix is None for matrix in matrices):
             raise AlignmentError("this model has no attention (model.attention.score is none), so it aligns nothing")
         return [matrix for matrix in matrices if matrix is not None]
+
+
+def _texts(lines: Iterable[str], name: str) -> list[str]:
+    """Return the lines as a list, each of which is a string."""
+    if isinstance(lines, (str, bytes)):
+        raise TypeError('give a list of lines, such as ["I love you"], not one string')
+    texts = list(lines)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{index}] is {type(text).__name__}, not a string")
+    return texts
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs as a list, each of which is two strings."""
+    checked = []
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise TypeError(f"pairs[{index}] is not a pair of strings, (source, target), but {pair!r}")
+        checked.append((pair[0], pair[1]))
+    return checked
 
 
 def load(

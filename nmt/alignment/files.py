@@ -35,7 +35,7 @@ def check_suffix(path: Path, more: Sequence[str] = ()) -> None:
 
 
 def write_alignments(
-    path: Path, matrices: Iterable[AlignmentMatrix], links: Sequence[Sequence[Link]] | None = None
+    path: str | Path, matrices: Iterable[AlignmentMatrix], links: Sequence[Sequence[Link]] | None = None
 ) -> None:
     """Write one matrix per line of input; see `AlignmentWriter` for the formats.
 
@@ -53,7 +53,7 @@ def write_alignments(
 
 
 @contextmanager
-def alignment_writer(path: Path) -> Iterator["AlignmentWriter"]:
+def alignment_writer(path: str | Path) -> Iterator["AlignmentWriter"]:
     """Open a file to which matrices are written one by one; it takes its place when the block ends well.
 
     - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists;
@@ -68,6 +68,7 @@ def alignment_writer(path: Path) -> Iterator["AlignmentWriter"]:
     Raises:
         AlignmentError: for another suffix, or pictures of nothing.
     """
+    path = Path(path)
     check_suffix(path)
     with atomic_write(path) as tmp_path:
         writer = _WRITERS[path.suffix](tmp_path)
@@ -182,12 +183,13 @@ def matrix_fields(matrix: AlignmentMatrix) -> dict[str, Any]:
     return {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": weights, **null}
 
 
-def read_alignments(path: Path) -> list[AlignmentMatrix]:
+def read_alignments(path: str | Path) -> list[AlignmentMatrix]:
     """Read what `write_alignments` wrote as ``.json`` or ``.npz``; nothing is unpickled.
 
     Raises:
         AlignmentError: if the file cannot be read, or is something else.
     """
+    path = Path(path)
     if path.suffix not in _READERS:
         raise AlignmentError(
             f"{path}: matrices are read from {' or '.join(_READERS)}; links from .pharaoh, see read_gold"

@@ -1,44 +1,71 @@
 """Alignment matrices drawn: in the terminal with words along the sides, or as a picture."""
 
+import os
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nmt.alignment.matrix import AlignmentMatrix
+from nmt.fonts import Fonts, figure_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SHADES = " ░▒▓█"
+_MOST_PIXELS = 30_000  # of a picture's side; matplotlib refuses twice as many
 
 
-def terminal_heatmap(matrix: AlignmentMatrix) -> str:
-    """The matrix as text: one row per target token, one column per source token, darker for more weight.
+def terminal_heatmap(matrix: AlignmentMatrix, width: int | None = None) -> str:
+    """Return the matrix as text: one row per target token, one column per source token, darker for more weight.
 
     Source tokens stand at the top, each over its own column; the row's largest weight is given as a number at the end.
+    If that is wider than the terminal, each row has the two source tokens of the largest weights instead.
+
+    Args:
+        matrix: what to show.
+        width: the columns of the terminal; None for those of the terminal at standard error, as many as needed if
+            there is none.
     """
     sources = [_printable(token) for token in matrix.src_tokens]
     targets = [_printable(token) for token in matrix.tgt_tokens]
     margin = max((_width(token) for token in targets), default=0)
     widths = [max(3, _width(token)) for token in sources]
+    labels = [" " * (margin - _width(token)) + token for token in targets]
+    heaviest = [np.argsort(-row, kind="stable")[:2] for row in matrix.weights]
     lines = [
         " " * margin + "   " + " ".join(_centre(token, width) for token, width in zip(sources, widths, strict=True))
     ]
-    for token, row in zip(targets, matrix.weights, strict=True):
+    for label, row, columns in zip(labels, matrix.weights, heaviest, strict=True):
         cells = (
             _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] * width
             for weight, width in zip(row, widths, strict=True)
         )
-        label = " " * (margin - _width(token)) + token
-        best = f"  {sources[int(row.argmax())]} {row.max():.2f}" if len(row) else ""
+        best = "".join(f"  {sources[column]} {row[column]:.2f}" for column in columns[:1])
         lines.append(f"{label} │ {' '.join(cells)} │{best}")
-    return "\n".join(lines)
+    limit = _terminal_width() if width is None else width
+    if limit is None or max(map(_width, lines)) <= limit:
+        return "\n".join(lines)
+    return "\n".join(
+        f"{label} │" + "".join(f"  {sources[column]} {row[column]:.2f}" for column in columns if row[column] >= 0.005)
+        for label, row, columns in zip(labels, matrix.weights, heaviest, strict=True)
+    )
+
+
+def _terminal_width() -> int | None:
+    """Return the columns of the terminal at standard error; None if there is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | None = None) -> "Figure":
-    """The matrices as one figure, one heat map below the other.
+    """Return the matrices as one figure: one heat map below the other, in several columns if they are many.
 
     Args:
         matrices: at least one.
@@ -47,17 +74,42 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    heights = [1.2 + 0.32 * len(matrix.tgt_tokens) for matrix in matrices]
-    width = max(4.0, 1.8 + 0.42 * max(len(matrix.src_tokens) for matrix in matrices))
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    sizes = [_size(matrix) for matrix in matrices]
+    width = max(width for width, _ in sizes)
+    # the least columns that do not make the figure much higher than it is wide
+    columns = 1
+    while len(matrices) > 3 and columns < len(matrices):
+        heights = _heights(sizes, columns)
+        if sum(heights) <= 1.5 * columns * width:
+            break
+        columns += 1
+    heights = _heights(sizes, columns)
+    figure = Figure(figsize=(columns * width, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(matrices), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for index, (matrix, axis) in enumerate(zip(matrices, axes, strict=True)):
-        _draw(axis, matrix)
+    axes = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    fonts = _fonts(matrices, titles or ())
+    for axis in axes.flat[len(matrices) :]:
+        axis.set_axis_off()
+    for index, (matrix, axis) in enumerate(zip(matrices, axes.flat, strict=False)):
+        _draw(axis, matrix, fonts)
         if titles is not None:
-            axis.set_title(titles[index], fontsize="medium")
+            _set_title(axis, titles[index], fonts, "medium")
         axis.set_xlabel(f"{matrix.level}, EOS {matrix.eos}", fontsize="small", color="0.4")
     return figure
+
+
+def _size(matrix: AlignmentMatrix) -> tuple[float, float]:
+    """Return the width and height of a heat map in inches, its slanting source words and its target words included."""
+    above = max((_width(token) for token in matrix.src_tokens), default=0)
+    beside = max((_width(token) for token in matrix.tgt_tokens), default=0)
+    width = 0.9 + 0.42 * len(matrix.src_tokens) + 0.09 * beside + 0.05 * above
+    return max(4.0, width), 0.9 + 0.32 * len(matrix.tgt_tokens) + 0.09 * above
+
+
+def _heights(sizes: Sequence[tuple[float, float]], columns: int) -> list[float]:
+    """Return the height of each row of heat maps."""
+    heights = [height for _, height in sizes]
+    return [max(heights[start : start + columns]) for start in range(0, len(heights), columns)]
 
 
 def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], columns: int = 6) -> "Figure":
@@ -78,30 +130,46 @@ def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], 
     figure = Figure(figsize=(columns * (1.2 + 0.22 * longest), sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    fonts = _fonts([matrix for row in rows for matrix in row], titles)
     for axis in axes.flat:
         axis.set_axis_off()
     for index, row in enumerate(rows):
         for position, (title, matrix) in enumerate(zip(titles, row, strict=True)):
             axis = axes[index * lines + position // columns, position % columns]
             axis.set_axis_on()
-            _draw(axis, matrix, fontsize=7)
-            axis.set_title(title, fontsize=9)
+            _draw(axis, matrix, fonts, fontsize=7)
+            _set_title(axis, title, fonts, 9)
     return figure
 
 
-def _draw(axis: "Axes", matrix: AlignmentMatrix, fontsize: float | None = None) -> None:
-    """One heat map with its words along the sides."""
+def _fonts(matrices: Iterable[AlignmentMatrix], titles: Iterable[str]) -> Fonts:
+    """Return the fonts for the words of the matrices and the titles."""
+    words = [_printable(token) for matrix in matrices for token in (*matrix.src_tokens, *matrix.tgt_tokens)]
+    return figure_fonts([*words, *titles])
+
+
+def _draw(axis: "Axes", matrix: AlignmentMatrix, fonts: Fonts, fontsize: float | None = None) -> None:
+    """Draw one heat map with its words along the sides."""
     axis.imshow(matrix.weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="equal")
-    sources, targets = ([_printable(token) for token in tokens] for tokens in (matrix.src_tokens, matrix.tgt_tokens))
-    axis.set_xticks(range(len(sources)), sources, rotation=60, ha="left", rotation_mode="anchor", fontsize=fontsize)
-    axis.set_yticks(range(len(targets)), targets, fontsize=fontsize)
+    sources, targets = (
+        [fonts.drawable(_printable(token)) for token in tokens] for tokens in (matrix.src_tokens, matrix.tgt_tokens)
+    )
+    # dollar signs are text, not the beginning of a formula
+    style: dict[str, Any] = {"fontsize": fontsize, "fontfamily": fonts.families, "parse_math": False}
+    axis.set_xticks(range(len(sources)), sources, rotation=60, ha="left", rotation_mode="anchor", **style)
+    axis.set_yticks(range(len(targets)), targets, **style)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
 
 
+def _set_title(axis: "Axes", title: str, fonts: Fonts, fontsize: str | float) -> None:
+    axis.set_title(fonts.drawable(title), fontsize=fontsize, fontfamily=fonts.families, parse_math=False)
+
+
 def save_heatmaps(matrices: Sequence[AlignmentMatrix], path: Path) -> None:
     """Draw the matrices into a picture file; the suffix of `path` chooses the format."""
-    draw_heatmaps(matrices).savefig(path, dpi=120)
+    figure = draw_heatmaps(matrices)
+    figure.savefig(path, dpi=min(120.0, _MOST_PIXELS / max(figure.get_size_inches())))
 
 
 def _printable(token: str) -> str:

@@ -64,8 +64,16 @@ def token_spans(text: str) -> list[tuple[int, int]]:
 
 
 def spans_at(level: Literal["words", "tokens"], text: str) -> list[tuple[int, int]]:
-    """`word_spans` or `token_spans` of a text."""
-    return word_spans(text) if level == "words" else token_spans(text)
+    """Return `word_spans` or `token_spans` of a text.
+
+    Raises:
+        ValueError: for another level.
+    """
+    if level == "words":
+        return word_spans(text)
+    if level == "tokens":
+        return token_spans(text)
+    raise ValueError(f"{level!r} is no level; choose words, tokens or pieces")
 
 
 def split_words(text: str) -> list[str]:

@@ -8,7 +8,9 @@ from pydantic import Field, SerializeAsAny
 from nmt.config.choice import Choice
 from nmt.config.section import NonNegative, Positive, Problem, Section
 
-BleuTokenizer = Literal["auto", "13a", "none", "intl", "char", "zh"]
+BleuTokenizer = Literal[
+    "auto", "13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200", "spm"
+]
 
 
 class SamplingConfig(Section):
@@ -98,7 +100,9 @@ class EvaluationConfig(Section):
     """How translations are scored.
 
     `bleu_tokenize` is sacrebleu's tokenizer for BLEU: `none` for text that is tokenised already; `auto` takes 13a, or
-    for targets written without spaces zh (Chinese) or char (Japanese, Thai, ...). `lowercase` ignores case.
+    for targets written without spaces zh (Chinese) or char (Japanese, Thai, ...). `ja-mecab` and `ko-mecab` need
+    ``pip install 'sacrebleu[ja]'`` or ``[ko]``; `flores101`, `flores200` and `spm` are downloaded at their first use.
+    TER splits Chinese and Japanese characters if the tokenizer is zh, char or ja-mecab. `lowercase` ignores case.
     """
 
     bleu_tokenize: BleuTokenizer = "auto"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ from nmt.model.seq2seq import Seq2Seq, evaluating
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Translation:
-    """A line and its translation.
+    """A line and its translation; two of them are equal only if they are one object.
 
     Attributes:
         src: the source text as pieces.
@@ -59,9 +59,13 @@ class Translation:
     weights: NDArray[np.float32]
     read_from: str = "attention"
     shifted: bool = False
-    aligner: WordAligner | None = field(default=None, repr=False)
-    links: WordLinks | None = field(default=None, repr=False)
+    aligner: WordAligner | None = None
+    links: WordLinks | None = None
     others: tuple["Translation", ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the text and the score."""
+        return f"Translation(text={self.text!r}, score={self.score:.4f})"
 
     @property
     def text(self) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, Metric, MetricConfig
-from nmt.errors import DataError
+from nmt.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
 class Score:
     """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature.
 
-    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for, or
-    there are too few sentences for one.
+    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for, or if
+    there is one sentence only.
     """
 
     name: str
@@ -53,6 +53,7 @@ def corpus_scores(
         bootstrap: number of resamplings for the confidence interval; 1 for none.
 
     Raises:
+        ConfigError: if the tokenizer needs something that is not installed.
         DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
     """
     _refuse_unequal(hyps, refs)
@@ -63,17 +64,27 @@ def corpus_scores(
         if isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
             value, signature = chosen.score(list(hyps), list(refs))
             scores[name] = Score(name, float(value), signature)
-            continue
-        metric = _metric(name, tokenize, lowercase)
-        try:
-            result = metric.corpus_score(list(hyps), [list(refs)], n_bootstrap=bootstrap)
-            margin = float(result._ci) if bootstrap > 1 else None
-        except TypeError:  # with a handful of sentences, resamples without a match make sacrebleu 2.6 mix number types
-            result, margin = metric.corpus_score(list(hyps), [list(refs)]), None
-        scores[name] = Score(result.name, float(result.score), str(metric.get_signature()), margin)
+        elif bootstrap > 1 and len(refs) > 1:
+            scores[name] = _with_margin(_metric(name, tokenize, lowercase), hyps, refs, bootstrap)
+        else:
+            metric = _metric(name, tokenize, lowercase)
+            result = metric.corpus_score(list(hyps), [list(refs)])
+            scores[name] = Score(result.name, float(result.score), str(metric.get_signature()))
     return scores
 
 
+def _with_margin(metric: Any, hyps: Sequence[str], refs: Sequence[str], bootstrap: int) -> Score:
+    """Return the score with its confidence interval, which sacrebleu gives away in its test of systems only."""
+    from sacrebleu.significance import PairedTest
+
+    test = PairedTest([("", list(hyps))], {"": metric}, [list(refs)], test_type="bs", n_samples=bootstrap)
+    signatures, table = test()
+    [(name, signature)] = signatures.items()
+    [result] = table[name]
+    return Score(name, float(result.score), str(signature), float(result.ci))
+
+
+_ASIAN_TOKENIZERS = ("zh", "char", "ja-mecab")
 _CHARACTER_SCRIPTS = ("HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
@@ -124,18 +135,36 @@ def scores_by_length(
     lowercase: bool = False,
     groups: int = 4,
 ) -> list[LengthScore]:
-    """BLEU of equally large groups of sentences, from the shortest sources (by white-space words) to the longest."""
+    """Return the BLEU of groups of sentences, from the shortest sources (by white-space words) to the longest.
+
+    The groups are about equally large. Sentences of one length are never in two groups, so there may be fewer groups.
+
+    Args:
+        srcs: the sources.
+        hyps: their translations.
+        refs: their references.
+        tokenize: as in `corpus_scores`.
+        lowercase: as in `corpus_scores`.
+        groups: the number of groups at most.
+
+    Raises:
+        DataError: if there are not as many references as translations.
+    """
     _refuse_unequal(hyps, refs)
     tokenize = choose_tokenizer(tokenize, refs)
     lengths = [len(src.split()) for src in srcs]
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     scores = []
-    for group in range(groups):
-        chosen = order[group * len(order) // groups : (group + 1) * len(order) // groups]
-        if chosen:
+    start = 0
+    for group in range(1, groups + 1):
+        end = max(start, group * len(order) // groups)
+        while start < end < len(order) and lengths[order[end]] == lengths[order[end - 1]]:
+            end += 1
+        if chosen := order[start:end]:
             some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
             bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
             scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+        start = end
     return scores
 
 
@@ -144,9 +173,9 @@ def sentence_scores(
 ) -> list[dict[str, float]]:
     """`bleu` (smoothed, effective order) and `chrf` of each sentence by itself."""
     _refuse_unequal(hyps, refs)
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics import CHRF
 
-    bleu = BLEU(tokenize=choose_tokenizer(tokenize, refs), lowercase=lowercase, effective_order=True, force=True)
+    bleu = _bleu(choose_tokenizer(tokenize, refs), lowercase, effective_order=True)
     chrf = CHRF(lowercase=lowercase)
     return [
         {"bleu": float(bleu.sentence_score(hyp, [ref]).score), "chrf": float(chrf.sentence_score(hyp, [ref]).score)}
@@ -221,17 +250,38 @@ def compare_systems(
 
 
 def _metric(name: str, tokenize: str, lowercase: bool) -> Any:
-    from sacrebleu.metrics import BLEU, CHRF, TER
+    from sacrebleu.metrics import CHRF, TER
 
     match name:
-        case "bleu":  # force silences the advice about tokenised input, which is intended
-            return BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+        case "bleu":
+            return _bleu(tokenize, lowercase)
         case "chrf":
             return CHRF(lowercase=lowercase)
-        case "ter":
-            return TER(case_sensitive=not lowercase)
+        case "ter":  # without these two, a sentence in Chinese or Japanese would be a single word
+            asian = tokenize in _ASIAN_TOKENIZERS
+            return TER(case_sensitive=not lowercase, normalized=asian, asian_support=asian)
         case _:
             raise ValueError(f"there is no metric '{name}'")
+
+
+def _bleu(tokenize: str, lowercase: bool, effective_order: bool = False) -> Any:
+    """Return sacrebleu's BLEU; it imports, or downloads, what some of its tokenizers need when they are made."""
+    from sacrebleu.metrics import BLEU
+
+    try:  # force silences the advice about tokenised input, which is intended
+        return BLEU(tokenize=tokenize, lowercase=lowercase, effective_order=effective_order, force=True)
+    except (ImportError, RuntimeError) as error:
+        extra = tokenize.partition("-mecab")[0]
+        raise ConfigError(
+            f"evaluation.bleu_tokenize={tokenize} needs what is not installed: pip install 'sacrebleu[{extra}]'"
+            if extra != tokenize
+            else f"evaluation.bleu_tokenize={tokenize} cannot be used: {error}"
+        ) from None
+    except (OSError, SystemExit) as error:
+        raise ConfigError(
+            f"evaluation.bleu_tokenize={tokenize} needs a file that sacrebleu downloads once, and the download failed: "
+            f"{error}"
+        ) from None
 
 
 def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:

@@ -58,9 +58,26 @@ def test_the_terminal_shows_words_along_both_sides() -> None:
     assert "█" in lines[1].split("│")[1][:5]
 
 
+def test_a_terminal_that_is_too_narrow_shows_the_two_heaviest_words_of_each_row() -> None:
+    wide = terminal_heatmap(LOVE, width=200)
+    assert wide == terminal_heatmap(LOVE)
+    limit = max(map(len, wide.splitlines()))
+    assert terminal_heatmap(LOVE, width=limit) == wide
+    assert terminal_heatmap(LOVE, width=limit - 1).splitlines() == [
+        "  je │  I 0.90  love 0.10",
+        "  t' │  you 0.80  love 0.20",
+        "aime │  love 0.60  you 0.30",
+    ]
+
+
+def test_the_terminal_of_standard_error_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.alignment.heatmap._terminal_width", lambda: 20)
+    assert len(terminal_heatmap(LOVE).splitlines()) == 3
+
+
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
 def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
+    path = str(tmp_path / f"a{suffix}")
     write_alignments(path, [LOVE, EMPTY, LOVE])
     for read, written in zip(read_alignments(path), [LOVE, EMPTY, LOVE], strict=True):
         np.testing.assert_allclose(read.weights, written.weights, atol=1e-6)

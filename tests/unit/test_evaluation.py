@@ -1,10 +1,19 @@
+import importlib
 import math
 
 import pytest
 import sacrebleu
 
-from nmt.errors import DataError
-from nmt.evaluation.metrics import corpus_scores, perplexity
+from nmt.config import EvaluationConfig
+from nmt.errors import ConfigError, DataError
+from nmt.evaluation.metrics import (
+    choose_tokenizer,
+    compare_systems,
+    corpus_scores,
+    perplexity,
+    scores_by_length,
+    sentence_scores,
+)
 
 HYPS, REFS = ["the cat sat on a mat .", "hello there"], ["The cat sat on the mat .", "hello there"]
 
@@ -32,3 +41,80 @@ def test_unequal_lengths_are_refused() -> None:
 
 def test_perplexity() -> None:
     assert perplexity(math.log(4)) == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("refs", "expected"),
+    [
+        (["the cat sees me", "I love you"], "13a"),
+        (["我今天看见了一只黑猫。", "猫在花园里睡觉。"], "zh"),
+        (["私はあなたを愛しています。", "猫が眠っている。"], "char"),
+        (["ฉันรักคุณ", "แมวกำลังนอนหลับ"], "char"),
+        (["나는 너를 사랑한다", "고양이가 잔다"], "13a"),
+        (["我 爱 你 。", "猫 在 睡觉 。"], "13a"),  # cut into words already
+        ([], "13a"),
+        (["123 !"], "13a"),
+    ],
+)
+def test_the_tokenizer_suits_the_script_of_the_references(refs: list[str], expected: str) -> None:
+    assert choose_tokenizer("auto", refs) == expected
+    assert choose_tokenizer("intl", refs) == "intl"
+
+
+def test_ter_splits_chinese_and_japanese_characters() -> None:
+    hyps, refs = ["我今天看见了一只白猫。", "猫在花园里睡觉。"], ["我今天看见了一只黑猫。", "猫在花园里睡觉。"]
+    ter = corpus_scores(hyps, refs, "auto", metrics=("ter",))["ter"]
+    assert ter.value < 20  # one character is wrong; it was one sentence of two
+    assert "norm:yes" in ter.signature
+    assert "asian:yes" in ter.signature
+    [one, two] = compare_systems([("a", hyps), ("b", refs)], refs, "auto", samples=10, metrics=("ter",))
+    assert (one.value, two.value) == (pytest.approx(ter.value), 0.0)
+    assert "asian:no" in corpus_scores(HYPS, REFS, "auto", metrics=("ter",))["ter"].signature
+
+
+@pytest.mark.parametrize(("name", "extra"), [("ja-mecab", "ja"), ("ko-mecab", "ko")])
+def test_a_tokenizer_that_needs_more_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
+    assert EvaluationConfig(bleu_tokenize=name).bleu_tokenize == name  # type: ignore[arg-type]
+    module = importlib.import_module(f"sacrebleu.tokenizers.tokenizer_{extra}_mecab")
+    monkeypatch.setattr(module, "MeCab", None)
+    for count in (lambda: corpus_scores(HYPS, REFS, name), lambda: sentence_scores(HYPS, REFS, name)):
+        with pytest.raises(ConfigError, match=rf"pip install 'sacrebleu\[{extra}\]'"):
+            count()
+
+
+def test_a_tokenizer_that_cannot_be_downloaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no network")
+
+    module = importlib.import_module("sacrebleu.tokenizers.tokenizer_spm")
+    monkeypatch.setattr(module, "download_file", refuse)
+    monkeypatch.setattr(module, "SACREBLEU_DIR", "nowhere")
+    with pytest.raises(ConfigError, match=r"flores200 needs a file that sacrebleu downloads once.*no network"):
+        corpus_scores(HYPS, REFS, "flores200")
+
+
+def test_a_handful_of_sentences_without_a_match_has_an_interval_too() -> None:
+    score = corpus_scores(["a b c d", "e"], ["a b c x", "y"], bootstrap=20)["bleu"]
+    assert score.margin is not None
+    assert score.margin >= 0
+    assert corpus_scores(["a b"], ["a b"], bootstrap=20)["bleu"].margin is None
+
+
+def test_the_interval_is_the_one_that_sacrebleu_counts() -> None:
+    hyps, refs = HYPS * 5, REFS * 5
+    metric = sacrebleu.metrics.BLEU(force=True)
+    told = str(metric.corpus_score(hyps, [refs], n_bootstrap=50))
+    score = corpus_scores(hyps, refs, bootstrap=50)["bleu"]
+    assert f"± {score.margin:.2f}" in told
+    assert score.signature == str(metric.get_signature())
+
+
+def test_groups_by_length_are_cut_only_where_the_length_changes() -> None:
+    lengths = [1, 1, 1, 1, 1, 2, 3, 3]
+    lines = [" ".join(["word"] * length) for length in lengths]
+    groups = scores_by_length(lines, lines, lines, groups=4)
+    assert [(group.shortest, group.longest) for group in groups] == [(1, 1), (2, 2), (3, 3)]
+    assert scores_by_length(lines[:5], lines[:5], lines[:5])[0].longest == 1
+    assert scores_by_length([], [], []) == []

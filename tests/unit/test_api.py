@@ -1,0 +1,92 @@
+"""The package from Python: what it shows of itself, and what it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import nmt
+from nmt.alignment.words import spans_at
+from nmt.config import Config
+from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.translator import Translator
+from nmt.evaluation.calibration import Calibration
+from nmt.model.seq2seq import Seq2Seq
+from nmt.runs.folder import RunFolder
+from nmt.runs.load import LoadedModel
+
+
+@pytest.fixture
+def model(
+    make_config: Callable[..., Config], make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, tmp_path: Path
+) -> nmt.Model:
+    """A random model as `nmt.load` would return it."""
+    config = make_config(decoding={"beam_size": 2, "max_length_ratio": 1.0})
+    translator = Translator(make_model(), tokenizer, config.decoding, torch.device("cpu"))
+    run = RunFolder(tmp_path / "runs" / "tiny")
+    return nmt.Model(LoadedModel(run, config, run.path / "checkpoints" / "step-1", translator, (run.path,)))
+
+
+def test_the_package_lists_what_it_has() -> None:
+    assert {"load", "Model", "__version__"} <= set(dir(nmt))
+
+
+def test_a_model_and_a_translation_show_themselves_in_one_short_line(model: nmt.Model) -> None:
+    assert repr(model) == "Model('tiny', src -> tgt, cpu)"
+    [one] = model.translate(["I love you"])
+    assert repr(one) == f"Translation(text={one.text!r}, score={one.score:.4f})"
+
+
+def test_a_model_tells_its_settings(model: nmt.Model) -> None:
+    assert model.config.name == "tiny"
+    assert model.device == torch.device("cpu")
+    assert model.languages == ("src", "tgt")
+    assert model.calibration == Calibration()
+
+
+def test_translations_can_be_compared_and_kept_in_sets(model: nmt.Model) -> None:
+    one, two = model.translate(["I love you", "I love you"])
+    assert one == one
+    assert one != two
+    assert len({one, two}) == 2
+
+
+def test_generators_are_lists_too(model: nmt.Model) -> None:
+    lines, pairs = ["a cat", "I love you"], [("a cat", "un chat"), ("I love you", "je t'aime")]
+    expected = [one.text for one in model.translate(lines)]
+    assert [one.text for one in model.translate(line for line in lines)] == expected
+    prefixed = model.translate(iter(lines), prefixes=iter(["un", ""]))
+    assert prefixed[0].text.startswith("un")
+    assert [one.text for one in model.score(iter(pairs))] == ["un chat", "je t'aime"]
+    assert len(model.align(iter(pairs))) == 2
+
+
+@pytest.mark.parametrize("wrong", [None, b"a cat", 3])
+def test_what_is_no_text_is_refused_with_its_index(model: nmt.Model, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=rf"lines\[1\] is {type(wrong).__name__}"):
+        model.translate(["a cat", wrong])
+    with pytest.raises(TypeError, match=rf"prefixes\[0\] is {type(wrong).__name__}"):
+        model.translate(["a cat"], prefixes=[wrong])
+    with pytest.raises(TypeError, match=r"pairs\[1\]"):
+        model.score([("a cat", "un chat"), ("a cat", wrong)])
+    with pytest.raises(TypeError, match=r"pairs\[0\]"):
+        model.align([wrong])
+
+
+def test_the_beam_has_the_name_of_the_setting_as_well(model: nmt.Model) -> None:
+    [one], [two] = model.translate(["a cat"], beam_size=1), model.translate(["a cat"], beam=1)
+    assert one.text == two.text
+    with pytest.raises(TypeError, match="beam and beam_size are two names"):
+        model.translate(["a cat"], beam=1, beam_size=2)
+    with pytest.raises(ValueError, match="at least 1"):
+        model.translate(["a cat"], beam_size=0)
+
+
+def test_an_unknown_level_is_refused_with_the_names_that_there_are(model: nmt.Model) -> None:
+    with pytest.raises(ValueError, match="'word' is no level; choose words, tokens or pieces"):
+        spans_at("word", "a cat")  # type: ignore[arg-type]
+    [one] = model.score([("a cat", "un chat")])
+    with pytest.raises(ValueError, match="choose words, tokens or pieces"):
+        one.alignment(level="word")  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""Pictures of matrices: every script is drawn, or the log says what is missing."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import font_manager
+
+from nmt import fonts
+from nmt.alignment.heatmap import draw_grid, draw_heatmaps, save_heatmaps
+from nmt.alignment.matrix import AlignmentMatrix
+
+SCRIPTS = ["猫が眠る", "ฉันรัก", "مرحبا", "मुझे", "고양이", "ᚠᚢ", "a\u3000b", "❤\ufe0f", "🙂"]
+
+
+def matrix_of(src: list[str], tgt: list[str]) -> AlignmentMatrix:
+    weights = np.full((len(tgt), len(src)), 1 / len(src), dtype=np.float32)
+    return AlignmentMatrix(weights, src, tgt, "words", "dropped")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said() -> None:
+    fonts._advise.cache_clear()
+
+
+def test_words_of_every_script_are_drawn_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        for _ in range(2):
+            save_heatmaps([matrix_of(SCRIPTS, ["a", "cat"]), matrix_of(["a"], SCRIPTS)], tmp_path / "a.png")
+        draw_grid([[matrix_of(SCRIPTS, SCRIPTS)]], ["模型"]).savefig(tmp_path / "b.png")
+    assert len(caplog.records) == len({record.getMessage() for record in caplog.records}) <= 2
+
+
+def test_the_log_names_a_package_of_fonts_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    monkeypatch.setattr(fonts, "_find_new_fonts", lambda: None)
+    for _ in range(2):
+        chosen = fonts.figure_fonts(["猫が眠る cat"])
+    assert chosen.families == ["DejaVu Sans"]
+    assert chosen.drawable("猫 cat") == "□ cat"
+    [record] = caplog.records
+    assert "fonts-noto-cjk" in record.getMessage()
+
+
+def test_a_font_that_has_the_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [font_manager.FontEntry(fname="cjk.otf", name="Some CJK")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
+    monkeypatch.setattr(fonts, "_find_new_fonts", lambda: None)
+    has = fonts._characters
+    monkeypatch.setattr(fonts, "_characters", lambda path: frozenset("猫") if path == "cjk.otf" else has(path))
+    chosen = fonts.figure_fonts(["猫 cat"])
+    assert chosen.families == ["DejaVu Sans", "Some CJK"]
+    assert chosen.drawable("猫 cat") == "猫 cat"
+
+
+def test_dollar_signs_are_text(tmp_path: Path) -> None:
+    save_heatmaps([matrix_of(["$\\frac$", "$5"], ["5", "$"])], tmp_path / "a.png")
+    draw_grid([[matrix_of(["a"], ["b"])]], ["$\\frac$"]).savefig(tmp_path / "b.png")
+
+
+def test_many_sentences_stand_in_several_columns(tmp_path: Path) -> None:
+    one = matrix_of([f"w{n}" for n in range(5)], [f"w{n}" for n in range(30)])
+    few, many = draw_heatmaps([one] * 2), draw_heatmaps([one] * 50)
+    assert few.get_size_inches()[0] < few.get_size_inches()[1]
+    width, height = many.get_size_inches()
+    assert 1 / 3 < width / height < 3
+    assert sum(axis.axison for axis in many.axes) == 50
