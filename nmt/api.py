@@ -18,7 +18,8 @@ import torch
 
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.config import Config
-from nmt.decoding.translator import Translation, Translator
+from nmt.decoding.translation import Translation
+from nmt.decoding.translator import Translator
 from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
 from nmt.runs.load import LoadedModel, load_model

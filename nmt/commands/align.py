@@ -18,7 +18,7 @@ from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
 from nmt.data.bitext_links import text_aligner
-from nmt.data.lines import chunks, read_lines
+from nmt.data.lines import in_chunks, read_lines
 from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
 from nmt.decoding.word_aligner import WordAligner
@@ -169,7 +169,7 @@ def run_align(
     pairs: list[Texts] = []
     number = 0
     with writing as writer, bar:
-        for chunk in chunks(read_pairs(source, split), _CHUNK):
+        for chunk in in_chunks(read_pairs(source, split), _CHUNK):
             texts = [(src, tgt) for src, tgt, _ in chunk]
             results = aligner.align(texts, shown, number + 1)
             number += len(chunk)

@@ -19,7 +19,7 @@ from nmt.data.lines import one_line, read_lines
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
-from nmt.decoding.translator import Translation
+from nmt.decoding.translation import Translation
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.metrics import (

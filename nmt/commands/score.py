@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from nmt.config import Source
-from nmt.data.lines import chunks
+from nmt.data.lines import in_chunks
 from nmt.data.sources import read_pairs
 from nmt.decoding.output import OutputOptions, json_fields
 from nmt.runs.load import LoadedModel
@@ -26,7 +26,7 @@ def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> 
     """
     number, calibration = 0, model.calibration
     pairs = ((src, tgt) for src, tgt, _ in read_pairs(source, split))
-    for chunk in chunks(pairs, _CHUNK):
+    for chunk in in_chunks(pairs, _CHUNK):
         scored = model.translator.force(chunk, first_line=number + 1, progress=True)
         for one in model.translator.with_links(scored) if as_json else scored:
             number += 1

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import itertools
 import logging
 import os
 import select
@@ -172,9 +171,9 @@ def count_lines(path: Path) -> int | None:
         return sum(1 for _ in _numbered(path, stream))
 
 
-def in_chunks(lines: Iterable[str | None], size: int) -> Iterator[list[str]]:
-    """Yield lists of up to `size` lines; None among the lines ends a list early."""
-    chunk: list[str] = []
+def in_chunks(lines: Iterable[Item | None], size: int) -> Iterator[list[Item]]:
+    """Yield lists of up to `size` lines, or pairs; None among them ends a list early."""
+    chunk: list[Item] = []
     for line in lines:
         if line is not None:
             chunk.append(line)
@@ -233,10 +232,3 @@ def _replaced(lines: Iterable[bytes | None]) -> Iterator[str | None]:
             yield line.decode("utf-8", "replace")
     if bad > _WARNINGS:
         log.warning("and %d more lines that are not UTF-8", bad - _WARNINGS)
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in lists of at most `size`, in order."""
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk

@@ -11,7 +11,7 @@ from nmt.alignment.files import matrix_fields
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.alignment.report import ReportOption
 from nmt.data.lines import one_line
-from nmt.decoding.translator import Translation
+from nmt.decoding.translation import Translation
 from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
 

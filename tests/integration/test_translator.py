@@ -10,7 +10,8 @@ from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble
-from nmt.decoding.translator import Translation, Translator
+from nmt.decoding.translation import Translation
+from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.training.trainer import corpus_nll

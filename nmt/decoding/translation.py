@@ -1,0 +1,104 @@
+"""A line and its translation, with all that can be asked of it: words, confidence, alignment."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmt.alignment.matrix import AlignmentMatrix, Level, WordLinks, piece_matrix, word_matrix
+from nmt.alignment.words import spans_at
+from nmt.data.tokenizer import Encoded
+from nmt.decoding.confidence import word_log_probs
+from nmt.decoding.word_aligner import WordAligner
+from nmt.evaluation.calibration import Calibration
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Translation:
+    """A line and its translation; two of them are equal only if they are one object.
+
+    Attributes:
+        src: the source text as pieces.
+        tgt: the target text as pieces.
+        log_prob: of the target and EOS, in nats.
+        score: `log_prob` over the length penalty, plus the coverage penalty.
+        token_log_probs: of each target piece and EOS, in nats.
+        proven: whether search has shown that no translation scores higher; False if it cannot tell.
+        weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
+            without attention.
+        read_from: which of the model's weights these are, for a person.
+        shifted: whether a target piece's row is that of the step after, where it was the input.
+        aligner: the word aligner that `alignment` asks; None to read the attention.
+        links: what the aligner says of this pair, if it was asked already (see `Translator.with_links`).
+        others: the next best translations of the same line, best first, if they were asked for.
+    """
+
+    src: Encoded
+    tgt: Encoded
+    log_prob: float
+    score: float
+    token_log_probs: list[float]
+    proven: bool
+    weights: NDArray[np.float32]
+    read_from: str = "attention"
+    shifted: bool = False
+    aligner: WordAligner | None = None
+    links: WordLinks | None = None
+    others: tuple["Translation", ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the text and the score."""
+        return f"Translation(text={self.text!r}, score={self.score:.4f})"
+
+    @property
+    def text(self) -> str:
+        """The target text."""
+        return self.tgt.text
+
+    def words(self, level: Level = "words") -> list[str]:
+        """The target's words, or white-space separated tokens, or pieces."""
+        if level == "pieces":
+            return self.tgt.pieces
+        return [self.text[start:end] for start, end in spans_at(level, self.text)] if self.tgt.offsets else []
+
+    def confidence(self, level: Level = "words", calibration: Calibration | None = None) -> list[float]:
+        """How sure the model is of each target word, 0 to 1: its own probability, or calibrated."""
+        return (calibration or Calibration()).confidences(word_log_probs(self.tgt, self.token_log_probs, level))
+
+    def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
+        """Return the alignment matrix: the word aligner's, or that of the attention; None if the model has neither.
+
+        `decoding.alignment_from` chooses, and the matrix says in `read_from` which one it is.
+
+        Args:
+            level: `words`, `tokens` (what white space separates) or `pieces`.
+            keep_eos: whether there is a row for EOS.
+        """
+        if self.aligner is None:
+            return self.attention(level, keep_eos)
+        links = self.links or self.aligner.word_links([(self.src.text, self.tgt.text)])[0]
+        sides = []
+        for side in (self.src, self.tgt):
+            spans = list(side.offsets) if level == "pieces" else spans_at(level, side.text) if side.offsets else []
+            names = side.pieces if level == "pieces" else [side.text[start:end] for start, end in spans]
+            sides.append((names, spans))
+        return links.matrix(sides[0], sides[1], level, keep_eos)
+
+    def attention(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
+        """Return the matrix of the model's attention; None for a model without attention.
+
+        Args:
+            level: `words`, `tokens` (what white space separates) or `pieces`.
+            keep_eos: whether the row that predicted EOS stays.
+        """
+        if self.src.ids and self.weights.shape[1] == 0:
+            return None
+        weights = self.weights
+        if self.shifted:  # the last row, of EOS, stays: there is no step after it
+            weights = np.concatenate([weights[1:], weights[-1:]])
+        matrix = (
+            piece_matrix(weights, self.src.pieces, self.tgt.pieces, keep_eos)
+            if level == "pieces"
+            else word_matrix(weights, self.src.text, self.src.offsets, self.tgt.text, self.tgt.offsets, keep_eos, level)
+        )
+        return replace(matrix, read_from=self.read_from)
