@@ -210,6 +210,14 @@ class Config(Section):
             return "squared" if self.model.attention.gives_zeros else "cross_entropy"
         return guided.loss
 
+    @property
+    def search(self) -> DecodingConfig:
+        """The section `decoding`, with what `auto` stands for in `alignment_at`."""
+        if self.decoding.alignment_at != "auto":
+            return self.decoding
+        step = "predicts" if self.guided_loss is None else self.training.guided_alignment.step
+        return self.decoding.model_copy(update={"alignment_at": step})
+
 
 class Comparison(Section):
     """Several runs that differ in a few settings: `nmt compare`.

@@ -38,7 +38,7 @@ class DecodingConfig(Section):
     - `alignment_from`: matrices show the translator's own `attention`, or the links of the word `aligner` that was
       trained on the same text; `auto` takes the aligner if the model has one.
     - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
-      step, where it is the `input` (docs/alignment.md compares them).
+      step, where it is the `input`; `auto` takes the step that was guided (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
     - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
@@ -55,7 +55,7 @@ class DecodingConfig(Section):
     max_src_length: Positive = 500
     alignment_from: Literal["auto", "attention", "aligner"] = "auto"
     max_tgt_length: Positive = 500
-    alignment_at: Literal["predicts", "input"] = "predicts"
+    alignment_at: Literal["auto", "predicts", "input"] = "auto"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
     sampling: SamplingConfig = SamplingConfig()

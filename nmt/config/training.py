@@ -101,14 +101,16 @@ class GuidedConfig(Section):
     - the name of a file with one line of Pharaoh links (i-j, from 0) for each training pair.
 
     `level` says what the links of a file, or the aligner's, are between: `words`, split at punctuation too (`nmt words`
-    prints them), or white-space separated `tokens`. `loss` is `cross_entropy`, `squared`, or `auto`: cross-entropy
-    where no weight can be exactly 0. Each epoch the weight is multiplied by `decay`. A model without attention has
-    nothing to guide.
+    prints them), or white-space separated `tokens`. `step` is the decoder's step that is guided to a word's links: the
+    one that `predicts` the word, as in the paper, or the next one, where the word is the `input` and known. `loss` is
+    `cross_entropy`, `squared`, or `auto`: cross-entropy where no weight can be exactly 0. Each epoch the weight is
+    multiplied by `decay`. A model without attention has nothing to guide.
     """
 
     enabled: bool = True
     links: str = "auto"
     level: Literal["words", "tokens"] = "words"
+    step: Literal["predicts", "input"] = "predicts"
     loss: Literal["auto", "cross_entropy", "squared"] = "auto"
     weight: Annotated[float, Field(gt=0.0)] = 0.3
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

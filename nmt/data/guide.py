@@ -41,7 +41,14 @@ class GuidanceCounts:
 class TargetAlignments:
     """The links of every pair, on words, projected to whatever pieces an epoch has."""
 
-    def __init__(self, links: Table, guidance: Table, tokenizer: Tokenizer, level: WordLevel = "words"):
+    def __init__(
+        self,
+        links: Table,
+        guidance: Table,
+        tokenizer: Tokenizer,
+        level: WordLevel = "words",
+        step: Literal["predicts", "input"] = "predicts",
+    ):
         """Keep the tables; the links are read batch by batch.
 
         Args:
@@ -49,7 +56,9 @@ class TargetAlignments:
             guidance: the rows of `guidance_rows` for the same corpus.
             tokenizer: turns piece ids back into words.
             level: what the links are between.
+            step: whether the step that predicts a word is guided to its links, or the one that has it as input.
         """
+        self._first_row = 0 if step == "predicts" else 1
         self._links, self._tokenizer, self._level = links.column("links"), tokenizer, level
         self._guided: NDArray[np.bool_] = guidance.column("guidance").to_numpy() == GUIDED
         counts = np.bincount(guidance.column("guidance").to_numpy(), minlength=3)
@@ -65,8 +74,8 @@ class TargetAlignments:
             shape: T and S of the padded batch.
 
         Returns:
-            ``[B, T, S]``: for each piece of a linked target word, equal weights on all pieces of the source words that
-            it is linked to, with sum 1; rows of 0 where there is no link, and for EOS.
+            ``[B, T, S]``: for the step of each piece of a linked target word, equal weights on all pieces of the source
+            words that it is linked to, with sum 1; rows of 0 where there is no link, and for BOS or EOS.
         """
         target = np.zeros((len(srcs), *shape), dtype=np.float32)  # [B, T, S]
         for index, (row, src, tgt) in enumerate(zip(rows, srcs, tgts, strict=True)):
@@ -75,7 +84,8 @@ class TargetAlignments:
             links = parse_pharaoh(self._links[int(row)].as_py()).sure
             src_words = word_of_pieces(self._tokenizer.decode_src(src.tolist()), self._level)
             tgt_words = word_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()), self._level)
-            target[index, : len(tgt), : len(src)] = project_links(links, src_words, tgt_words)
+            rows_of_words = slice(self._first_row, self._first_row + len(tgt))
+            target[index, rows_of_words, : len(src)] = project_links(links, src_words, tgt_words)
         return target
 
 

@@ -124,7 +124,7 @@ def _load_guide(
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
-    return _Guidance(TargetAlignments(links, guidance, tokenizer, level), source, made)
+    return _Guidance(TargetAlignments(links, guidance, tokenizer, level, settings.step), source, made)
 
 
 def _links_of_file(config: Config, name: str, text: Table, cache: Path) -> tuple[Table, str]:

@@ -191,7 +191,7 @@ def load_model(
         raise ConfigError(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention or auto"
         )
-    translator = Translator(network, tokenizer, config.decoding, device, aligner)
+    translator = Translator(network, tokenizer, config.search, device, aligner)
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
     return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data)
 

@@ -36,7 +36,7 @@ class Validator:
 
     def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
         """Choose the sentences that are decoded: spread evenly over the split, the same ones every time."""
-        settings = config.decoding.model_copy(update={"beam_size": config.training.validation.beam_size})
+        settings = config.search.model_copy(update={"beam_size": config.training.validation.beam_size})
         self.config, self.corpora, self.trainer = config, corpora, trainer
         self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
         text, wanted = corpora.valid_text, config.training.validation.sentences

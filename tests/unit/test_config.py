@@ -354,3 +354,14 @@ def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
 
 def test_numbers_are_decimal(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, GOOD + "seed: 010\n"), ["training.epochs=08"]).seed == 10
+
+
+def test_the_attention_is_read_at_the_step_that_was_guided(tmp_path: Path) -> None:
+    def read_at(*lines: str) -> str:
+        return load_config(write(tmp_path, GOOD + "".join(lines))).search.alignment_at
+
+    guided = "training: {guided_alignment: {step: input}}\n"
+    assert read_at() == "predicts"
+    assert read_at(guided) == "input"
+    assert read_at(guided, "decoding: {alignment_at: predicts}\n") == "predicts"
+    assert read_at("training: {guided_alignment: {step: input, enabled: false}}\n") == "predicts"

@@ -117,6 +117,9 @@ def test_the_guide_reads_the_rows_it_is_given(tokenizer: Tokenizer, tmp_path: Pa
     guide = alignments.batch([1, 0, 2], [src] * 3, [tgt] * 3, (len(tgt) + 1, len(src)))
     assert guide[0, 0].sum() == pytest.approx(1.0)
     assert not guide[0, -1].any()  # EOS
+    later = TargetAlignments(table, guidance, tokenizer, step="input").batch([1], [src], [tgt], guide.shape[1:])
+    np.testing.assert_array_equal(later[0, 1:], guide[0, :-1])  # each row one step later, where the word is the input
+    assert not later[0, 0].any()  # BOS
     assert not guide[1].any()
     assert not guide[2].any()  # its pieces spell other words than its text, so its links have no place
 
