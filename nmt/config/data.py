@@ -115,6 +115,15 @@ class DataConfig(Section):
     max_length: Positive = 100
     cache_dir: str = "~/.cache/nmt"
 
+    def problems(self) -> Iterator[Problem]:
+        """Yield splits whose two sides are one and the same."""
+        for split in ("train", "valid", "test"):
+            source: Source | None = getattr(self, split)
+            if source is not None and source.builtin is None and source.src is not None and source.src == source.tgt:
+                what = "the column" if source.path or source.hub else "the file"
+                message = f"{split}: src and tgt are both {what} {source.src}; give the other side its own"
+                yield Problem(message, (f"{split}.tgt",))
+
     def source(self, split: Literal["train", "valid", "test"]) -> Source | None:
         """The source of one split, with `root` and `reverse` applied; None if the configuration names none."""
         source: Source | None = getattr(self, split)

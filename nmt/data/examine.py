@@ -3,14 +3,23 @@
 import hashlib
 import math
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nmt.alignment.words import split_words
 
 _SHOWN = 3  # examples of each finding
 _LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"}
 _BINS = (5, 10, 20, 30, 50, 100)
+_MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
+_CUT_MARKS = (" 't ", " n't ", " . ", " , ", " ? ", " ! ")
+_VOCABULARY_LINES = 20_000  # lines whose words are kept
+_BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once
+_CLEARLY = 0.25  # a correlation higher by this much is no chance
 _FAR = 1.6  # a ratio of lengths this many times the usual one, in logarithms, is suspicious
 
 
@@ -38,6 +47,9 @@ class Examination:
         findings: by kind; only those that occurred.
         lengths: pairs by the longer side's words: up to 5, 10, 20, 30, 50, 100, and more.
         hashes: of the pairs, for overlaps.
+        tokenised: source and target lines with marks that stand apart, as in ``do n't .``.
+        vocabularies: source and target words of the first lines.
+        sizes: the logarithms of the characters on both sides, pair by pair.
     """
 
     pairs: int = 0
@@ -45,15 +57,25 @@ class Examination:
     findings: dict[str, Finding] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=lambda: [0] * (len(_BINS) + 1))
     hashes: set[int] = field(default_factory=set)
+    tokenised: tuple[int, int] = (0, 0)
+    vocabularies: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+    sizes: tuple["array[float]", "array[float]"] = field(default_factory=lambda: (array("f"), array("f")))
 
     def note(self, kind: str, line: int) -> None:
         """Note a finding."""
         self.findings.setdefault(kind, Finding()).add(line)
 
     def histogram(self) -> Iterator[tuple[str, int]]:
-        """Names of the length bins, and how many pairs each holds."""
-        names = [f"up to {limit} words" for limit in _BINS] + [f"more than {_BINS[-1]} words"]
-        return zip(names, self.lengths, strict=True)
+        """Return the names of the length bins up to the last that is not empty, and how many pairs each holds."""
+        names = [f"longer side up to {limit} words" for limit in _BINS]
+        names.append(f"longer side more than {_BINS[-1]} words")
+        filled = max((at for at, count in enumerate(self.lengths, start=1) if count), default=0)
+        return iter(list(zip(names, self.lengths, strict=True))[:filled])
+
+    @property
+    def is_tokenised(self) -> tuple[bool, bool]:
+        """Whether most lines of the source, and of the target, were cut into tokens before."""
+        return self.tokenised[0] > self.pairs / 2, self.tokenised[1] > self.pairs / 2
 
 
 def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
@@ -68,7 +90,13 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
     found, log_ratios = Examination(), 0.0
     for line, (src, tgt) in enumerate(pairs, start=1):
         found.pairs += 1
-        sizes = len(split_words(src)), len(split_words(tgt))
+        words = split_words(src), split_words(tgt)
+        sizes = len(words[0]), len(words[1])
+        found.tokenised = found.tokenised[0] + _is_cut(src), found.tokenised[1] + _is_cut(tgt)
+        for side, text in enumerate((src, tgt)):
+            found.sizes[side].append(math.log(1 + len(text)))
+            if line <= _VOCABULARY_LINES:
+                found.vocabularies[side].update(word.lower() for word in words[side])
         found.words = found.words[0] + sizes[0], found.words[1] + sizes[1]
         found.lengths[sum(max(sizes) > limit for limit in _BINS)] += 1
         if not all(sizes):
@@ -78,6 +106,8 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
             if max(sizes) >= 10 and abs(ratio - log_ratios / line) > _FAR:
                 found.note("lengths that do not fit each other", line)
             log_ratios += ratio
+        if any(mark in text for text in (src, tgt) for mark in _MARKUP):
+            found.note(f"markup such as {', '.join(_MARKUP[:3])}", line)
         if src == tgt and any(sizes):
             found.note("source and target the same", line)
         for kind in {kind for text in (src, tgt) for kind in _odd_characters(text)}:
@@ -87,6 +117,47 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
             found.note("pairs that occurred before", line)
         found.hashes.add(key)
     return found
+
+
+def _is_cut(text: str) -> bool:
+    """Whether punctuation stands apart from words, as tokenizers leave it."""
+    return any(mark in f"{text} " for mark in _CUT_MARKS)
+
+
+def slip(found: Examination) -> tuple[int, int] | None:
+    """Return where one side seems to lie a line lower than the other, from the lengths of the texts.
+
+    Translations of long texts are long, so the lengths of the sides go together. Where they go together better with the
+    line before or after, a line is missing on one side.
+
+    Returns:
+        The first line of the block where it was noticed, and +1 if the target lies a line lower, -1 if higher; None if
+        there is no such place.
+    """
+    src, tgt = (np.frombuffer(side, dtype=np.float32) for side in found.sizes)
+    for first in range(0, len(src), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        one, other = src[block], tgt[block]
+        if len(one) < _SMALLEST_BLOCK:
+            break
+        straight = _correlation(one, other)
+        for shift, value in ((1, _correlation(one[:-1], other[1:])), (-1, _correlation(one[1:], other[:-1]))):
+            if value > straight + _CLEARLY:
+                return first + 1, shift
+    return None
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    if one.std() == 0 or other.std() == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def sides_are_swapped(train: Examination, other: Examination) -> bool:
+    """Return True if the source of another split has the words of the training target, and the other way round."""
+    (src, tgt), (known_src, known_tgt) = other.vocabularies, train.vocabularies
+    straight = len(src & known_src) + len(tgt & known_tgt)
+    return len(src & known_tgt) + len(tgt & known_src) > straight
 
 
 def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:

@@ -2,17 +2,20 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from nmt.config import AttentionConfig, Config
+import numpy as np
+
+from nmt.config import AttentionConfig, Config, TrainingConfig
 from nmt.data.batching import plan_batches
 from nmt.data.prepare import Corpora
 from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
 from nmt.training.trainer import Trainer
 
-_WARM, TIMED = 3, 8  # updates that are thrown away, and that are timed
+_WARM, TIMED = 3, 16  # updates that are thrown away, and that are timed
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,14 @@ class Duration:
     """The time of a training on this machine, validation aside.
 
     Attributes:
-        tokens_per_second: target tokens.
-        epoch_minutes: minutes of one epoch.
-        total_minutes: minutes to the last epoch, or to `max_updates` or `max_minutes` if they come first.
+        tokens_per_second: target tokens; the median of the updates that were timed.
+        epoch_minutes: minutes of one epoch: at the rate of the fast quarter of the updates, and of the slow one.
+        total_minutes: the same to the last epoch, or to `max_updates` or `max_minutes` if they come first.
     """
 
     tokens_per_second: float
-    epoch_minutes: float
-    total_minutes: float
+    epoch_minutes: tuple[float, float]
+    total_minutes: tuple[float, float]
 
 
 def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
@@ -116,13 +119,37 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
     updates = trainer.updates()
     for _ in islice(updates, _WARM):
         pass
-    started = time.perf_counter()
-    tokens = sum(update.tgt_tokens for update in islice(updates, TIMED))
-    if not tokens:
+    tokens, rates, started = 0, [], time.perf_counter()
+    for update in islice(updates, TIMED):
+        now = time.perf_counter()
+        tokens += update.tgt_tokens
+        rates.append(update.tgt_tokens / max(1e-9, now - started))
+        started = now
+    if not rates:
         return None
-    rate = tokens / (time.perf_counter() - started)
-    epoch = float((train.tgt_len + 1).sum()) / rate / 60
-    total = min(epoch * training.epochs, training.max_minutes or math.inf)
+    return duration_at(rates, float((train.tgt_len + 1).sum()), tokens / len(rates), training)
+
+
+def duration_at(
+    rates: Sequence[float], epoch_tokens: float, update_tokens: float, training: TrainingConfig
+) -> Duration:
+    """Return the time of a training whose updates were measured at these rates.
+
+    The median and the quartiles say what is usual: one update that waited for something else does not count.
+
+    Args:
+        rates: target tokens per second of each update.
+        epoch_tokens: target tokens of an epoch.
+        update_tokens: target tokens of an update.
+        training: the settings that say when training ends.
+    """
+    tokens = epoch_tokens * training.epochs
     if training.max_updates is not None:
-        total = min(total, training.max_updates * tokens / (trainer.update - _WARM) / rate / 60)
-    return Duration(rate, epoch, total)
+        tokens = min(tokens, training.max_updates * update_tokens)
+    slow, usual, fast = (float(rate) for rate in np.quantile(rates, (0.25, 0.5, 0.75)))
+    limit = training.max_minutes or math.inf
+    return Duration(
+        usual,
+        (epoch_tokens / fast / 60, epoch_tokens / slow / 60),
+        (min(limit, tokens / fast / 60), min(limit, tokens / slow / 60)),
+    )

@@ -190,8 +190,9 @@ def test_a_data_file_that_is_none_is_named(home: Path, tmp_path: Path, kind: str
     elif kind == "empty":
         path.write_bytes(b"")
     both = ["--src", str(path), "--tgt", str(path)]
+    twice = f"{{src: {path}, tgt: {tmp_path}/./{path.name}}}"
     for arguments in (
-        ["train", "-c", "tiny.yaml", "--set", f"data.train={{src: {path}, tgt: {path}}}", "--set", "name=bad"],
+        ["train", "-c", "tiny.yaml", "--set", f"data.train={twice}", "--set", "name=bad"],
         ["score", *both],
         ["align", "-m", "runs/tiny", *both],
         ["eval", "--src", str(path), "--ref", str(path)],

@@ -67,6 +67,7 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "x: &a 1\nname: *a\n", "aliases are not supported"),
         ("- 1\n", "is a mapping"),
         (": :\n  - [", "not valid YAML"),
+        ("data: {train: {src: a, tgt: a}, valid: builtin:phrasebook}\n", "train: src and tgt are both the file a"),
         (GOOD + "model:\n\tbridge: zero\n", "indent with spaces, YAML forbids tabs"),
         ("data:\n  valid: builtin:phrasebook\n  train: {src: a, tgt: b, split: x}\n", "line 3: data.train.split: "),
         (GOOD + "name: a\x01b\n", "not valid YAML"),

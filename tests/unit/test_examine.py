@@ -1,6 +1,10 @@
 """The doctor finds what is wrong, and nothing in good text."""
 
-from nmt.data.examine import examine, overlap
+import random
+
+import pytest
+
+from nmt.data.examine import examine, overlap, sides_are_swapped, slip
 from tests.conftest import SENTENCES
 
 GOOD = SENTENCES * 3
@@ -15,7 +19,10 @@ def test_good_text_has_no_findings_and_its_words_are_counted() -> None:
     assert found.findings == {}
     assert (found.pairs, found.words) == (8, (40, 40))
     assert sum(found.lengths) == 8
-    assert dict(found.histogram())["up to 5 words"] == 6
+    shown = dict(found.histogram())
+    assert shown == {"longer side up to 5 words": 6, "longer side up to 10 words": 2}
+    assert found.is_tokenised == (False, False)
+    assert slip(examine(GOOD * 20)) is None
 
 
 def test_each_kind_of_trouble_is_found_at_its_line() -> None:
@@ -29,6 +36,7 @@ def test_each_kind_of_trouble_is_found_at_its_line() -> None:
         ("New York", "New York"),
         ("yes", "un deux trois quatre cinq six sept huit neuf dix onze douze"),
         SENTENCES[2],
+        ("I see <unk> .", "je vois"),
     ]
     assert lines_of(pairs) == {
         "one side empty": [9],
@@ -39,7 +47,33 @@ def test_each_kind_of_trouble_is_found_at_its_line() -> None:
         "source and target the same": [14],
         "lengths that do not fit each other": [15],
         "pairs that occurred before": [16],
+        "markup such as <unk>, <s>, </s>": [17],
     }
+
+
+def test_text_that_is_tokenised_already_is_noticed_side_by_side() -> None:
+    pairs = [("I do n't know .", "je ne sais pas."), ("well , yes", "bien, oui"), ("a cat", "un chat")]
+    assert examine(pairs).is_tokenised == (True, False)
+
+
+def test_exchanged_sides_of_another_split_are_noticed() -> None:
+    train, other = examine(SENTENCES), SENTENCES[:4]
+    assert not sides_are_swapped(train, examine(other))
+    assert sides_are_swapped(train, examine([(tgt, src) for src, tgt in other]))
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_a_line_that_is_missing_on_one_side_is_found(shift: int) -> None:
+    numbers = random.Random(3)
+    lengths = [numbers.randint(1, 30) for _ in range(1500)]
+    pairs = [("a " * length, "un " * length) for length in lengths]
+    assert slip(examine(pairs)) is None
+    src, tgt = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if shift > 0:
+        tgt.insert(600, "un chat")
+    else:
+        del tgt[600]
+    assert slip(examine(zip(src, tgt, strict=False))) == (501, shift)
 
 
 def test_overlap_between_splits_is_counted() -> None:

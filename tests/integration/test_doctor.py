@@ -1,0 +1,39 @@
+"""The doctor's report on a whole configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nmt.commands.doctor import run_doctor
+from nmt.config import Config
+from tests.conftest import SENTENCES
+
+
+def test_the_report_has_sizes_time_and_the_tokenizer_of_bleu(make_config: Callable[..., Config]) -> None:
+    report = "\n".join(run_doctor(make_config(training={"epochs": 30})))
+    assert "train: 8 pairs, 40 source" in report
+    rows = dict(line.strip().rsplit("   ", 1) for line in report.splitlines() if "   " in line.strip())
+    rows = {name.strip(): value.strip() for name, value in rows.items()}
+    assert rows["BLEU tokenizer"] == "13a"
+    assert rows["feasible tokenizer.vocab_size"].endswith("by sentencepiece; it is 120")
+    assert "target tokens/s, over " in rows["training rate here"]
+    assert rows["estimated time"].endswith("in all, validation aside")
+    assert "more than" not in "".join(name for name in rows if name.startswith("longer side"))
+
+
+def test_exchanged_sides_and_tokenised_text_are_reported(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config(training={"epochs": 30})
+    for name, side in (("en", 1), ("fr", 0)):
+        (tmp_path / f"valid.{name}").write_text("".join(pair[side] + "\n" for pair in SENTENCES), encoding="utf-8")
+    (tmp_path / "train.fr").write_text("".join(pair[1] + " .\n" for pair in SENTENCES), encoding="utf-8")
+    report = "\n".join(run_doctor(config))
+    assert "source and target seem exchanged" in report
+    assert "the target is tokenised already" in report
+    assert "set evaluation.bleu_tokenize=none" in report
+
+
+def test_a_script_that_13a_cannot_split_is_reported(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config(training={"epochs": 1})
+    (tmp_path / "valid.fr").write_text("这是一只黑色的猫\n" * len(SENTENCES), encoding="utf-8")
+    report = "\n".join(run_doctor(config))
+    assert "zh, since 13a cannot split the targets' script" in report
+    assert "training is over before its rate can be measured" in report

@@ -1,0 +1,45 @@
+"""What validation says beside its numbers."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.config import Config
+from nmt.data.prepare import load_corpora
+from nmt.model.build import build_model
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validator
+from tests.conftest import SENTENCES
+
+
+def validator_of(config: Config) -> Validator:
+    corpora = load_corpora(config)
+    size = corpora.tokenizer.src_size
+    model = build_model(config, size, size)
+    cpu = torch.device("cpu")
+    return Validator(config, corpora, Trainer(config.training, 1, model, cpu, torch.float32, lambda _: corpora.train))
+
+
+def test_a_bleu_of_zero_beside_some_chrf_is_said_once(
+    make_config: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    validator = validator_of(make_config())
+    validator._warn_of_zero_bleu({"bleu": 0.0, "chrf": 9.0})
+    validator._warn_of_zero_bleu({"bleu": 0.1, "chrf": 30.0})
+    assert "BLEU is 0.00" not in caplog.text
+    for _ in range(2):
+        validator._warn_of_zero_bleu({"bleu": 0.0, "chrf": 30.0})
+    assert caplog.text.count("BLEU is 0.00 although chrF is 30.0: BLEU's tokenizer '13a'") == 1
+
+
+def test_targets_without_spaces_get_another_tokenizer_and_it_is_said(
+    make_config: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = make_config()
+    (tmp_path / "valid.fr").write_text("这是一只黑色的猫\n" * len(SENTENCES), encoding="utf-8")
+    assert validator_of(config).bleu_tokenize == "zh"
+    assert "BLEU is counted with sacrebleu's tokenizer 'zh'" in caplog.text
