@@ -86,7 +86,7 @@ def run_eval(
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss)
     raw, calibrated = _calibration_errors(model, translations, refs)
-    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase)
+    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP)
     report: dict[str, Any] = {
         "data": data,
         "sentences": len(srcs),

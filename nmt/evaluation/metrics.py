@@ -120,11 +120,12 @@ def choose_tokenizer(name: str, refs: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class LengthScore:
-    """BLEU of the sentences of `shortest` to `longest` source words."""
+    """BLEU of the sentences of `shortest` to `longest` source words; `margin` is that of `Score`."""
 
     shortest: int
     longest: int
     bleu: float
+    margin: float | None = None
 
 
 def scores_by_length(
@@ -134,6 +135,7 @@ def scores_by_length(
     tokenize: str = "13a",
     lowercase: bool = False,
     groups: int = 4,
+    bootstrap: int = 1,
 ) -> list[LengthScore]:
     """Return the BLEU of groups of sentences, from the shortest sources (by white-space words) to the longest.
 
@@ -146,6 +148,7 @@ def scores_by_length(
         tokenize: as in `corpus_scores`.
         lowercase: as in `corpus_scores`.
         groups: the number of groups at most.
+        bootstrap: as in `corpus_scores`.
 
     Raises:
         DataError: if there are not as many references as translations.
@@ -162,8 +165,8 @@ def scores_by_length(
             end += 1
         if chosen := order[start:end]:
             some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
-            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
-            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",), bootstrap)["bleu"]
+            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value, bleu.margin))
         start = end
     return scores
 
