@@ -8,7 +8,7 @@ by one: a piece never reaches over the space between two words.
 import functools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
@@ -54,7 +54,8 @@ class Sampler:
             for kind in (processor.is_control, processor.is_unknown, processor.is_byte, processor.is_unused)
             for piece in range(size)
         ]
-        plain = [piece for piece in range(size) if not any(special[piece::size])]
+        whole = _user_defined(processor.serialized_model_proto())
+        plain = [piece for piece in range(size) if piece not in whole and not any(special[piece::size])]
         self._vocabulary = {self._pieces[piece]: (piece, float(processor.get_score(piece))) for piece in plain}
         self._longest = max(map(len, self._vocabulary), default=1)
         # Of the words that came last; a large corpus has more kinds of words than memory holds.
@@ -62,7 +63,10 @@ class Sampler:
         self._best = functools.lru_cache(_WORDS_KEPT)(self._best_segmentations)
 
     def sample(self, ids: Sequence[int]) -> list[int]:
-        """Another segmentation of the text whose best one is `ids`; words with unknown pieces or bytes stay."""
+        """Return another segmentation of the text whose best one is `ids`.
+
+        Words with unknown pieces, bytes or user-defined symbols stay as they are.
+        """
         drawn: list[int] = []
         for word in self._words(ids):
             text = "".join(self._pieces[piece] for piece in word)
@@ -164,3 +168,38 @@ class Sampler:
             best.append(sorted(found, reverse=True)[: self.sampling.nbest])
         weights = [math.exp(self.sampling.alpha * (score - best[-1][0][0])) for score, _ in best[-1]]
         return [pieces for _, pieces in best[-1]], weights
+
+
+def _user_defined(model: bytes) -> set[int]:
+    """Return the ids of a sentencepiece model's user-defined symbols, which its processor tells nobody.
+
+    A model is a message of protocol buffers. Its fields of number 1 are the pieces, in the order of their ids, each a
+    message whose field 3 is the kind of piece; 4 is a user-defined symbol.
+    """
+    pieces = [value for number, value in _fields(model) if number == 1]
+    return {index for index, piece in enumerate(pieces) if isinstance(piece, bytes) and (3, 4) in _fields(piece)}
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the numbers and values of a message of protocol buffers."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+            continue
+        size = {1: 8, 5: 4}.get(kind) or varint()
+        yield number, message[at : at + size]
+        at += size
