@@ -6,7 +6,7 @@ from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
 from nmt.data.builtin.grammar import phrasebook
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, train_tokenizer
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, feasible_sizes, train_tokenizer
 from nmt.errors import TokenizerError
 
 PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
@@ -67,6 +67,17 @@ def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int)
     lowest, highest = int(words[0]), int(words[2])
     for feasible in (lowest, highest):
         assert train_tokenizer(TokenizerConfig(type=kind, vocab_size=feasible), lambda: PAIRS).src_size == feasible  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_feasible_sizes_are_the_smallest_and_the_largest_that_can_be_trained(joint: bool) -> None:
+    config = TokenizerConfig(joint=joint)
+    lowest, highest = feasible_sizes(config, lambda: PAIRS)
+    for size in (lowest, highest):
+        assert train_tokenizer(config.model_copy(update={"vocab_size": size}), lambda: PAIRS).src_size == size
+    for size in (lowest - 1, highest + 1):
+        with pytest.raises(TokenizerError, match="can have"):
+            train_tokenizer(config.model_copy(update={"vocab_size": size}), lambda: PAIRS)
 
 
 def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
