@@ -18,7 +18,7 @@ from nmt.evaluation.plots import draw_lengths
 from nmt.runs.load import LoadedModel, load_model
 from nmt.runtime import release_memory
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class VariantResult:
     """One row of the comparison.
 
     Attributes:
-        name: of the variant.
+        name: the variant's name.
         parameters: trained numbers; shared ones count once.
         updates: done in all.
         tokens_per_second: target tokens, median over the training log.
-        minutes: of updates, by the clock; validation is not counted.
-        ppl: of the references.
-        bleu: of the corpus.
+        minutes: the minutes that the updates took, by the clock; validation is not counted.
+        ppl: the perplexity of the references.
+        bleu: the BLEU of the corpus.
         bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
         signature: sacrebleu's.
         aer: against gold links; None without them or without attention.

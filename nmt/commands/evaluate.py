@@ -64,7 +64,7 @@ def run_eval(
         model: a loaded model.
         split: `train`, `valid` or `test` of the run's configuration.
         files: source and reference files instead of a split.
-        output: stem of the files written; None for ``<run>/eval/<split or file name>``.
+        output: the stem of the files written; None for ``<run>/eval/<split or file name>``.
         source: where the pairs are, if not where `files` or the run's configuration say.
 
     Raises:
@@ -218,7 +218,7 @@ def run_eval_versus(
 
     Args:
         models: the first one is what the others are compared with.
-        split: of the first model's configuration.
+        split: a split of the first model's configuration.
         files: source and reference files instead of a split.
         output: folder of what is written; None for each model's own ``eval`` folder.
 
@@ -292,9 +292,9 @@ def versus_table(
     Args:
         systems: names and translations; those of several runs of one system with different seeds can be given, too.
         refs: references.
-        tokenize: for BLEU.
+        tokenize: the tokenizer of BLEU.
         lowercase: whether case is ignored.
-        metrics: of `bleu`, `chrf` and `ter`; a column for each.
+        metrics: the metrics, any of `bleu`, `chrf` and `ter`; a column for each.
 
     Returns:
         A Markdown table. Three or more systems have a last row: mean and standard deviation over them.

@@ -134,7 +134,7 @@ def plan_batches(
         batch_size: for `tokens`, the most padded positions on the longer side (sentences x longest, EOS counted on the
             target); for `sentences`, the most sentences.
         unit: what `batch_size` counts.
-        seed: of the run.
+        seed: the seed of the run.
         epoch: from 0.
     """
     random = np.random.default_rng([seed, epoch])

@@ -12,7 +12,7 @@ from typing import cast
 
 from nmt.errors import DataError
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 4096  # how much of a file is looked at to recognise its encoding
 _WARNINGS = 5  # bad lines that get a warning each; the others are summed up

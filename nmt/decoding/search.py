@@ -46,9 +46,9 @@ class Hypothesis:
 
     Attributes:
         ids: target pieces, without BOS and EOS.
-        log_prob: of the pieces and EOS together, in nats; higher is better.
+        log_prob: the log-probability of the pieces and EOS together, in nats; higher is better.
         score: what it is worth (see `Scoring`); higher is better.
-        token_log_probs: of each piece and of EOS, in nats.
+        token_log_probs: the log-probability of each piece and of EOS, in nats.
         proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
             tell.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
@@ -70,7 +70,7 @@ def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scor
         model: what is searched.
         memory: B encoded sentences.
         rules: for B sentences.
-        scoring: of the result; it has no influence on what is found.
+        scoring: how the result is scored; it has no influence on what is found.
 
     Returns:
         One hypothesis per sentence.
@@ -94,7 +94,7 @@ def sample(
         model: what is searched.
         memory: B encoded sentences.
         rules: for B sentences.
-        scoring: of the result, whose log-probability is the model's own, before temperature and cuts.
+        scoring: how the result is scored; its log-probability is the model's own, before temperature and cuts.
         generators: one (on the CPU) for each sentence, so that what is drawn for one does not depend on the others.
         temperature: log-probabilities are divided by it.
         top_k: draw among the k likeliest only; 0: all.
@@ -218,11 +218,11 @@ class _Beams:
         self.best_pruned = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
     def advance(self) -> bool:
-        """One step for all sentences; False when all are done."""
+        """Take one step for all sentences; return False when all are done."""
         count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
-        # No row can give the beam more than K; one more tells what is left out.
+        # A row gives the beam at most K candidates; one more shows the best one that is left out.
         row_best, row_ids = _best(log_probs, min(self.size + 1, log_probs.shape[-1]))
         width = row_best.shape[-1]
         totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
@@ -250,7 +250,7 @@ class _Beams:
         return self._drop_done(state, rows)
 
     def results(self) -> list[list[Hypothesis]]:
-        """The n best of each sentence, and whether the first is proven."""
+        """Return the n best hypotheses of each sentence; the first one says whether it is proven."""
         ranking = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
         for sentence, hypotheses in enumerate(ranking):
             bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
@@ -259,7 +259,7 @@ class _Beams:
         return ranking
 
     def _note_pruned(self, best: Tensor) -> None:
-        """Of the candidates `best` ``[B, K + 1]``, in order, the first that there is no room for."""
+        """Note the score of the best candidate that the beam has no room for; `best` ``[B, K + 1]`` is in order."""
         if best.shape[1] <= self.size:
             return
         for sentence, value in zip(self.sentences, best.gather(1, self.slots[:, None])[:, 0].tolist(), strict=True):

@@ -15,7 +15,7 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
 
     Args:
         tgt: pieces of the translation.
-        src: of the source.
+        src: the source text as pieces.
         weights: ``[at least len(tgt.ids), len(src.ids)]``; a row's largest weight is what its piece looks at.
     """
     if UNK not in tgt.ids or not src.ids or weights.shape[1] == 0:

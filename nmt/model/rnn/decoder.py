@@ -146,7 +146,8 @@ class RNNDecoder(nn.Module):
         if not self.attend_before_cell and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
         from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
-        word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
+        # unbind's gradient is put together once, an index's at every step
+        word_gates = from_words(embedded).unbind(1)
         features, weights = [], []
         linear: Linear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
         for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
@@ -271,9 +272,9 @@ class _Products:
     """The products of the recurrent layers: one step's own, or an unrolling's, whose weight gradients wait for its end.
 
     Attributes:
-        fed: of what the attention feeds back to the first layer.
-        inputs: of the layers above it.
-        recurrent: of each layer's own state.
+        feedback: the product of what the attention feeds back with the first layer's weights.
+        inputs: the products of the inputs of the layers above the first with their weights.
+        recurrent: the products of each layer's own state with its recurrent weights.
     """
 
     feedback: _Product

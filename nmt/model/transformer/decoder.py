@@ -22,7 +22,7 @@ class TransformerState:
     """What one step needs from those before it.
 
     Attributes:
-        caches: of each layer's self-attention, N rows each: keys and values so far, or fast weights.
+        caches: the cache of each layer's self-attention, N rows each: keys and values so far, or fast weights.
         position: how many tokens were read.
     """
 
