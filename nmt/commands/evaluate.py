@@ -276,8 +276,8 @@ def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lo
     Raises:
         DataError: if a file cannot be read, or has another number of lines than the reference.
     """
-    said = [(name, list(read_lines(path))) for name, path in systems]
-    return versus_table(said, list(read_lines(ref)), tokenize, lowercase)
+    translated = [(name, list(read_lines(path))) for name, path in systems]
+    return versus_table(translated, list(read_lines(ref)), tokenize, lowercase)
 
 
 def versus_table(
@@ -287,7 +287,7 @@ def versus_table(
     lowercase: bool,
     metrics: Sequence[str] = ("bleu", "chrf", "ter"),
 ) -> str:
-    """Each system's scores with their intervals, and each beside the first one's.
+    """Return each system's scores with their intervals, and each beside the first one's.
 
     Args:
         systems: names and translations; those of several runs of one system with different seeds can be given, too.

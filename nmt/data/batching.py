@@ -123,7 +123,7 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
 def plan_batches(
     src_len: Ints, tgt_len: Ints, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
 ) -> list[Ints]:
-    """Which pairs go together, and in which order, in one epoch; a function of the lengths, `seed` and `epoch` alone.
+    """Plan the batches of one epoch and their order; the plan depends on the lengths, `seed` and `epoch` alone.
 
     The pairs are shuffled, sorted by length within windows, cut into batches, and the batches shuffled. Each pair comes
     exactly once.
@@ -151,7 +151,7 @@ def plan_batches(
 
 
 def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
-    """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+    """Return what each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
     costs: Ints = np.maximum(src_len, tgt_len + 1)
     return costs
 

@@ -34,7 +34,7 @@ class SearchModel(Protocol):
     """A model that can be searched: an RNN, a Transformer, an ensemble."""
 
     def start(self, memory: Any) -> Any:
-        """The state of the B sentences of `memory` before the first token."""
+        """Return the state of the B sentences of `memory` before the first token."""
 
     def step(self, tokens: Tensor, state: Any, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Read ``tokens [N]``, N a multiple of B: log-probabilities ``[N, V]``, weights ``[N, S]``, the new state."""
@@ -64,7 +64,7 @@ class Hypothesis:
 
 
 def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:
-    """The likeliest token, step by step; finished sentences leave the batch.
+    """Take the likeliest token, step by step; finished sentences leave the batch.
 
     Args:
         model: what is searched.
@@ -88,16 +88,16 @@ def sample(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> list[Hypothesis]:
-    """Tokens drawn at random, step by step.
+    """Sample tokens at random, step by step.
 
     Args:
         model: what is searched.
         memory: B encoded sentences.
         rules: for B sentences.
         scoring: how the result is scored; its log-probability is the model's own, before temperature and cuts.
-        generators: one (on the CPU) for each sentence, so that what is drawn for one does not depend on the others.
+        generators: one (on the CPU) for each sentence, so that what is sampled for one does not depend on the others.
         temperature: log-probabilities are divided by it.
-        top_k: draw among the k likeliest only; 0: all.
+        top_k: sample among the k likeliest only; 0: all.
         top_p: draw among the likeliest that together have this probability (Holtzman et al. 2020); 1: all.
 
     Returns:
@@ -134,7 +134,7 @@ def _step_by_step(
     scoring: Scoring,
     choose: Callable[[Tensor, list[int]], Tensor],
 ) -> list[Hypothesis]:
-    """One token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
+    """Generate one token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
     device, count = memory.src_mask.device, memory.src_mask.shape[0]
     state = model.start(memory)
     lengths = memory.src_mask.sum(1).tolist()
@@ -298,7 +298,12 @@ class _Beams:
         return True
 
     def _is_done(self, sentence: int, best_alive: float) -> bool:
-        """Whether nothing unfinished, the best of log-probability `hope`, can still enter the n best."""
+        """Return True if no live hypothesis of a sentence can still enter its n best.
+
+        Args:
+            sentence: the number of the sentence.
+            best_alive: the largest log-probability of its live hypotheses.
+        """
         if best_alive == -torch.inf:
             return True
         scores = sorted((hypothesis.score for hypothesis in self.found[sentence]), reverse=True)
@@ -307,7 +312,7 @@ class _Beams:
 
 
 def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest of each row of ``[N, V]``, in order, and where they stand.
+    """Return the `count` largest of each row of ``[N, V]``, in order, and where they stand.
 
     They are in the `count` blocks that have the largest maxima: finding these first takes a third of the time.
     """
@@ -316,15 +321,15 @@ def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return values.topk(count)
     whole = values[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))  # type: ignore[no-untyped-call]
     chosen = whole.amax(dim=2).topk(count).indices  # [N, count]
-    places = (chosen[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=values.device)).flatten(1)
+    positions = (chosen[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=values.device)).flatten(1)
     rest = torch.arange(blocks * _BLOCK, values.shape[1], device=values.device).expand(len(values), -1)
-    places = torch.cat([places, rest], dim=1)
-    best, where = values.gather(1, places).topk(count)
-    return best, places.gather(1, where)
+    positions = torch.cat([positions, rest], dim=1)
+    best, where = values.gather(1, positions).topk(count)
+    return best, positions.gather(1, where)
 
 
 def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring) -> Hypothesis:
-    """A finished hypothesis from its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
+    """Make a finished hypothesis of its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
     token_log_probs = log_probs.tolist()
     value = math.fsum(token_log_probs)  # float32 would round at every addition
     return Hypothesis(

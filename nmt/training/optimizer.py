@@ -43,7 +43,7 @@ class Schedule:
         self.factor, self.best, self.bad = 1.0, math.inf, 0
 
     def lr(self, update: int) -> float:
-        """The rate of the update numbered `update`, from 1."""
+        """Return the rate of the update numbered `update`, from 1."""
         config = self.config
         if update < config.warmup:
             return self.base_lr * update / config.warmup
@@ -74,7 +74,7 @@ class Schedule:
             self.factor, self.bad = max(self.config.min_factor, self.factor * self.config.factor), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """Return what a resumed run needs."""
         return {"factor": self.factor, "best": self.best, "bad": self.bad}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class Schedule:
 
 
 def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:
-    """The probability that a gold token is fed in the update numbered `update`, from 1."""
+    """Return the probability that a gold token is fed in the update numbered `update`, from 1."""
     match config.schedule:
         case "constant":
             return config.start

@@ -123,7 +123,7 @@ class Trainer:
                 yield done
 
     def _learn(self, batches: list[Batch], position: int, epoch_updates: int) -> Update:
-        """One update from the gradients of `batches` together, each token weighing the same."""
+        """Make one update from the gradients of `batches` together, each token weighing the same."""
         self.model.train()
         self.update += 1
         weights = self._loss_weights()

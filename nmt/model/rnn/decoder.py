@@ -38,7 +38,7 @@ class DecoderState:
     position: int = 0
 
     def select(self, rows: Tensor) -> "DecoderState":
-        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        """Return the state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
         hidden, cell = (tuple(layer[rows] for layer in layers) for layers in (self.hidden, self.cell))
         return DecoderState(hidden, cell, self.feed[rows], self.coverage[rows], self.position)
 
@@ -102,11 +102,11 @@ class RNNDecoder(nn.Module):
         self.embedding_dropout, self.layer_dropout = Dropout(dropout_embedding), Dropout(dropout_layers)
 
     def keys(self, values: Tensor) -> Tensor:
-        """The attention's keys of the memory's values."""
+        """Return the attention's keys of the memory's values."""
         return self.attention.keys(values)
 
     def start(self, memory: Memory) -> DecoderState:
-        """The state before the first step, one row per sentence."""
+        """Return the state before the first step, one row per sentence."""
         hidden, cell = self.bridge(memory)
         batch = memory.values.shape[0]
         feed = memory.values.new_zeros(batch, self.feature_size if self.input_feeding else 0)
@@ -176,7 +176,7 @@ class RNNDecoder(nn.Module):
         return self._readout(output, context, embedded, apply_linear), weights
 
     def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
-        """What every step needs, made once for a whole unrolling.
+        """Return what every step needs, made once for a whole unrolling.
 
         Args:
             linear: makes a product from a weight and a bias.
@@ -203,7 +203,7 @@ class RNNDecoder(nn.Module):
         products: "_Products",
         linear: Linear,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """One step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
+        """Take one step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
         feedback = [state.feed] if self.input_feeding else []
         if self.attend_before_cell:
             context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory, linear)
