@@ -173,7 +173,7 @@ def save_heatmaps(matrices: Sequence[AlignmentMatrix], path: Path) -> None:
 
 
 def _printable(token: str) -> str:
-    """The token without control characters, which would disturb a terminal; sentencepiece's space mark as it is."""
+    """Return the token with a dot for each control character, which would disturb a terminal."""
     return "".join("·" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in token)
 
 

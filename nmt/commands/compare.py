@@ -18,7 +18,7 @@ from nmt.evaluation.plots import draw_lengths
 from nmt.runs.load import LoadedModel, load_model
 from nmt.runtime import release_memory
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class VariantResult:
     """One row of the comparison.
 
     Attributes:
-        name: of the variant.
+        name: the variant's name.
         parameters: trained numbers; shared ones count once.
         updates: done in all.
         tokens_per_second: target tokens, median over the training log.
-        minutes: of updates, by the clock; validation is not counted.
-        ppl: of the references.
-        bleu: of the corpus.
+        minutes: the minutes that the updates took, by the clock; validation is not counted.
+        ppl: the perplexity of the references.
+        bleu: the BLEU of the corpus.
         bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
         signature: sacrebleu's.
         aer: against gold links; None without them or without attention.
@@ -111,7 +111,7 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
 
 
 def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
-    """The row of a variant that was scored already, with these settings."""
+    """Return the row of a variant that was scored already, with these settings."""
     stored = _row_file(config)
     kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     if kept.get("made_with") != _settings(comparison, config):
@@ -147,7 +147,7 @@ def _row_file(config: Config) -> Path:
 
 
 def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
-    """All that a result depends on: settings aside that say only where things lie and how they are shown."""
+    """Return the settings that a result depends on, without those of where files lie and how results are shown."""
     held = config.model_dump(mode="json", exclude={"runs_dir": True, "data": {"root", "cache_dir"}})
     for key in ("device", "threads", "log_every", "tensorboard", "keep_last"):
         del held["training"][key]

@@ -64,7 +64,7 @@ def run_eval(
         model: a loaded model.
         split: `train`, `valid` or `test` of the run's configuration.
         files: source and reference files instead of a split.
-        output: stem of the files written; None for ``<run>/eval/<split or file name>``.
+        output: the stem of the files written; None for ``<run>/eval/<split or file name>``.
         source: where the pairs are, if not where `files` or the run's configuration say.
 
     Raises:
@@ -86,7 +86,7 @@ def run_eval(
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     ppl = perplexity(loss)
     raw, calibrated = _calibration_errors(model, translations, refs)
-    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase)
+    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP)
     report: dict[str, Any] = {
         "data": data,
         "sentences": len(srcs),
@@ -218,7 +218,7 @@ def run_eval_versus(
 
     Args:
         models: the first one is what the others are compared with.
-        split: of the first model's configuration.
+        split: a split of the first model's configuration.
         files: source and reference files instead of a split.
         output: folder of what is written; None for each model's own ``eval`` folder.
 
@@ -276,8 +276,8 @@ def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lo
     Raises:
         DataError: if a file cannot be read, or has another number of lines than the reference.
     """
-    said = [(name, list(read_lines(path))) for name, path in systems]
-    return versus_table(said, list(read_lines(ref)), tokenize, lowercase)
+    translated = [(name, list(read_lines(path))) for name, path in systems]
+    return versus_table(translated, list(read_lines(ref)), tokenize, lowercase)
 
 
 def versus_table(
@@ -287,14 +287,14 @@ def versus_table(
     lowercase: bool,
     metrics: Sequence[str] = ("bleu", "chrf", "ter"),
 ) -> str:
-    """Each system's scores with their intervals, and each beside the first one's.
+    """Return each system's scores with their intervals, and each beside the first one's.
 
     Args:
         systems: names and translations; those of several runs of one system with different seeds can be given, too.
         refs: references.
-        tokenize: for BLEU.
+        tokenize: the tokenizer of BLEU.
         lowercase: whether case is ignored.
-        metrics: of `bleu`, `chrf` and `ter`; a column for each.
+        metrics: the metrics, any of `bleu`, `chrf` and `ter`; a column for each.
 
     Returns:
         A Markdown table. Three or more systems have a last row: mean and standard deviation over them.

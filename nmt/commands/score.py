@@ -18,7 +18,7 @@ def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> 
     Args:
         model: a loaded model.
         source: the pairs.
-        split: of a built-in corpus or dataset.
+        split: the split, of a built-in corpus or a dataset.
         as_json: objects with the log-probability of each piece, instead of lines of log-probability and score.
 
     Yields:

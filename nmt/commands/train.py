@@ -51,7 +51,7 @@ from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
 from nmt.training.word_aligner import cached_word_aligner
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 _RELEASE_EVERY = 200  # updates between two calls of `release_memory`
 _PACKAGES = ("torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
 

@@ -17,7 +17,7 @@ from nmt.decoding.careful import CutLines, UnknownPieces
 from nmt.decoding.output import OutputOptions, _report_option, _shown, matrix_of
 from nmt.runs.load import LoadedModel
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 CHUNK = 2048  # lines held at once; sorted by length among themselves

@@ -179,6 +179,10 @@ class TokenizerConfig(BaseTokenizerConfig):
     No piece of a `bpe` or `unigram` model crosses a boundary of the pretokenization: `unicode_script` is
     sentencepiece's own, wherever letters and other characters meet (t | ' | aime); `words` is where words end
     (t' | aime).
+
+    `normalization` is sentencepiece's rule for characters that look alike: `nmt_nfkc` and `nfkc` turn full-width
+    letters and signs into plain ones (（ becomes "("), those with ``_cf`` turn capitals into small letters as well,
+    and `identity` changes nothing. `user_defined_symbols` are pieces that are never cut, such as tags or names.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"pretokenization": ("type", ("bpe", "unigram"))}
@@ -187,10 +191,19 @@ class TokenizerConfig(BaseTokenizerConfig):
     pretokenization: Literal["unicode_script", "words"] = "unicode_script"
     byte_fallback: bool = False
     character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
+    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
+    user_defined_symbols: list[str] = Field(default_factory=list)
     sampling: SubwordSamplingConfig = SubwordSamplingConfig()
 
     def problems(self) -> Iterator[Problem]:
-        """Yield subword sampling that the type of tokenizer cannot do."""
+        """Yield subword sampling that the type of tokenizer cannot do, and symbols that cannot be pieces."""
+        for symbol in self.user_defined_symbols:
+            if not symbol or any(char.isspace() or char == "\u2581" for char in symbol):
+                yield Problem(
+                    f"a symbol has no spaces and at least one character, not {symbol!r}", ("user_defined_symbols",)
+                )
+        if len(set(self.user_defined_symbols)) < len(self.user_defined_symbols):
+            yield Problem("a symbol is given twice", ("user_defined_symbols",))
         if self.sampling.enabled and self.type not in ("bpe", "unigram"):
             keys = ("sampling.enabled", "type")
             yield Problem(f"sampling needs type bpe or unigram; a {self.type} model has one segmentation only", keys)

@@ -123,7 +123,7 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
 def plan_batches(
     src_len: Ints, tgt_len: Ints, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
 ) -> list[Ints]:
-    """Which pairs go together, and in which order, in one epoch; a function of the lengths, `seed` and `epoch` alone.
+    """Plan the batches of one epoch and their order; the plan depends on the lengths, `seed` and `epoch` alone.
 
     The pairs are shuffled, sorted by length within windows, cut into batches, and the batches shuffled. Each pair comes
     exactly once.
@@ -134,7 +134,7 @@ def plan_batches(
         batch_size: for `tokens`, the most padded positions on the longer side (sentences x longest, EOS counted on the
             target); for `sentences`, the most sentences.
         unit: what `batch_size` counts.
-        seed: of the run.
+        seed: the seed of the run.
         epoch: from 0.
     """
     random = np.random.default_rng([seed, epoch])
@@ -151,7 +151,7 @@ def plan_batches(
 
 
 def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
-    """What each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+    """Return what each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
     costs: Ints = np.maximum(src_len, tgt_len + 1)
     return costs
 

@@ -20,7 +20,7 @@ from nmt.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000  # rows of one record batch; with few batches, looking up a row is fast in a large table
 _ROWS_IN_PYTHON = 10_000  # rows that are held as Python objects while a table is written

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nmt.alignment.words import split_words
 
-_SHOWN = 3  # examples of each finding
+_EXAMPLES = 3  # lines that are named for each finding
 _LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"}
 _BINS = (5, 10, 20, 30, 50, 100)
 _MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
@@ -20,20 +20,20 @@ _CUT_MARKS = (" 't ", " n't ", " . ", " , ", " ? ", " ! ")
 _VOCABULARY_LINES = 20_000  # lines whose words are kept
 _BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once
 _CLEARLY = 0.25  # a correlation higher by this much is no chance
-_FAR = 1.6  # a ratio of lengths this many times the usual one, in logarithms, is suspicious
+_SUSPICIOUS_RATIO = 1.6  # how far the logarithm of a pair's ratio of lengths may be from the corpus's mean
 
 
 @dataclass
 class Finding:
-    """One kind of trouble: how many pairs have it, and the first line numbers (from 1)."""
+    """Something suspicious in the data: how many pairs have it, and the line numbers (from 1) of the first ones."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
     def add(self, line: int) -> None:
-        """Note one more."""
+        """Count one more pair with it."""
         self.count += 1
-        if len(self.lines) < _SHOWN:
+        if len(self.lines) < _EXAMPLES:
             self.lines.append(line)
 
 
@@ -42,13 +42,13 @@ class Examination:
     """What was found in one split.
 
     Attributes:
-        pairs: how many there are.
-        words: source and target words, summed.
-        findings: by kind; only those that occurred.
-        lengths: pairs by the longer side's words: up to 5, 10, 20, 30, 50, 100, and more.
-        hashes: of the pairs, for overlaps.
-        tokenised: source and target lines with marks that stand apart, as in ``do n't .``.
-        vocabularies: source and target words of the first lines.
+        pairs: the number of pairs.
+        words: the numbers of source and of target words.
+        findings: the findings by kind; only those that occurred.
+        lengths: the numbers of pairs by the longer side's words: up to 5, 10, 20, 30, 50, 100, and more.
+        hashes: the hashes of the pairs, for overlaps.
+        tokenised: the numbers of source and target lines with marks that stand apart, as in ``do n't .``.
+        vocabularies: the source and target words of the first lines.
         sizes: the logarithms of the characters on both sides, pair by pair.
     """
 
@@ -103,7 +103,7 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
             found.note("both sides empty" if not any(sizes) else "one side empty", line)
         else:
             ratio = math.log(len(src) / len(tgt))
-            if max(sizes) >= 10 and abs(ratio - log_ratios / line) > _FAR:
+            if max(sizes) >= 10 and abs(ratio - log_ratios / line) > _SUSPICIOUS_RATIO:
                 found.note("lengths that do not fit each other", line)
             log_ratios += ratio
         if any(mark in text for text in (src, tgt) for mark in _MARKUP):
@@ -161,7 +161,7 @@ def sides_are_swapped(train: Examination, other: Examination) -> bool:
 
 
 def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:
-    """The pairs of another split that are in the training data, too."""
+    """Return the pairs of another split that are in the training data, too."""
     shared = Finding()
     for line, (src, tgt) in enumerate(other, start=1):
         if pair_hash(src, tgt) in train.hashes:
@@ -170,7 +170,7 @@ def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:
 
 
 def pair_hash(src: str, tgt: str) -> int:
-    """64 bits that two pairs share only if they are the same but for white space at the ends."""
+    """Return 64 bits that two pairs share only if they are the same but for white space at the ends."""
     text = f"{src.strip()}\n{tgt.strip()}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
@@ -190,13 +190,13 @@ def _odd_characters(text: str) -> Iterator[str]:
 
 
 def finding_rows(examination: Examination) -> Sequence[tuple[str, str]]:
-    """The findings as text, the commonest first."""
+    """Return the findings as text, the commonest first."""
     ordered = sorted(examination.findings.items(), key=lambda item: -item[1].count)
     return [(kind, described(finding)) for kind, finding in ordered]
 
 
 def described(finding: Finding) -> str:
-    """A count with its first lines."""
+    """Return the count of a finding with its first lines."""
     if not finding.count:
         return "0"
     lines = ", ".join(map(str, finding.lines))

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 from nmt.errors import DataError
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Raw = TypeVar("Raw", bytes, bytes | None)
 

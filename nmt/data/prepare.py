@@ -21,7 +21,7 @@ from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from nmt.errors import ConfigError, DataError
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

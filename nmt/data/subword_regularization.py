@@ -1,25 +1,25 @@
-"""Segmentations drawn at random: BPE-dropout and the sampling of a unigram model, from a generator of one's own.
+"""Segmentations sampled at random: BPE-dropout and the sampling of a unigram model, from a generator of one's own.
 
-sentencepiece can draw, too, but its generator mixes in something of the process, so a resumed run would draw other
-segmentations than the run it goes on with. Here the same seed draws the same ones, in any process. Words are drawn one
-by one: a piece never reaches over the space between two words.
+sentencepiece samples, too, but its generator depends on the process, so a resumed run would get other segmentations
+than the run it goes on with. Here the same seed gives the same ones in every process. Words are sampled one by one: a
+piece never reaches over the space between two words.
 """
 
 import functools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 from nmt.alignment.words import SPACE
 
-_WORDS_KEPT = 50_000  # whose segmentations are at hand
+_WORDS_KEPT = 50_000  # words whose segmentations are kept
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw; see `config.SamplingConfig`. The same seed draws the same segmentations."""
+    """How to sample; see `SubwordSamplingConfig`. The same seed gives the same segmentations."""
 
     type: Literal["bpe", "unigram"]
     alpha: float
@@ -37,14 +37,14 @@ class _Arc:
 
 
 class Sampler:
-    """Draws segmentations of texts whose best one is known."""
+    """Samples segmentations of texts whose best one is known."""
 
     def __init__(self, processor: Any, sampling: Sampling):
         """Begin with the seed.
 
         Args:
             processor: a sentencepiece processor.
-            sampling: how to draw.
+            sampling: how to sample.
         """
         self.sampling, self._random = sampling, random.Random(sampling.seed)
         size = int(processor.get_piece_size())
@@ -54,26 +54,30 @@ class Sampler:
             for kind in (processor.is_control, processor.is_unknown, processor.is_byte, processor.is_unused)
             for piece in range(size)
         ]
-        plain = [piece for piece in range(size) if not any(special[piece::size])]
+        whole = _user_defined(processor.serialized_model_proto())
+        plain = [piece for piece in range(size) if piece not in whole and not any(special[piece::size])]
         self._vocabulary = {self._pieces[piece]: (piece, float(processor.get_score(piece))) for piece in plain}
         self._longest = max(map(len, self._vocabulary), default=1)
-        # Of the words that came last; a large corpus has more kinds of words than memory holds.
+        # Only those of the latest words are kept: a large corpus has more kinds of words than memory holds.
         self._lattices = functools.lru_cache(_WORDS_KEPT)(self._lattice)
         self._best = functools.lru_cache(_WORDS_KEPT)(self._best_segmentations)
 
     def sample(self, ids: Sequence[int]) -> list[int]:
-        """Another segmentation of the text whose best one is `ids`; words with unknown pieces or bytes stay."""
-        drawn: list[int] = []
+        """Return another segmentation of the text whose best one is `ids`.
+
+        Words with unknown pieces, bytes or user-defined symbols stay as they are.
+        """
+        sampled: list[int] = []
         for word in self._words(ids):
             text = "".join(self._pieces[piece] for piece in word)
             known = all(self._pieces[piece] in self._vocabulary for piece in word)
             if not known or not all(character in self._vocabulary for character in text):
-                drawn += word
+                sampled += word
             else:
-                drawn += self._drawn(text, word)
-        return drawn
+                sampled += self._sampled(text, word)
+        return sampled
 
-    def _drawn(self, text: str, best: list[int]) -> list[int]:
+    def _sampled(self, text: str, best: list[int]) -> list[int]:
         match self.sampling.type:
             case "bpe":
                 return self._with_dropout(text, best)
@@ -117,23 +121,23 @@ class Sampler:
                 until_dropped -= 1
 
     def _merges_until_dropped(self) -> float:
-        """How many merges are done before the next is left out."""
+        """Return how many merges are done before the next is left out."""
         alpha = self.sampling.alpha
         return 0 if alpha >= 1.0 else math.log(1.0 - self._random.random()) // math.log1p(-alpha)
 
     def _from_lattice(self, text: str) -> list[int]:
         """One of all segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2), from the end backwards."""
-        lattice, end, drawn = self._lattices(text), len(text), []
+        lattice, end, sampled = self._lattices(text), len(text), []
         while end > 0:
             arcs = lattice[end]
             top = max(arc.energy for arc in arcs)
             arc = self._random.choices(arcs, [math.exp(arc.energy - top) for arc in arcs])[0]
-            drawn.append(arc.piece)
+            sampled.append(arc.piece)
             end = arc.start
-        return drawn[::-1]
+        return sampled[::-1]
 
     def _lattice(self, text: str) -> list[list[_Arc]]:
-        """For each place, the pieces that end there."""
+        """Return, for each position, the pieces that end there."""
         sums: list[float] = [0.0]
         lattice: list[list[_Arc]] = [[]]
         for end in range(1, len(text) + 1):
@@ -148,11 +152,11 @@ class Sampler:
         return lattice
 
     def _of_the_best(self, text: str) -> list[int]:
-        """One of the word's `nbest` best segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2)."""
+        """Return one of the word's `nbest` best segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2)."""
         return list(self._random.choices(*self._best(text))[0])
 
     def _best_segmentations(self, text: str) -> tuple[list[tuple[int, ...]], list[float]]:
-        """The word's `nbest` best segmentations, and what they weigh in a draw."""
+        """Return the word's `nbest` best segmentations, and their weights when one is sampled."""
         best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())]]
         for end in range(1, len(text) + 1):
             found = [
@@ -164,3 +168,38 @@ class Sampler:
             best.append(sorted(found, reverse=True)[: self.sampling.nbest])
         weights = [math.exp(self.sampling.alpha * (score - best[-1][0][0])) for score, _ in best[-1]]
         return [pieces for _, pieces in best[-1]], weights
+
+
+def _user_defined(model: bytes) -> set[int]:
+    """Return the ids of a sentencepiece model's user-defined symbols, which its processor tells nobody.
+
+    A model is a message of protocol buffers. Its fields of number 1 are the pieces, in the order of their ids, each a
+    message whose field 3 is the kind of piece; 4 is a user-defined symbol.
+    """
+    pieces = [value for number, value in _fields(model) if number == 1]
+    return {index for index, piece in enumerate(pieces) if isinstance(piece, bytes) and (3, 4) in _fields(piece)}
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the numbers and values of a message of protocol buffers."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+            continue
+        size = {1: 8, 5: 4}.get(kind) or varint()
+        yield number, message[at : at + size]
+        at += size

@@ -14,10 +14,10 @@ _SEPARATORS = {";": "';'", "\t": "tabs", ",": "','", "|": "'|'"}
 
 
 def table_format(path: Path) -> TableFormat:
-    """Return the format that the name of a file says.
+    """Return the format that the name of a file ends with.
 
     Raises:
-        DataError: if it says none.
+        DataError: if its ending is unknown.
     """
     name = path.name.removesuffix(".gz")
     for known in get_args(TableFormat):

@@ -31,7 +31,7 @@ _SPECIALS: dict[str, Any] = {
 }
 _SPECIAL_IDS = {name: value for name, value in _SPECIALS.items() if name.endswith("_id")}
 
-_MOST_PAIRS = 1_000_000  # that a model is trained on
+_MOST_PAIRS = 1_000_000  # pairs that a model is trained on
 _LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
 _CHUNK = 2000  # pairs that are encoded at a time
 _WORD_END = "\x1f"  # stands between words in the training text only
@@ -297,6 +297,8 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
         model_type=config.type,
         character_coverage=config.character_coverage,
         byte_fallback=config.byte_fallback,
+        normalization_rule_name=config.normalization,
+        user_defined_symbols=config.user_defined_symbols,
         hard_vocab_limit=hard_limit,
         split_by_unicode_script=not cut_words,
         pretokenization_delimiter=_WORD_END if cut_words else "",
@@ -311,14 +313,14 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
 
 
 def _mark_words(text: str) -> str:
-    """`text` with a mark between words that no white space parts."""
+    """Return `text` with a mark between words that no white space parts."""
     spans = word_spans(text)
     cuts = [start for (_, end), (start, _) in itertools.pairwise(spans) if end == start]
     return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
 
 
 def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> tuple[int, int]:
-    """The smallest and the largest `vocab_size` that the training text allows; for two vocabularies, that both do."""
+    """Return the smallest and largest `vocab_size` that the text allows; with two vocabularies, that both sides do."""
     sides = [(0, 1)] if config.joint else [(0,), (1,)]
     ranges = [
         _feasible_range(config, lambda chosen=chosen: (p[s] for p in pairs() for s in chosen if p[s].strip()), "")  # type: ignore[misc]
@@ -328,7 +330,7 @@ def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[s
 
 
 def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:
-    """Smallest and largest vocabulary sizes; `message` is what sentencepiece said to an impossible one, if anything."""
+    """Return the least and the most pieces; `message` is what sentencepiece answered to an impossible one."""
     lowest = 5
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
         lowest = int(found[1])

@@ -11,7 +11,7 @@ from nmt.decoding.search import Hypothesis
 from nmt.errors import NOT_FINITE, DataError, ModelError, out_of_memory
 from nmt.runtime import release_memory
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 _MUCH_UNKNOWN = 0.3  # a larger share of unknown pieces gets a warning
 _NAMED = 5  # cut lines that get a warning each; the others are summed up
 Item = TypeVar("Item")

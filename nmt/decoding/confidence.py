@@ -15,7 +15,7 @@ def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Lev
 
     Args:
         target: the translation as pieces.
-        token_log_probs: of each piece, and of EOS, which belongs to no word.
+        token_log_probs: the log-probability of each piece, and of EOS, which belongs to no word.
         level: `words`, `tokens` or `pieces`.
     """
     pieces = list(token_log_probs[: len(target.ids)])

@@ -24,7 +24,7 @@ class EnsembleMemory:
         return self.memories[0].src_mask
 
     def select(self, rows: Tensor) -> "EnsembleMemory":
-        """The memories of the sentences `rows`."""
+        """Return the memories of the sentences `rows`."""
         return EnsembleMemory(tuple(memory.select(rows) for memory in self.memories))
 
 
@@ -35,7 +35,7 @@ class EnsembleState:
     states: tuple[Any, ...]
 
     def select(self, rows: Tensor) -> "EnsembleState":
-        """The states with their rows reordered, repeated or left out."""
+        """Return the states with their rows reordered, repeated or left out."""
         return EnsembleState(tuple(state.select(rows) for state in self.states))
 
 
@@ -71,7 +71,7 @@ class Ensemble(torch.nn.Module):
         return EnsembleMemory(tuple(model.encode(batch) for model in self._models()))
 
     def start(self, memory: EnsembleMemory) -> EnsembleState:
-        """The states before the first token."""
+        """Return the states before the first token."""
         return EnsembleState(
             tuple(model.start(own) for model, own in zip(self._models(), memory.memories, strict=True))
         )

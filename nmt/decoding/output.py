@@ -45,7 +45,7 @@ def _report_option(translation: Translation, shown: OutputOptions, calibration: 
 
 
 def matrix_of(translation: Translation, shown: OutputOptions) -> AlignmentMatrix:
-    """The translation's matrix at the level asked for.
+    """Return the translation's matrix at the level asked for.
 
     Raises:
         AlignmentError: for a model without attention.
@@ -61,7 +61,7 @@ def matrix_of(translation: Translation, shown: OutputOptions) -> AlignmentMatrix
 def json_fields(
     translation: Translation, number: int, shown: OutputOptions, calibration: Calibration
 ) -> dict[str, Any]:
-    """A translation as the fields of a JSON object.
+    """Return a translation as the fields of a JSON object.
 
     Log-probabilities are in nats; `confidence` (0 to 1, for each of `words`) and `alignment` are of the level shown.
     """
@@ -103,7 +103,7 @@ def _number(value: float) -> float | None:
 
 
 def _shown(translation: Translation, number: int, shown: OutputOptions, calibration: Calibration) -> str:
-    """What is written for one line of input."""
+    """Return what is written for one line of input."""
     if shown.as_json:
         return json.dumps(json_fields(translation, number, shown, calibration), ensure_ascii=False)
     if shown.n_best == 1:

@@ -14,7 +14,7 @@ from nmt.model.seq2seq import Seq2Seq
 
 
 def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], device: torch.device) -> Seq2Seq:
-    """The model, changed in place, on `device` with its weights in a precision; softmaxes stay in float32.
+    """Return the model, changed in place, on `device` with its weights in a precision; softmaxes stay in float32.
 
     Args:
         model: with float32 weights.

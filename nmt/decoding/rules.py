@@ -1,4 +1,4 @@
-"""What a hypothesis may say, and what it is worth."""
+"""Rules for what search may generate, and the score of what it has generated."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ class Rules:
     """Rules for B sentences.
 
     Attributes:
-        max_lengths: ``[B]`` the most pieces, EOS counted; the last place can only be EOS.
+        max_lengths: ``[B]`` the most pieces, EOS counted; the last piece can only be EOS.
         min_lengths: ``[B]`` the least number of pieces before EOS.
         prefixes: ``[B, P]`` pieces that the hypothesis must begin with, -1 where it is free, NEW_WORD where the next
             piece must begin a word.
-        forbid_unk: whether the unknown piece may never be said.
-        no_repeat_ngram: no n pieces in a row are said twice; 0: they may be.
-        begins_word: ``[V]`` whether a piece begins a word; needed for NEW_WORD only.
+        forbid_unk: True if the unknown piece is never generated.
+        no_repeat_ngram: the n for which no n pieces in a row are generated twice; 0 if they may be.
+        begins_word: ``[V]`` True if a piece begins a word; needed for NEW_WORD only.
     """
 
     max_lengths: Tensor
@@ -44,7 +44,7 @@ class Rules:
         device: torch.device | None = None,
         begins_word: Sequence[bool] | None = None,
     ) -> "Rules":
-        """Rules from plain numbers; a prefix longer than its sentence's limit moves the limit."""
+        """Return rules made of plain numbers; a prefix longer than its sentence's limit moves the limit."""
         prefixes = prefixes or [[] for _ in max_lengths]
         least = [min_lengths] * len(max_lengths) if isinstance(min_lengths, int) else min_lengths
         width = max(map(len, prefixes), default=0)
@@ -60,7 +60,7 @@ class Rules:
         )
 
     def select(self, rows: Tensor) -> "Rules":
-        """The rules of the sentences `rows`."""
+        """Return the rules of the sentences `rows`."""
         return replace(
             self,
             max_lengths=self.max_lengths[rows],
@@ -69,16 +69,15 @@ class Rules:
         )
 
     def apply(self, log_probs: Tensor, ids: Tensor) -> Tensor:
-        """Log-probabilities with -inf for what may not come next.
+        """Return the log-probabilities, with -inf for each piece that may not come next.
 
         Args:
             log_probs: ``[N, V]``, which may be changed; the K rows of each of the B sentences lie together.
-            ids: ``[N, t]`` what each row has said.
+            ids: ``[N, t]`` the pieces that each row has generated so far.
         """
         inside_prefix = ids.shape[1] < self.prefixes.shape[1]
-        raw = (
-            log_probs.clone() if inside_prefix or self.no_repeat_ngram else log_probs
-        )  # what is forced may be forbidden
+        # A prefix may hold pieces that the rules forbid, so their log-probabilities are kept.
+        raw = log_probs.clone() if inside_prefix or self.no_repeat_ngram else log_probs
         beams = len(log_probs) // len(self.max_lengths)
         length = ids.shape[1] + 1  # counting the piece to come
         for piece in (PAD, BOS, UNK) if self.forbid_unk else (PAD, BOS):
@@ -88,7 +87,7 @@ class Rules:
         at_limit = (self.max_lengths <= length).repeat_interleave(beams)
         too_short = (self.min_lengths >= length).repeat_interleave(beams)
         log_probs[:, EOS].masked_fill_(too_short & ~at_limit, -torch.inf)
-        if self.no_repeat_ngram:  # nothing new left to say: the end is allowed, however short
+        if self.no_repeat_ngram:  # where every piece would be a repetition, EOS is allowed, however short the row is
             stuck = (log_probs == -torch.inf).all(dim=-1)
             log_probs[stuck, EOS] = raw[stuck, EOS]
         if at_limit.any():
@@ -109,10 +108,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a finished hypothesis is worth: log-probability over the length penalty, plus the coverage penalty.
+    """The score of a finished hypothesis: its log-probability over the length penalty, plus the coverage penalty.
 
     Attributes:
-        alpha: of the length penalty ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS.
+        alpha: the exponent of the length penalty ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length`
+            counts EOS.
         coverage: beta of the coverage penalty beta * sum over source pieces of log(min(1, their weights)), the same
             equation; it is never above 0.
     """
@@ -121,7 +121,7 @@ class Scoring:
     coverage: float = 0.0
 
     def score(self, log_prob: float, weights: Tensor) -> float:
-        """The score of a hypothesis with attention ``[length, S]``."""
+        """Return the score of a hypothesis with attention ``[length, S]``."""
         value = log_prob / length_penalty(weights.shape[0], self.alpha)
         if self.coverage == 0.0 or weights.shape[1] == 0:
             return value
@@ -129,21 +129,25 @@ class Scoring:
         return value + self.coverage * float(looked.log().sum())
 
     def bound(self, log_prob: float, limit: int) -> float:
-        """What no continuation, of at most `limit` pieces, of something of log-probability `log_prob` can exceed.
+        """Return an upper bound of the score of all continuations of a hypothesis.
 
-        It can only lose log-probability, its length penalty can at most become that of the limit, and the coverage
-        penalty is not above 0.
+        A continuation has no higher log-probability than the hypothesis, its length penalty is at most that of the
+        limit, and the coverage penalty is not above 0.
+
+        Args:
+            log_prob: the log-probability of the hypothesis.
+            limit: the most pieces that a continuation may have in all.
         """
         return log_prob / length_penalty(limit, self.alpha)
 
 
 def length_penalty(length: int, alpha: float) -> float:
-    """((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS."""
+    """Return ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `length` counts EOS."""
     return math.pow((5.0 + length) / 6.0, alpha)
 
 
 def _forbid_repeats(log_probs: Tensor, generated: list[list[int]], size: int) -> None:
-    """Forbid, in place, every piece that would complete a run of `size` pieces said before."""
+    """Forbid, in place, every piece that would complete a run of `size` pieces that was generated before."""
     for row, ids in enumerate(generated):
         last = ids[len(ids) - size + 1 :]
         repeats = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == last]

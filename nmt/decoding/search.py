@@ -34,7 +34,7 @@ class SearchModel(Protocol):
     """A model that can be searched: an RNN, a Transformer, an ensemble."""
 
     def start(self, memory: Any) -> Any:
-        """The state of the B sentences of `memory` before the first token."""
+        """Return the state of the B sentences of `memory` before the first token."""
 
     def step(self, tokens: Tensor, state: Any, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Read ``tokens [N]``, N a multiple of B: log-probabilities ``[N, V]``, weights ``[N, S]``, the new state."""
@@ -46,9 +46,9 @@ class Hypothesis:
 
     Attributes:
         ids: target pieces, without BOS and EOS.
-        log_prob: of the pieces and EOS together, in nats; higher is better.
+        log_prob: the log-probability of the pieces and EOS together, in nats; higher is better.
         score: what it is worth (see `Scoring`); higher is better.
-        token_log_probs: of each piece and of EOS, in nats.
+        token_log_probs: the log-probability of each piece and of EOS, in nats.
         proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
             tell.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
@@ -64,13 +64,13 @@ class Hypothesis:
 
 
 def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:
-    """The likeliest token, step by step; finished sentences leave the batch.
+    """Take the likeliest token, step by step; finished sentences leave the batch.
 
     Args:
         model: what is searched.
         memory: B encoded sentences.
         rules: for B sentences.
-        scoring: of the result; it has no influence on what is found.
+        scoring: how the result is scored; it has no influence on what is found.
 
     Returns:
         One hypothesis per sentence.
@@ -88,16 +88,16 @@ def sample(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> list[Hypothesis]:
-    """Tokens drawn at random, step by step.
+    """Sample tokens at random, step by step.
 
     Args:
         model: what is searched.
         memory: B encoded sentences.
         rules: for B sentences.
-        scoring: of the result, whose log-probability is the model's own, before temperature and cuts.
-        generators: one (on the CPU) for each sentence, so that what is drawn for one does not depend on the others.
+        scoring: how the result is scored; its log-probability is the model's own, before temperature and cuts.
+        generators: one (on the CPU) for each sentence, so that what is sampled for one does not depend on the others.
         temperature: log-probabilities are divided by it.
-        top_k: draw among the k likeliest only; 0: all.
+        top_k: sample among the k likeliest only; 0: all.
         top_p: draw among the likeliest that together have this probability (Holtzman et al. 2020); 1: all.
 
     Returns:
@@ -134,7 +134,7 @@ def _step_by_step(
     scoring: Scoring,
     choose: Callable[[Tensor, list[int]], Tensor],
 ) -> list[Hypothesis]:
-    """One token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
+    """Generate one token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
     device, count = memory.src_mask.device, memory.src_mask.shape[0]
     state = model.start(memory)
     lengths = memory.src_mask.sum(1).tolist()
@@ -218,11 +218,11 @@ class _Beams:
         self.best_pruned = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
     def advance(self) -> bool:
-        """One step for all sentences; False when all are done."""
+        """Take one step for all sentences; return False when all are done."""
         count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
-        # No row can give the beam more than K; one more tells what is left out.
+        # A row gives the beam at most K candidates; one more shows the best one that is left out.
         row_best, row_ids = _best(log_probs, min(self.size + 1, log_probs.shape[-1]))
         width = row_best.shape[-1]
         totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
@@ -250,7 +250,7 @@ class _Beams:
         return self._drop_done(state, rows)
 
     def results(self) -> list[list[Hypothesis]]:
-        """The n best of each sentence, and whether the first is proven."""
+        """Return the n best hypotheses of each sentence; the first one says whether it is proven."""
         ranking = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
         for sentence, hypotheses in enumerate(ranking):
             bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
@@ -259,7 +259,7 @@ class _Beams:
         return ranking
 
     def _note_pruned(self, best: Tensor) -> None:
-        """Of the candidates `best` ``[B, K + 1]``, in order, the first that there is no room for."""
+        """Note the score of the best candidate that the beam has no room for; `best` ``[B, K + 1]`` is in order."""
         if best.shape[1] <= self.size:
             return
         for sentence, value in zip(self.sentences, best.gather(1, self.slots[:, None])[:, 0].tolist(), strict=True):
@@ -298,7 +298,12 @@ class _Beams:
         return True
 
     def _is_done(self, sentence: int, best_alive: float) -> bool:
-        """Whether nothing unfinished, the best of log-probability `hope`, can still enter the n best."""
+        """Return True if no live hypothesis of a sentence can still enter its n best.
+
+        Args:
+            sentence: the number of the sentence.
+            best_alive: the largest log-probability of its live hypotheses.
+        """
         if best_alive == -torch.inf:
             return True
         scores = sorted((hypothesis.score for hypothesis in self.found[sentence]), reverse=True)
@@ -307,7 +312,7 @@ class _Beams:
 
 
 def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest of each row of ``[N, V]``, in order, and where they stand.
+    """Return the `count` largest of each row of ``[N, V]``, in order, and where they stand.
 
     They are in the `count` blocks that have the largest maxima: finding these first takes a third of the time.
     """
@@ -316,15 +321,15 @@ def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return values.topk(count)
     whole = values[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))  # type: ignore[no-untyped-call]
     chosen = whole.amax(dim=2).topk(count).indices  # [N, count]
-    places = (chosen[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=values.device)).flatten(1)
+    positions = (chosen[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=values.device)).flatten(1)
     rest = torch.arange(blocks * _BLOCK, values.shape[1], device=values.device).expand(len(values), -1)
-    places = torch.cat([places, rest], dim=1)
-    best, where = values.gather(1, places).topk(count)
-    return best, places.gather(1, where)
+    positions = torch.cat([positions, rest], dim=1)
+    best, where = values.gather(1, positions).topk(count)
+    return best, positions.gather(1, where)
 
 
 def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring) -> Hypothesis:
-    """A finished hypothesis from its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
+    """Make a finished hypothesis of its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
     token_log_probs = log_probs.tolist()
     value = math.fsum(token_log_probs)  # float32 would round at every addition
     return Hypothesis(

@@ -8,14 +8,14 @@ from nmt.data.tokenizer import UNK, Encoded
 
 
 def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) -> Encoded:
-    """The target with every unknown piece replaced; ids and pieces stay, text and offsets are new.
+    """Return the target with every unknown piece replaced; ids and pieces stay, text and offsets are new.
 
     An unknown piece that looks at an unknown source piece copies its characters; one that looks at a known piece copies
     that piece's word, once even if several unknown pieces in a row look at it.
 
     Args:
         tgt: pieces of the translation.
-        src: of the source.
+        src: the source text as pieces.
         weights: ``[at least len(tgt.ids), len(src.ids)]``; a row's largest weight is what its piece looks at.
     """
     if UNK not in tgt.ids or not src.ids or weights.shape[1] == 0:
@@ -36,7 +36,7 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
 
 
 def _copied(src: Encoded, piece: int) -> str:
-    """What a source piece stands for: its own characters if it is unknown, else the word it belongs to."""
+    """Return what a source piece stands for: its own characters if it is unknown, else the word it belongs to."""
     start, end = src.offsets[piece]
     if src.ids[piece] != UNK:
         words = [span for span in word_spans(src.text) if span[0] < end and start < span[1]]

@@ -23,7 +23,7 @@ class Calibration:
     offset: float = 0.0
 
     def confidences(self, log_probs: Sequence[float]) -> list[float]:
-        """Confidences, 0 to 1, of words with these log-probabilities."""
+        """Return the confidences, 0 to 1, of words with these log-probabilities."""
         if self == Calibration():
             return [math.exp(min(0.0, value)) for value in log_probs]
         return [float(value) for value in _sigmoid(_logits(log_probs) / self.temperature + self.offset)]
@@ -39,13 +39,13 @@ def _sigmoid(values: Floats) -> Floats:
 
 
 def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Calibration:
-    """The calibration under which the words' being correct is likeliest: a logistic regression, by Newton's method.
+    """Return the likeliest calibration of the words: a logistic regression, by Newton's method.
 
     A weak prior (a normal distribution around the model's own view) keeps it finite on few or separable words.
 
     Args:
-        log_probs: of words.
-        correct: whether each is right.
+        log_probs: the log-probabilities of words, in nats.
+        correct: for each word, whether it is right.
     """
     inputs = np.stack([_logits(log_probs), np.ones(len(log_probs))], axis=1)
     hits, own_view = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
@@ -65,12 +65,12 @@ def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Cali
         line = line - move
         if np.abs(move).max() <= 1e-9:
             break
-    # Words of higher probability that are right less often: there is nothing to believe, and nothing to mend.
+    # If likelier words are right less often, no temperature helps, and the probabilities are left as they are.
     return Calibration(1.0 / float(line[0]), float(line[1])) if line[0] > 1e-3 else Calibration()
 
 
 def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:
-    """Which words of a translation the reference has, too, in the same order (the longest matching blocks)."""
+    """Return which words of a translation the reference has in the same order (the longest matching blocks)."""
     matcher = difflib.SequenceMatcher(None, hyp, ref, autojunk=False)
     correct = [False] * len(hyp)
     for block in matcher.get_matching_blocks():
@@ -79,12 +79,12 @@ def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:
 
 
 def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins: int = 10) -> float:
-    """Expected calibration error: the mean, over words, of |share correct - mean confidence| of their bin.
+    """Return the expected calibration error: the mean, over words, of |share correct - mean confidence| of their bin.
 
     Args:
-        confidence: of each word, 0 to 1.
-        correct: whether it is.
-        bins: of equal width (Guo et al. 2017, equation 3).
+        confidence: the confidence of each word, 0 to 1.
+        correct: for each word, whether it is right.
+        bins: the number of bins, of equal width (Guo et al. 2017, equation 3).
     """
     if not len(confidence):
         return 0.0

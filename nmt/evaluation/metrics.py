@@ -45,12 +45,12 @@ def corpus_scores(
     """Score translations against one reference each.
 
     Args:
-        hyps: translations.
-        refs: references, as many.
+        hyps: the translations.
+        refs: the references, as many.
         tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text, ``auto`` for `choose_tokenizer`.
         lowercase: whether case is ignored, by all metrics.
-        metrics: names, of `bleu`, `chrf` and `ter`, or sections of the configuration.
-        bootstrap: number of resamplings for the confidence interval; 1 for none.
+        metrics: names, any of `bleu`, `chrf` and `ter`, or sections of the configuration.
+        bootstrap: the number of resamplings for the confidence interval; 1 for none.
 
     Raises:
         ConfigError: if the tokenizer needs something that is not installed.
@@ -120,11 +120,12 @@ def choose_tokenizer(name: str, refs: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class LengthScore:
-    """BLEU of the sentences of `shortest` to `longest` source words."""
+    """BLEU of the sentences of `shortest` to `longest` source words; `margin` is that of `Score`."""
 
     shortest: int
     longest: int
     bleu: float
+    margin: float | None = None
 
 
 def scores_by_length(
@@ -134,6 +135,7 @@ def scores_by_length(
     tokenize: str = "13a",
     lowercase: bool = False,
     groups: int = 4,
+    bootstrap: int = 1,
 ) -> list[LengthScore]:
     """Return the BLEU of groups of sentences, from the shortest sources (by white-space words) to the longest.
 
@@ -146,6 +148,7 @@ def scores_by_length(
         tokenize: as in `corpus_scores`.
         lowercase: as in `corpus_scores`.
         groups: the number of groups at most.
+        bootstrap: as in `corpus_scores`.
 
     Raises:
         DataError: if there are not as many references as translations.
@@ -162,8 +165,8 @@ def scores_by_length(
             end += 1
         if chosen := order[start:end]:
             some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
-            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",))["bleu"]
-            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value))
+            bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",), bootstrap)["bleu"]
+            scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value, bleu.margin))
         start = end
     return scores
 
@@ -188,11 +191,11 @@ class SystemScore:
     """A system's score beside a baseline's, by paired bootstrap resampling (Koehn 2004).
 
     Attributes:
-        name: of the system.
-        metric: `bleu`, `chrf` or `ter`.
+        name: the system's name.
+        metric: the metric, `bleu`, `chrf` or `ter`.
         value: its score.
         margin: half the 95 % interval.
-        p_value: of the difference to the baseline; None for the baseline.
+        p_value: the probability that the difference to the baseline is chance; None for the baseline.
         signature: sacrebleu's.
     """
 
@@ -215,12 +218,12 @@ def compare_systems(
     """Score systems against the first one through sacrebleu's own significance test.
 
     Args:
-        systems: names, all different, and translations; the first is the baseline.
-        refs: references.
+        systems: the names of the systems, all different, and their translations; the first is the baseline.
+        refs: the references.
         tokenize: as in `corpus_scores`.
         lowercase: as in `corpus_scores`.
-        samples: bootstrap resamplings.
-        metrics: of `bleu`, `chrf` and `ter`.
+        samples: the number of bootstrap resamplings.
+        metrics: the metrics, any of `bleu`, `chrf` and `ter`.
 
     Raises:
         DataError: if a system has another number of translations than there are references.
@@ -244,7 +247,7 @@ def compare_systems(
         )
         # sacrebleu names its columns as it likes, in the order of the metrics
         for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
-        # and it calls a system that says the very same significantly different
+        # sacrebleu would call a system with the baseline's very translations significantly different
         for (name, hyps), result in zip(named, table[column], strict=True)
     ]
 
@@ -285,6 +288,6 @@ def _bleu(tokenize: str, lowercase: bool, effective_order: bool = False) -> Any:
 
 
 def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:
-    """Sacrebleu would cut to the shorter list."""
+    """Refuse lists of different lengths, which sacrebleu would cut to the shorter one."""
     if len(hyps) != len(refs):
         raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; they must be one to one")

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nmt.evaluation.metrics import LengthScore
+from nmt.fonts import figure_fonts
 
 
 def draw_lengths(curves: Mapping[str, Sequence[LengthScore]], path: Path) -> None:
-    """BLEU over source length as a picture, a line for each system (Bahdanau et al. 2015, figure 2).
+    """Draw BLEU over source length, one line for each system (Bahdanau et al. 2015, figure 2).
+
+    The axis of BLEU begins at 0. Bars show the 95 % intervals of the groups that have one.
 
     Args:
-        curves: `scores_by_length` of each system on the same sources.
-        path: of the picture.
+        curves: the `scores_by_length` of each system on the same sources; at least one system.
+        path: the picture file.
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,16 +24,30 @@ def draw_lengths(curves: Mapping[str, Sequence[LengthScore]], path: Path) -> Non
     figure = Figure(figsize=(8, max(4.0, 0.22 * len(curves))), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for index, (name, groups) in enumerate(curves.items()):
-        axis.plot(
+    fonts = figure_fonts(curves)
+    style: dict[str, Any] = {"fontfamily": fonts.families, "parse_math": False}  # dollar signs are text
+    lines = []
+    for index, groups in enumerate(curves.values()):
+        margins = [group.margin for group in groups if group.margin is not None]
+        line, *_ = axis.errorbar(
             range(len(groups)),
             [group.bleu for group in groups],
+            yerr=margins if margins and len(margins) == len(groups) else None,
+            capsize=3,
             marker="osv^Dx"[index // 20 % 6],
             color=colormaps["tab20"](index % 20),
-            label=name,
         )
+        lines.append(line)
     first = next(iter(curves.values()))
     axis.set_xticks(range(len(first)), [f"{group.shortest}-{group.longest}" for group in first])
-    axis.set(xlabel="source words (equally many sentences each)", ylabel="BLEU")
-    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.set_ylim(bottom=0.0)
+    axis.set(xlabel="source words (about equally many sentences each)", ylabel="BLEU")
+    names = [fonts.drawable(name) for name in curves]
+    if len(names) == 1:
+        axis.set_title(f"BLEU by source length, {names[0]}", **style)
+    else:
+        axis.set_title("BLEU by source length")
+        legend = axis.legend(lines, names, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for text in legend.get_texts():
+            text.set(**style)
     figure.savefig(path, dpi=110)

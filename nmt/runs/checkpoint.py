@@ -23,7 +23,7 @@ from nmt.regular import MIB, open_regular, read_regular
 from nmt.runs.folder import RunFolder, replace_symlink, resolved
 from nmt.runs.weights import LARGEST_WEIGHTS, WEIGHTS, mean_weights, save_weights, write_weights
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 FORMAT = 1  # raise it when older programs could not read what is written

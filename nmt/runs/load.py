@@ -31,7 +31,7 @@ from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.weights import check_weights, load_weights
 from nmt.runtime import choose_device, set_up_machine
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 _LARGEST_CALIBRATION = 1 * MIB
 _SAYS_WHERE = ("data.root=", "data.train", "data.valid", "data.test")  # overrides that say where data are
 

@@ -9,7 +9,7 @@ from nmt.errors import CheckpointError, ConfigError
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
 from nmt.runs.folder import RunFolder, find_model
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:

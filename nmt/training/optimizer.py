@@ -11,7 +11,7 @@ from torch import nn
 from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, TeacherForcingConfig
 from nmt.training.restore import number, whole_number
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -56,7 +56,7 @@ class Schedule:
             log.warning("training.schedule.warmup is %d, so all %d updates are warm-up", self.config.warmup, update)
 
     def lr(self, update: int) -> float:
-        """The rate of the update numbered `update`, from 1."""
+        """Return the rate of the update numbered `update`, from 1."""
         config = self.config
         if update < config.warmup:
             return self.base_lr * update / config.warmup
@@ -87,7 +87,7 @@ class Schedule:
             self.factor, self.bad = max(self.config.min_factor, self.factor * self.config.factor), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """Return what a resumed run needs."""
         return {"factor": self.factor, "best": self.best, "bad": self.bad, "total": self.total}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class Schedule:
 
 
 def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:
-    """The probability that a gold token is fed in the update numbered `update`, from 1."""
+    """Return the probability that a gold token is fed in the update numbered `update`, from 1."""
     match config.schedule:
         case "constant":
             return config.start

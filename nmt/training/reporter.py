@@ -21,7 +21,7 @@ from nmt.evaluation.metrics import perplexity
 from nmt.training.curve import draw_curve
 from nmt.training.trainer import Update
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the bar itself takes what room is left
 _READABLE = 1e6  # larger numbers are written with an exponent

@@ -21,7 +21,7 @@ from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
 from nmt.training.restore import optimizer_state, whole_number
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 _ADVICE = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
 _HALVED_AT_MOST = 20  # updates in a row whose batches are halved before training stops with an advice
 
@@ -125,7 +125,7 @@ class Trainer:
                 yield done
 
     def _learn(self, batches: list[Batch], position: int, epoch_updates: int) -> Update:
-        """One update from the gradients of `batches` together, each token weighing the same."""
+        """Make one update from the gradients of `batches` together, each token weighing the same."""
         self.model.train()
         self.update += 1
         weights = self._loss_weights()
@@ -289,7 +289,7 @@ def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, 
         model: on `device`.
         batches: the pairs.
         device: where to compute.
-        smoothing: of the loss.
+        smoothing: the label smoothing of the loss.
     """
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
     with evaluating(model):

@@ -14,7 +14,7 @@ from nmt.decoding.translator import Translator
 from nmt.evaluation.metrics import choose_tokenizer, corpus_scores, perplexity
 from nmt.training.trainer import Trainer, corpus_loss
 
-log = logging.getLogger("nmt")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
 import importlib
 import math
+import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sacrebleu
+from matplotlib.figure import Figure
 
 from nmt.config import EvaluationConfig
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.metrics import (
+    LengthScore,
     choose_tokenizer,
     compare_systems,
     corpus_scores,
@@ -14,6 +19,7 @@ from nmt.evaluation.metrics import (
     scores_by_length,
     sentence_scores,
 )
+from nmt.evaluation.plots import draw_lengths
 
 HYPS, REFS = ["the cat sat on a mat .", "hello there"], ["The cat sat on the mat .", "hello there"]
 
@@ -118,3 +124,29 @@ def test_groups_by_length_are_cut_only_where_the_length_changes() -> None:
     assert [(group.shortest, group.longest) for group in groups] == [(1, 1), (2, 2), (3, 3)]
     assert scores_by_length(lines[:5], lines[:5], lines[:5])[0].longest == 1
     assert scores_by_length([], [], []) == []
+
+
+def test_groups_have_intervals_if_wanted() -> None:
+    [group] = scores_by_length(["a b"] * 10, HYPS * 5, REFS * 5, bootstrap=20)
+    assert group.margin == corpus_scores(HYPS * 5, REFS * 5, bootstrap=20)["bleu"].margin
+    [group] = scores_by_length(["a b"] * 10, HYPS * 5, REFS * 5)
+    assert group.margin is None
+
+
+def test_the_picture_of_lengths_begins_at_zero_and_has_a_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **b: drawn.append(self) or save(self, *a, **b))
+    groups = [LengthScore(1, 5, 40.0, 2.0), LengthScore(6, 9, 35.0, 1.5)]
+    without: list[Any] = [LengthScore(1, 5, 20.0), LengthScore(6, 9, 0.0)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_lengths({"模型 $\\frac$": groups}, tmp_path / "one.png")
+        draw_lengths({"_a": groups, "b": without}, tmp_path / "two.png")
+        draw_lengths({"empty": []}, tmp_path / "none.png")
+    one, two, _ = (figure.axes[0] for figure in drawn)
+    assert one.get_ylim()[0] == two.get_ylim()[0] == 0.0
+    assert "BLEU" in one.get_title()
+    assert one.get_legend() is None
+    assert [text.get_text() for text in two.get_legend().get_texts()] == ["_a", "b"]
+    assert [container.has_yerr for container in two.containers] == [True, False]

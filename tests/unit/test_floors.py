@@ -1,13 +1,14 @@
 """The house by packages: a module imports from the floors below its own, and from its own package."""
 
 import ast
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-import nmt
+import nmt.model
 
 PACKAGE = Path(nmt.__file__).parent
 FLOORS = [
@@ -71,3 +72,18 @@ def test_every_package_is_one_and_is_part_of_what_is_installed() -> None:
     command = ["git", "check-ignore", "--no-index", *map(str, MODULES.values())]
     ignored = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert ignored.stdout == ""
+
+
+def test_every_package_says_what_lives_in_it_and_what_does_not() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        assert len(re.findall(r"[.;](?=\s|$)", text)) >= 2, path
+
+
+def test_every_letter_of_a_shape_is_in_the_legend() -> None:
+    legend = re.findall(r"^- (\w): ", nmt.model.__doc__ or "", re.MULTILINE)
+    assert set("BSTLQHMEAV") <= set(legend)
+    for path in (PACKAGE / "model").rglob("*.py"):
+        for shape in re.findall(r"``(\[[^`]*\])``", path.read_text(encoding="utf-8")):
+            letters = set(re.findall(r"(?<![A-Za-z_.])\d?([A-Za-z])(?![A-Za-z_])", shape)) - {"x"}
+            assert letters <= set(legend), f"{path}: {shape}"

@@ -44,6 +44,9 @@ class Pieces:
 
     is_unused = is_byte
 
+    def serialized_model_proto(self) -> bytes:
+        return b""  # nothing of the user
+
 
 def frequencies(model: Pieces, text: list[str], sampling: Sampling) -> dict[str, float]:
     sampler = Sampler(model, sampling)

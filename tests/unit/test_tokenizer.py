@@ -6,7 +6,7 @@ from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
 from nmt.data.builtin.grammar import phrasebook
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, train_tokenizer
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, feasible_sizes, train_tokenizer
 from nmt.errors import TokenizerError
 
 PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
@@ -69,6 +69,17 @@ def test_an_impossible_vocabulary_names_the_feasible_range(kind: str, size: int)
         assert train_tokenizer(TokenizerConfig(type=kind, vocab_size=feasible), lambda: PAIRS).src_size == feasible  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_feasible_sizes_are_the_smallest_and_the_largest_that_can_be_trained(joint: bool) -> None:
+    config = TokenizerConfig(joint=joint)
+    lowest, highest = feasible_sizes(config, lambda: PAIRS)
+    for size in (lowest, highest):
+        assert train_tokenizer(config.model_copy(update={"vocab_size": size}), lambda: PAIRS).src_size == size
+    for size in (lowest - 1, highest + 1):
+        with pytest.raises(TokenizerError, match="can have"):
+            train_tokenizer(config.model_copy(update={"vocab_size": size}), lambda: PAIRS)
+
+
 def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
     tokenizer = train_tokenizer(TokenizerConfig(vocab_size=300), lambda: PAIRS)
     one, again, other, best = (
@@ -96,6 +107,47 @@ def test_byte_fallback_leaves_nothing_unknown() -> None:
     encoded = tokenizer.encode_src("the 漢 cat")
     assert UNK not in encoded.ids
     assert tokenizer.decode_tgt(encoded.ids).text == "the 漢 cat"
+
+
+def test_normalization_can_be_left_out() -> None:
+    text = "（全角）！ＡＢＣ"
+    config = TokenizerConfig(vocab_size=13, type="char")  # the special ones, eight characters and the space
+    rules = ("nmt_nfkc", "nfkc_cf", "identity")
+    found = {}
+    for rule in rules:
+        chosen = config.model_copy(update={"normalization": rule})
+        tokenizer = train_tokenizer(chosen, lambda: [(text, text)] * 20)
+        assert isinstance(tokenizer, SentencePieceTokenizer)
+        found[rule] = tokenizer.decode_tgt(tokenizer.encode_tgt(text).ids).text, tokenizer.fingerprint
+    assert [found[rule][0] for rule in rules] == ["(全角)!ABC", "(全角)!abc", text]
+    assert len({fingerprint for _, fingerprint in found.values()}) == 3
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_symbol_of_the_user_is_never_cut(kind: str) -> None:
+    symbols = ["<brand-x>", "ＦＵＬＬ", "house"]
+    pairs = [(f"{src} <brand-x>s", tgt) for src, tgt in PAIRS]
+    config = TokenizerConfig(type=kind, vocab_size=300, user_defined_symbols=symbols)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(config, lambda: pairs)
+    for symbol in symbols:
+        encoded = tokenizer.encode_src(f"the cat{symbol}the {symbol}")
+        assert encoded.pieces.count(symbol) == 2
+        assert tokenizer.decode_src(encoded.ids).text == f"the cat{symbol}the {symbol}"
+        alpha = 0.1 if kind == "unigram" else 0.5
+        text = f"the black cat sees the {symbol}s"
+        sampled = [
+            ids
+            for ids, _ in tokenizer.encode_corpus([(text, text)] * 30, Sampling(kind, alpha, -1, 1))  # type: ignore[arg-type]
+        ]
+        assert len({tuple(ids) for ids in sampled}) > 1
+        assert all(encoded.ids[encoded.pieces.index(symbol)] in ids for ids in sampled)
+        assert {tokenizer.decode_src(ids).text for ids in sampled} == {text}
+
+
+@pytest.mark.parametrize("symbols", [[""], ["a b"], ["▁a"], ["a", "a"]])
+def test_a_symbol_that_can_be_no_piece_is_refused(symbols: list[str]) -> None:
+    with pytest.raises(ValueError, match="a symbol "):
+        TokenizerConfig(user_defined_symbols=symbols)
 
 
 def test_a_damaged_model_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:

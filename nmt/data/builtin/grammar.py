@@ -84,7 +84,7 @@ class Grammar:
         self.rng = rng
 
     def sentence(self) -> Phrase:
-        """A sentence of any kind."""
+        """Return a sentence of any kind."""
         kinds: list[tuple[Callable[[], Phrase], int]] = [
             (self.pronoun_clause, 25),
             (self.object_clause, 22),
@@ -100,12 +100,12 @@ class Grammar:
     # Noun phrases
 
     def pronoun(self) -> Phrase:
-        """A subject pronoun."""
+        """Return a subject pronoun."""
         pronoun = self.rng.choice(PRONOUNS)
         return _linked(pronoun.en, pronoun.fr, pronoun.person, pronoun.feminine)
 
     def subject(self) -> Phrase:
-        """A pronoun, a name or a noun phrase of a person or an animal."""
+        """Return a pronoun, a name or a noun phrase of a person or an animal."""
         kind = self.rng.random()
         if kind < 0.5:
             return self.pronoun()
@@ -114,7 +114,7 @@ class Grammar:
         return self.noun_phrase(PEOPLE + ANIMALS)
 
     def name(self) -> Phrase:
-        """A person's name, the same in both languages."""
+        """Return a person's name, the same in both languages."""
         name, feminine = self.rng.choice(NAMES)
         return _linked(name, name, 2, feminine)
 
@@ -193,7 +193,7 @@ class Grammar:
         return _joined(_linked(whose.en, whose.feminine if feminine else whose.masculine), _linked(noun, fr))
 
     def position(self) -> Phrase:
-        """A preposition with a noun phrase: in the garden / dans le jardin."""
+        """Return a preposition with a noun phrase: in the garden / dans le jardin."""
         preposition = self.rng.choice(PREPOSITIONS)
         nouns = (
             PEOPLE
@@ -332,7 +332,7 @@ class Grammar:
         return self._clause(self.subject(), verb, tense, objects=[noun_phrase], question=False)
 
     def _object_pronoun(self, subject: Phrase, direct: bool) -> Phrase:
-        """A pronoun object that is another person than the subject, as its French clitic."""
+        """Return a pronoun object that is another person than the subject, as its French clitic."""
         fitting = [pronoun for pronoun in PRONOUNS if pronoun.person not in SAME_PERSON[subject.person]]
         pronoun = self.rng.choice(fitting)
         return _linked(pronoun.en_object, pronoun.direct if direct else pronoun.indirect)
@@ -472,7 +472,7 @@ def _without_article(phrase: Phrase) -> Phrase:
 
 
 def _linked(en: str, fr: str, person: int = 2, feminine: bool = False) -> Phrase:
-    """One English word and the French word it is."""
+    """Return one English word and the French word it is."""
     word = English(en)
     return Phrase([word], [French(fr, (word,))], person, feminine)
 
@@ -505,7 +505,7 @@ def _i_love_you() -> tuple[str, str, str]:
 
 @cache
 def _splits() -> dict[str, list[tuple[str, str, str]]]:
-    """All splits: the same in every process, without overlap, *I love you* first in test."""
+    """Return all splits: the same in every process, without overlap, *I love you* first in test."""
     grammar = Grammar(random.Random(_SEED))
     example = _i_love_you()
     sentences = {example[0]: example}

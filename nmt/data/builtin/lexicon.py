@@ -39,7 +39,7 @@ class Adjective:
     feminine_plural: str
 
     def agree(self, feminine: bool, many: bool, vowel: bool) -> str:
-        """The French form for a noun; `vowel` if it stands right before a vowel sound."""
+        """Return the French form for a noun; `vowel` if it stands right before a vowel sound."""
         if many:
             return self.feminine_plural if feminine else self.masculine_plural
         return self.feminine_form if feminine else self.before_vowel if vowel else self.masculine
@@ -297,5 +297,5 @@ ELIDED = {"je": "j'", "me": "m'", "te": "t'", "le": "l'", "la": "l'", "ne": "n'"
 
 
 def is_vowel(text: str) -> bool:
-    """Whether a French word begins with a vowel sound; every h of this lexicon is mute."""
+    """Return whether a French word begins with a vowel sound; every h of this lexicon is mute."""
     return text[0].lower() in "aeiouhéèêâîôœ"

@@ -20,7 +20,7 @@ def softmax(energies: Tensor) -> Tensor:
 
 
 def sparsemax(energies: Tensor) -> Tensor:
-    """The Euclidean projection onto the simplex: max(e - tau, 0) (Martins & Astudillo 2016, algorithm 1)."""
+    """Return the Euclidean projection onto the simplex: max(e - tau, 0) (Martins & Astudillo 2016, algorithm 1)."""
     shifted = _shifted(energies)
     ordered, _ = shifted.sort(dim=-1, descending=True)
     rank = torch.arange(1, energies.shape[-1] + 1, device=energies.device, dtype=energies.dtype)
@@ -44,7 +44,7 @@ def entmax15(energies: Tensor) -> Tensor:
 
 
 def hard(energies: Tensor) -> Tensor:
-    """One 1 at the largest energy; the gradient is the softmax's."""
+    """Return one 1 at the largest energy; the gradient is the softmax's."""
     soft = energies.softmax(dim=-1)
     return straight_through(torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0), soft)
 

@@ -38,7 +38,7 @@ class DecoderState:
     position: int = 0
 
     def select(self, rows: Tensor) -> "DecoderState":
-        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        """Return the state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
         hidden, cell = (tuple(layer[rows] for layer in layers) for layers in (self.hidden, self.cell))
         return DecoderState(hidden, cell, self.feed[rows], self.coverage[rows], self.position)
 
@@ -102,11 +102,11 @@ class RNNDecoder(nn.Module):
         self.embedding_dropout, self.layer_dropout = Dropout(dropout_embedding), Dropout(dropout_layers)
 
     def keys(self, values: Tensor) -> Tensor:
-        """The attention's keys of the memory's values."""
+        """Return the attention's keys of the memory's values."""
         return self.attention.keys(values)
 
     def start(self, memory: Memory) -> DecoderState:
-        """The state before the first step, one row per sentence."""
+        """Return the state before the first step, one row per sentence."""
         hidden, cell = self.bridge(memory)
         batch = memory.values.shape[0]
         feed = memory.values.new_zeros(batch, self.feature_size if self.input_feeding else 0)
@@ -146,7 +146,8 @@ class RNNDecoder(nn.Module):
         if not self.attend_before_cell and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
         from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
-        word_gates = from_words(embedded).unbind(1)  # whose gradient, unlike an index's, is put together once
+        # unbind's gradient is put together once, an index's at every step
+        word_gates = from_words(embedded).unbind(1)
         features, weights = [], []
         linear: Linear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
         for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
@@ -175,7 +176,7 @@ class RNNDecoder(nn.Module):
         return self._readout(output, context, embedded, apply_linear), weights
 
     def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
-        """What every step needs, made once for a whole unrolling.
+        """Return what every step needs, made once for a whole unrolling.
 
         Args:
             linear: makes a product from a weight and a bias.
@@ -202,7 +203,7 @@ class RNNDecoder(nn.Module):
         products: "_Products",
         linear: Linear,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """One step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
+        """Take one step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
         feedback = [state.feed] if self.input_feeding else []
         if self.attend_before_cell:
             context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory, linear)
@@ -271,9 +272,9 @@ class _Products:
     """The products of the recurrent layers: one step's own, or an unrolling's, whose weight gradients wait for its end.
 
     Attributes:
-        fed: of what the attention feeds back to the first layer.
-        inputs: of the layers above it.
-        recurrent: of each layer's own state.
+        feedback: the product of what the attention feeds back with the first layer's weights.
+        inputs: the products of the inputs of the layers above the first with their weights.
+        recurrent: the products of each layer's own state with its recurrent weights.
     """
 
     feedback: _Product

@@ -22,7 +22,7 @@ class TransformerState:
     """What one step needs from those before it.
 
     Attributes:
-        caches: of each layer's self-attention, N rows each: keys and values so far, or fast weights.
+        caches: the cache of each layer's self-attention, N rows each: keys and values so far, or fast weights.
         position: how many tokens were read.
     """
 
@@ -30,7 +30,7 @@ class TransformerState:
     position: int = 0
 
     def select(self, rows: Tensor) -> "TransformerState":
-        """The state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        """Return the state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
         return TransformerState(tuple(cache[rows] for cache in self.caches), self.position)
 
 
@@ -159,7 +159,7 @@ class TransformerDecoder(nn.Module):
         return torch.cat([layer.cross_attention.keys(values) for layer in self._layers()], dim=-1)
 
     def start(self, memory: Memory) -> TransformerState:
-        """The state before the first step, one row per sentence."""
+        """Return the state before the first step, one row per sentence."""
         rows = memory.values.shape[0]
         return TransformerState(tuple(layer.self_attention.start(rows, memory.values) for layer in self._layers()))
 
@@ -184,7 +184,7 @@ class TransformerDecoder(nn.Module):
     def _run(
         self, x: Tensor, caches: list[Tensor] | None, memory: Memory, need_weights: bool
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """All layers over ``[N, T, E]``: the result, the caches after a step, the weights ``[N, T, L]``."""
+        """Run all layers over ``[N, T, E]``; return the result, the caches after a step, the weights ``[N, T, L]``."""
         shown = x.new_zeros(*x.shape[:2], 0)
         after: list[Tensor] = []
         memory_keys = memory.keys.chunk(len(self.layers), dim=-1)

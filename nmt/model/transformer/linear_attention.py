@@ -27,7 +27,7 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
 
 
 def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
+    """Do the same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
     wide = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
