@@ -108,12 +108,12 @@ class BidirectionalHMM:
         return model
 
     def posteriors(self, pairs: Sequence[Pair]) -> list[Floats]:
-        """Return for each pair ``[T, S]`` the geometric mean of both directions' link posteriors, 0 to 1."""
+        """Return for each pair ``[T, S]`` the mean of both directions' link posteriors, 0 to 1."""
         results = [np.zeros((len(tgt), len(src)), dtype=np.float32) for src, tgt in pairs]
         for batch in self._batches(pairs):
             ahead = _posteriors(self.forward, batch, jump_counts=None)  # [B, T, S]
             back = _posteriors(self.backward, _turned(batch), jump_counts=None).transpose(0, 2, 1)
-            both = np.sqrt(ahead * back)
+            both = (ahead + back) / 2
             for row, pair in enumerate(batch.pairs):
                 tgt_length, src_length = results[pair].shape
                 results[pair] = both[row, :tgt_length, :src_length]
