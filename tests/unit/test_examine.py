@@ -1,6 +1,6 @@
 """The doctor finds what is wrong, and nothing in good text."""
 
-from nmt.data.examine import examine, overlap
+from nmt.data.examine import Finding, examine, overlap
 from tests.conftest import SENTENCES
 
 GOOD = SENTENCES * 3
@@ -45,3 +45,9 @@ def test_each_kind_of_trouble_is_found_at_its_line() -> None:
 def test_overlap_between_splits_is_counted() -> None:
     shared = overlap(examine(SENTENCES), [("new", "neuf"), (SENTENCES[0][0] + " ", SENTENCES[0][1]), SENTENCES[3]])
     assert (shared.count, shared.lines) == (2, [2, 3])
+
+
+def test_characters_that_normalisation_changes_are_told() -> None:
+    kind = "characters that tokenizer.normalization changes, unless identity"
+    found = examine([("full （width）", "a"), ("plain é", "漢字"), ("a", "ｂ")])
+    assert found.findings[kind] == Finding(2, [1, 3])
