@@ -178,6 +178,8 @@ def pair_hash(src: str, tgt: str) -> int:
 def _odd_characters(text: str) -> Iterator[str]:
     if text.isascii() and text.isprintable():
         return
+    if not unicodedata.is_normalized("NFKC", text):
+        yield "characters that tokenizer.normalization changes, unless identity"
     for character in set(text):
         if character in _LINE_ENDS:
             yield "line ends of other kinds inside a line (U+0085, U+2028, CR, ...)"

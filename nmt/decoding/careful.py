@@ -101,24 +101,24 @@ class UnknownPieces:
         )
 
 
-def limited(source: Encoded, line: int, limit: int, places: int | None, cut: CutLines) -> Encoded:
+def limited(source: Encoded, line: int, limit: int, positions: int | None, cut: CutLines) -> Encoded:
     """Return a source, cut to `limit` pieces if it is longer.
 
     Args:
         source: its pieces.
         line: its number.
         limit: the setting `decoding.max_src_length`.
-        places: pieces of the longest source that the model has positions for; None for any.
+        positions: pieces of the longest source that the model has positions for; None for any.
         cut: is told of a source that is cut.
 
     Raises:
-        DataError: if the model has fewer places than pieces are left.
+        DataError: if the model has fewer positions than pieces are left.
     """
     found = len(source.ids)
-    if places is not None and min(found, limit) > places:
+    if positions is not None and min(found, limit) > positions:
         raise DataError(
-            f"line {line} has {found} pieces, but the model has positions for {places}: split the line, or cut all "
-            f"longer ones with --set decoding.max_src_length={places}"
+            f"line {line} has {found} pieces, but the model has positions for {positions}: split the line, or cut all "
+            f"longer ones with --set decoding.max_src_length={positions}"
         )
     if found <= limit:
         return source

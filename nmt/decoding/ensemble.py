@@ -53,7 +53,7 @@ class Ensemble(torch.nn.Module):
 
     @property
     def max_src_length(self) -> int | None:
-        """Pieces of the longest source that all models have places for."""
+        """Pieces of the longest source that all models have positions for."""
         return min((model.max_src_length for model in self._models() if model.max_src_length), default=None)
 
     @property

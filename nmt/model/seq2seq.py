@@ -13,7 +13,7 @@ from nmt.errors import DataError
 from nmt.model.dropout import Dropout
 from nmt.model.memory import EncoderOutput, Memory
 
-TOKENS_AT_ONCE = 1024  # whose log-probabilities over the whole vocabulary are in memory together
+TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the whole vocabulary are in memory together
 
 
 class Decoder(Protocol):

@@ -100,7 +100,7 @@ class _ProjectedLoss(torch.autograd.Function):
                 if learns:
                     d_part = _gradient(probabilities, target_block[part], smoothing)
                     d_bias += d_part.sum(dim=0)
-                    logits[part] = d_part  # whose memory is used again
+                    logits[part] = d_part  # the memory of the logits is used again
             if learns:
                 d_logits = logits
                 torch.mm(d_logits, w, out=d_block)

@@ -63,7 +63,7 @@ class Update:
 
 
 class Trainer:
-    """Model, optimiser, schedule and place in the data; everything that a resumed run must find again."""
+    """Model, optimiser, schedule and position in the data; everything that a resumed run must find again."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the weights: optimiser, schedule, place in the data, random generators."""
+        """Everything but the weights: optimiser, schedule, position in the data, random generators."""
         return {
             "update": self.update,
             "epoch": self.epoch,

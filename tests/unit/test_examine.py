@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nmt.data.examine import examine, overlap, sides_are_swapped, slip
+from nmt.data.examine import Finding, examine, overlap, sides_are_swapped, slip
 from tests.conftest import SENTENCES
 
 GOOD = SENTENCES * 3
@@ -79,3 +79,9 @@ def test_a_line_that_is_missing_on_one_side_is_found(shift: int) -> None:
 def test_overlap_between_splits_is_counted() -> None:
     shared = overlap(examine(SENTENCES), [("new", "neuf"), (SENTENCES[0][0] + " ", SENTENCES[0][1]), SENTENCES[3]])
     assert (shared.count, shared.lines) == (2, [2, 3])
+
+
+def test_characters_that_normalisation_changes_are_told() -> None:
+    kind = "characters that tokenizer.normalization changes, unless identity"
+    found = examine([("full （width）", "a"), ("plain é", "漢字"), ("a", "ｂ")])
+    assert found.findings[kind] == Finding(2, [1, 3])

@@ -14,12 +14,12 @@ class MultiHead(nn.Module):
         """Make the projections.
 
         Args:
-            query_size: width of the queries before their projection.
-            memory_size: width of the memory.
-            size: width of queries, keys and values over all heads; d is size / heads.
-            output_size: width of the result.
-            heads: h.
-            dropout: on the weights, in training.
+            query_size: the width of the queries before their projection.
+            memory_size: the width of the memory.
+            size: the width of queries, keys and values over all heads; d is size / heads.
+            output_size: the width of the result.
+            heads: the number of heads, h.
+            dropout: the dropout of the weights, in training.
         """
         super().__init__()
         self.size, self.heads, self.dropout = size, heads, dropout
@@ -64,7 +64,7 @@ class MultiHead(nn.Module):
 
         Args:
             query: ``[B, Q, H]``.
-            keys: of `keys`, ``[B, S, 2 x size]``.
+            keys: what `keys` returned, ``[B, S, 2 x size]``.
             allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a weight may be positive; None: everywhere.
             causal: True if query i sees only keys 0 to i; Q is S then, and `allowed` None.
             need_weights: True to take the explicit path, which has the weights; both agree to rounding.
@@ -84,6 +84,6 @@ class MultiHead(nn.Module):
             allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
         if allowed is not None:
             energies = energies.masked_fill(~allowed, -math.inf)
-        weights = energies.softmax(dim=-1)
-        values = self.values(keys)
+        weights = energies.softmax(dim=-1)  # [B, h, Q, S]
+        values = self.values(keys)  # [B, h, S, d]
         return self.output(functional.dropout(weights, dropout).to(values.dtype) @ values), weights

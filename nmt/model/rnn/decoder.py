@@ -154,11 +154,11 @@ class RNNDecoder(nn.Module):
             feature, weight, state = self._advance(word, gates, state, memory, products, linear)
             features.append(feature)
             weights.append(weight)
-        return torch.stack(features, dim=1), torch.stack(weights, dim=1)
+        return torch.stack(features, dim=1), torch.stack(weights, dim=1)  # [B, T, F], [B, T, L]
 
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Without feedback from the attention, the layers run over all steps by themselves."""
-        output = embedded
+        """Run the layers over all steps at once, which they can where the attention feeds nothing back."""
+        output = embedded  # [B, T, E], then [B, T, H]
         for index, layer in enumerate(self.layers):
             if index > 0:
                 output = self.layer_dropout(output)
@@ -168,7 +168,7 @@ class RNNDecoder(nn.Module):
             output, _ = layer(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
         length = output.shape[1]
-        positions = torch.arange(length, device=output.device)
+        positions = torch.arange(length, device=output.device)  # [T]
         at_once = length if self.training else QUERIES_AT_ONCE
         parts = (output.split(at_once, 1), embedded.split(at_once, 1), positions.split(at_once))  # type: ignore[no-untyped-call]
         attended = [self.attention(Query(*part), memory) for part in zip(*parts, strict=True)]
@@ -218,7 +218,7 @@ class RNNDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if index > 0:
                 gates = [products.inputs[index - 1](self.layer_dropout(hiddens[-1]))]
-            recurrent = products.recurrent[index](state.hidden[index])
+            recurrent = products.recurrent[index](state.hidden[index])  # [N, 4H], or [N, 3H] for a GRU
             if isinstance(layer, nn.LSTM):
                 hidden, cell = lstm_cell(state.cell[index], *gates, recurrent)
                 cells.append(cell)
@@ -247,7 +247,7 @@ class RNNDecoder(nn.Module):
         tracker = self.attention.coverage
         coverage_rows = None if tracker is None else by_sentence(state.coverage)
         query = Query(by_sentence(query_state), by_sentence(embedded), position, coverage_rows, linear)
-        context, weights = self.attention(query, memory)
+        context, weights = self.attention(query, memory)  # [B, K, M], [B, K, L]
         if tracker is None or coverage_rows is None:
             return context.flatten(0, 1), weights.flatten(0, 1), state.coverage
         after = tracker.advance(coverage_rows, weights, query.state, memory)
@@ -263,13 +263,13 @@ _Product = Callable[[Tensor], Tensor]
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
-    """X Wᵀ + b, as one step alone needs it."""
+    """Return the function x Wᵀ + b, as a single step needs it."""
     return lambda x: functional.linear(x, weight, bias)
 
 
 @dataclass(frozen=True)
 class _Products:
-    """The products of the recurrent layers: one step's own, or an unrolling's, whose weight gradients wait for its end.
+    """The products of the recurrent layers: for one step, or for all steps with their weight gradients at the end.
 
     Attributes:
         feedback: the product of what the attention feeds back with the first layer's weights.

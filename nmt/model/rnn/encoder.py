@@ -65,7 +65,7 @@ class RNNEncoder(nn.Module):
             values, last = self._by_length(embedded, lengths, found, counts)
         else:
             packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-            outputs, last = self.rnn(packed)
+            outputs, last = self.rnn(packed)  # last: [layers x directions, B, H]
             values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
@@ -74,12 +74,12 @@ class RNNEncoder(nn.Module):
     def _by_length(
         self, embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Sentences of the same length together, the `found` lengths one after the other.
+        """Encode sentences of the same length together, the `found` lengths one after the other.
 
         torch runs an LSTM on a CPU as one fused operation only where no sentence is shorter than another; packed
         sequences of several lengths take more than twice the time.
         """
-        order = lengths.argsort()
+        order = lengths.argsort()  # [B]
         values, hiddens, cells = [], [], []
         for length, rows in zip(found.tolist(), torch.split(order, counts.tolist()), strict=True):
             outputs, (hidden, cell) = self.rnn(embedded[rows, :length])
@@ -90,6 +90,6 @@ class RNNEncoder(nn.Module):
         return torch.cat(values)[back], (torch.cat(hiddens, dim=1)[:, back], torch.cat(cells, dim=1)[:, back])
 
     def _join(self, state: Tensor) -> Tensor:
-        """``[layers x directions, B, H]`` to ``[layers, B, directions x H]``."""
-        split = state.view(self.layers, self.directions, *state.shape[1:])
+        """Turn ``[layers x directions, B, H]`` into ``[layers, B, directions x H]``."""
+        split = state.view(self.layers, self.directions, *state.shape[1:])  # [layers, directions, B, H]
         return split.transpose(1, 2).flatten(2)

@@ -69,9 +69,9 @@ class TransformerDecoderLayer(nn.Module):
         Args:
             x: the positions.
             cache: what self-attention keeps of earlier positions, for a step; None for whole targets.
-            memory: of B sentences; N is a multiple K of B, and the K rows of a sentence lie together.
+            memory: the memory of B sentences; N is a multiple K of B, and the K rows of a sentence lie together.
             memory_keys: this layer's keys and values of the memory, ``[B, L, 2E]``.
-            need_weights: whether the weights over the memory are wanted.
+            need_weights: True if the weights over the memory are wanted.
 
         Returns:
             The result ``[N, T, E]``, the cache after a step, and if wanted the weights over the memory
@@ -89,14 +89,15 @@ class TransformerDecoderLayer(nn.Module):
 
         def look_at_memory(asking: Tensor) -> Tensor:
             batch = memory.mask.shape[0]
-            together = asking.reshape(batch, -1, asking.shape[-1])  # the rows of a sentence ask side by side
-            result, looked = self.cross_attention(
+            # The K rows of a sentence ask side by side: [B, K x T, E].
+            together = asking.reshape(batch, -1, asking.shape[-1])
+            result, looked = self.cross_attention(  # looked: [B, h, K x T, L]
                 together, memory_keys, memory.mask[:, None, None, :], need_weights=need_weights
             )
             if looked is not None:
-                heads, places = looked.shape[1], looked.shape[-1]
-                by_row = looked.view(batch, heads, -1, asking.shape[1], places).transpose(1, 2)
-                looked = by_row.flatten(0, 1)
+                heads, positions = looked.shape[1], looked.shape[-1]
+                by_row = looked.view(batch, heads, -1, asking.shape[1], positions).transpose(1, 2)
+                looked = by_row.flatten(0, 1)  # [N, h, T, L]
             weights.append(looked)
             return result.reshape(asking.shape)  # type: ignore[no-any-return]
 
@@ -129,19 +130,19 @@ class TransformerDecoder(nn.Module):
         """Make the layers.
 
         Args:
-            embedding: of the target pieces, width E.
-            positions: added to the embeddings.
+            embedding: the embedding of the target pieces, of width E.
+            positions: what adds the positions to the embeddings.
             size: E.
             memory_size: M.
-            layers: how many.
-            heads: of every attention.
-            hidden_size: of the feed-forward blocks.
-            self_attention: among the target positions.
-            norm: before (and once after all) or after each block.
-            dropout: on what each block adds.
-            dropout_attention: on attention weights.
-            alignment_layer: whose weights `step` and `unroll` return, from 0.
-            alignment_heads: of which heads the mean is taken, from 0.
+            layers: the number of layers.
+            heads: the number of heads of every attention.
+            hidden_size: the width of the feed-forward blocks.
+            self_attention: the kind of attention among the target positions.
+            norm: whether layers are normalised before each block (and once after all), or after each.
+            dropout: the dropout of what each block adds.
+            dropout_attention: the dropout of attention weights.
+            alignment_layer: the layer whose weights `step` and `unroll` return, from 0.
+            alignment_heads: the heads whose mean is taken, from 0.
         """
         super().__init__()
         self.embedding, self.positions, self.feature_size = embedding, positions, size
@@ -155,7 +156,7 @@ class TransformerDecoder(nn.Module):
         self.alignment_layer, self.alignment_heads = alignment_layer, alignment_heads
 
     def keys(self, values: Tensor) -> Tensor:
-        """Every layer's keys and values of the memory, side by side ``[B, L, layers x 2E]``."""
+        """Return every layer's keys and values of the memory, side by side ``[B, L, layers x 2E]``."""
         return torch.cat([layer.cross_attention.keys(values) for layer in self._layers()], dim=-1)
 
     def start(self, memory: Memory) -> TransformerState:
@@ -165,7 +166,7 @@ class TransformerDecoder(nn.Module):
 
     def step(self, tokens: Tensor, state: TransformerState, memory: Memory) -> tuple[Tensor, Tensor, TransformerState]:
         """Read one token; see `RNNDecoder.step`."""
-        x = self.positions(self.embedding(tokens)[:, None], state.position)
+        x = self.positions(self.embedding(tokens)[:, None], state.position)  # [N, 1, E]
         x, caches, weights = self._run(x, list(state.caches), memory, need_weights=True)
         return self.norm(x)[:, 0], weights[:, 0], TransformerState(tuple(caches), state.position + 1)
 
@@ -174,7 +175,7 @@ class TransformerDecoder(nn.Module):
 
         Without `need_weights` every attention is a fused kernel, and the weights have width 0.
         """
-        x = self.positions(self.embedding(tgt_in))
+        x = self.positions(self.embedding(tgt_in))  # [B, T, E]
         x, _, weights = self._run(x, None, memory, need_weights)
         return self.norm(x), weights
 
@@ -185,7 +186,7 @@ class TransformerDecoder(nn.Module):
         self, x: Tensor, caches: list[Tensor] | None, memory: Memory, need_weights: bool
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Run all layers over ``[N, T, E]``; return the result, the caches after a step, the weights ``[N, T, L]``."""
-        shown = x.new_zeros(*x.shape[:2], 0)
+        alignment = x.new_zeros(*x.shape[:2], 0)  # [N, T, 0]
         after: list[Tensor] = []
         memory_keys = memory.keys.chunk(len(self.layers), dim=-1)
         for index, layer in enumerate(self._layers()):
@@ -195,5 +196,5 @@ class TransformerDecoder(nn.Module):
             if kept is not None:
                 after.append(kept)
             if weights is not None:
-                shown = weights[:, self.alignment_heads].mean(dim=1)
-        return x, after, shown
+                alignment = weights[:, self.alignment_heads].mean(dim=1)  # [N, T, L]
+        return x, after, alignment
