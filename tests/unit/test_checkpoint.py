@@ -105,7 +105,7 @@ def test_damaged_or_missing_weights_are_named(tmp_path: Path) -> None:
 
 
 def test_without_a_model_the_message_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nmt train --config"):
+    with pytest.raises(CheckpointError, match="Train one with: nmt train"):
         find_model(None, tmp_path)
     with pytest.raises(CheckpointError, match="not a model folder"):
         find_model(tmp_path, tmp_path)

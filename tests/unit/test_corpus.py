@@ -86,7 +86,7 @@ def test_a_revision_of_a_hub_dataset_is_what_is_asked_for(tmp_path: Path, monkey
     _, other = load_text(source.model_copy(update={"revision": "b" * 40}), "train", tmp_path)
     assert fingerprint == same != other
     assert len(asked) == 2
-    with pytest.raises(ValidationError, match="revision belong to a hub dataset"):
+    with pytest.raises(ValidationError, match="revision belongs to a hub dataset"):
         Source(src="a", tgt="b", revision="main")
 
 
