@@ -63,10 +63,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "normed": {"attention": {"score": "additive", "size": 10, "normed": True}},
     # Wide enough that no query has all its keys at the very edge, where weights are ratios of tiny numbers.
     **{
-        f"kernel {name}": {
-            "attention": {"score": "kernel", "size": 10, "kernel": name}
-            | ({} if name == "constant" else {"width": 8.0})
-        }
-        for name in ("gaussian", "boxcar", "epanechnikov", "constant")
+        f"kernel {name}": {"attention": {"score": "kernel", "size": 10, "kernel": name, "width": 8.0}}
+        for name in ("gaussian", "boxcar", "epanechnikov")
     },
+    "kernel constant": {"attention": {"score": "kernel", "size": 10, "kernel": "constant"}},
 }
