@@ -124,8 +124,11 @@ def align(
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
     found = run_align(aligner, source, split or "test", sys.stdout, shown, reference)
-    if found.agreement is not None:
-        typer.echo(f"agreement of both directions {found.agreement:.4f}   {found.signature}", err=True)
+    agreement = "" if found.agreement is None else f"  agreement of both directions {found.agreement:.4f}"
+    typer.echo(
+        f"{found.pairs:,} pairs  {found.links:,} links  certainty {found.certainty:.4f}{agreement}   {found.signature}",
+        err=True,
+    )
     if (score := found.score) is not None:
         typer.echo(
             f"precision {score.precision:.4f}  recall {score.recall:.4f}  F1 {score.f1:.4f}  AER {score.aer:.4f}   "

@@ -38,11 +38,17 @@ class AlignRun:
     Attributes:
         score: agreement with gold links; None without them.
         signature: what the links were made of and how, for every number that is printed of them.
+        pairs: the number of pairs.
+        links: the number of links.
+        certainty: the mean probability of the links of a word aligner, or mean weight of those of an attention, 0 to 1.
         agreement: share of the links of either direction that both directions have; None for one direction.
     """
 
     score: AlignmentScore | None
     signature: str
+    pairs: int
+    links: int
+    certainty: float
     agreement: float | None = None
 
 
@@ -167,7 +173,7 @@ def run_align(
     writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
     pairs: list[Texts] = []
-    number = 0
+    number, count, certainty = 0, 0, 0.0
     with writing as writer, bar:
         for chunk in in_chunks(read_pairs(source, split), _CHUNK):
             texts = [(src, tgt) for src, tgt, _ in chunk]
@@ -177,6 +183,10 @@ def run_align(
             out.flush()
             bar.update(len(chunk))
             first = first or results[0][0]
+            for matrix, links in results:
+                probabilities = matrix.weights if (likely := matrix.link_probabilities) is None else likely
+                certainty += float(sum(probabilities[tgt, src] for src, tgt in links))
+                count += len(links)
             if writer is not None:
                 for matrix, links in results:
                     writer.add(matrix, links)
@@ -188,7 +198,8 @@ def run_align(
     agreement = None
     if isinstance(aligner, ModelAligner) and aligner.either:
         agreement = aligner.agreed / aligner.either
-    return AlignRun(score, "" if first is None else aligner.signature(first), agreement)
+    signature = "" if first is None else aligner.signature(first)
+    return AlignRun(score, signature, number, count, certainty / max(1, count), agreement)
 
 
 def _score(

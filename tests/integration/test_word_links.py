@@ -102,6 +102,7 @@ def test_two_files_are_aligned_from_themselves(folder: Path) -> None:
     assert found.exit_code == 0, found.output
     assert found.stdout.splitlines() == ["0-0 1-1 2-2 3-3 4-4"] * 75
     assert "AER 0.0000   level:words|from:aligner|links:likely" in found.stderr
+    assert "75 pairs  375 links  certainty 0." in found.stderr
     matrices = nmt.alignment.files.read_alignments(folder / "a.json")  # type: ignore[attr-defined]
     assert len(matrices) == 75
     assert matrices[0].null is not None
