@@ -123,10 +123,10 @@ class BitextAligner:
 
     @classmethod
     def load(cls, folder: Path) -> "BitextAligner":
-        """Read what `save` wrote.
+        """Return the aligner that `save` wrote into `folder`.
 
         Raises:
-            AlignmentError: if it is missing or damaged.
+            AlignmentError: if its files are missing or damaged.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load

@@ -50,7 +50,7 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
 
 
 def transposed(line: str) -> str:
-    """The links of a line in Pharaoh notation with source and target exchanged; what is no link stays as it is."""
+    """Return a line of Pharaoh links with source and target exchanged; items that are no links are kept unchanged."""
     return _PHARAOH.sub(r"\3\2\1", line)
 
 

@@ -59,9 +59,9 @@ class AlignmentMatrix:
 
     @property
     def link_probabilities(self) -> Floats | None:
-        """``[T, S]`` how likely each link is, 0 to 1; None if the weights are those of an attention.
+        """The probability of each link, ``[T, S]``; None if the weights come from an attention.
 
-        A row's weights are its link probabilities in proportion, and its largest link probability is 1 - null.
+        Each row is the row of weights, scaled so that its largest value is 1 - null.
         """
         if self.null is None or not self.weights.size:
             return None

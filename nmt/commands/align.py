@@ -1,4 +1,4 @@
-"""`nmt align`: links and matrices of given sentence pairs, by a model or by the pairs themselves."""
+"""`nmt align`: links and matrices of given pairs, by a trained model or by an aligner trained on these pairs."""
 
 import logging
 from collections.abc import Sequence

@@ -14,9 +14,9 @@ AttentionScore = Literal[
 
 
 class NormaliserConfig(Section):
-    """How energies become weights; a name alone stands for the section of that type.
+    """How energies become attention weights; ``normaliser: sparsemax`` is short for ``normaliser: {type: sparsemax}``.
 
-    An installed package announces a subclass in the entry points' group ``nmt.normaliser`` and overrides `build`.
+    An installed package registers a subclass in the entry-point group ``nmt.normaliser`` and overrides `build`.
     """
 
     type: str

@@ -129,13 +129,16 @@ def plan_batches(
     exactly once.
 
     Args:
-        src_len: ``[N]`` source pieces of each pair.
-        tgt_len: ``[N]`` target pieces of each pair, without EOS.
-        batch_size: for `tokens`, the most padded positions on the longer side (sentences x longest, EOS counted on the
-            target); for `sentences`, the most sentences.
-        unit: what `batch_size` counts.
+        src_len: ``[N]`` the number of source pieces of each pair.
+        tgt_len: ``[N]`` the number of target pieces of each pair, without EOS.
+        batch_size: the largest size of a batch, in `unit`.
+        unit: `sentences`, or `tokens`: sentences x pieces of the longest one, padding included, on the side where that
+            is more; EOS counts on the target.
         seed: the seed of the run.
-        epoch: from 0.
+        epoch: the number of the epoch, from 0.
+
+    Returns:
+        The positions of each batch's pairs, in the order of training.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(src_len))

@@ -51,7 +51,7 @@ class Corpora:
 
 @dataclass(frozen=True)
 class _Guidance:
-    """What guides the attention, where its links come from, and the word aligner if it made them."""
+    """The target alignments of guided attention, where their links come from, and the aligner if it made them."""
 
     target: TargetAlignments | None = None
     links_from: str | None = None
@@ -187,12 +187,12 @@ class SampledEpochs:
     """
 
     def __init__(self, config: Config, corpora: Corpora, folder: Path):
-        """Prepare; nothing is segmented yet.
+        """Keep the arguments; an epoch's texts are segmented when the epoch begins.
 
         Args:
-            config: of the run.
-            corpora: text and tokenizer.
-            folder: where the epoch's table lies while it is used.
+            config: the configuration of the run.
+            corpora: the texts and their tokenizer.
+            folder: where the table of an epoch's segmented pairs is kept while it is used.
         """
         self.config, self.corpora, self.folder = config, corpora, folder
 

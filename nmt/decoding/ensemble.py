@@ -88,9 +88,9 @@ class Ensemble(torch.nn.Module):
         return log_probs, weights, EnsembleState(tuple(step[2] for step in steps))
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the batch's own targets and the weights; see `Seq2Seq.forced`.
+        """Return the targets' log-probabilities ``[B, T]`` and the attention weights ``[B, T, S]``.
 
-        The log-probabilities are the means that search adds up, which are not those of a distribution.
+        As in search, the models' log-probabilities are averaged, so that their exponentials need not sum to 1.
         """
         scored = [model.forced(batch) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])

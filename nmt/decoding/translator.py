@@ -289,7 +289,7 @@ class Translator:
 
 
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
-    """A bar on standard error if it is a terminal and one is wanted."""
+    """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=None if progress else True)
 
 

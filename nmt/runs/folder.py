@@ -54,7 +54,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What was said during training."""
+        """The file with the log messages of training."""
         return self.path / "train.log"
 
     @property

@@ -169,7 +169,7 @@ class KernelScore(Score):
         return self.key_layer(values)  # type: ignore[no-any-return]  # [B, L, A]
 
     def energies(self, query: Query, keys: Tensor) -> Tensor:
-        """Return -u², minus the squared distance over sigma squared."""
+        """Return the energies -u², where u = |query - key| / sigma."""
         wide = torch.promote_types(self.log_width.dtype, torch.float32)  # distances lose too much in bfloat16
         squared = squared_distances(query.project(self.query_layer).to(wide), keys.to(wide))  # [B, Q, L]
         return -squared * torch.exp(-2 * self.log_width)

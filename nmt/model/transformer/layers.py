@@ -65,7 +65,7 @@ class DotProductSelfAttention(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
+        """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
         joined, dropout = x[:, None], self.dropout if self.training else 0.0
         return functional.scaled_dot_product_attention(
             joined, joined, joined, mask[:, None, None, :], dropout_p=dropout
@@ -80,7 +80,7 @@ class SelfAttention(nn.Module):
         self.multi_head = MultiHead(size, size, size, size, heads, dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
+        """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
         mixed, _ = self.multi_head(x, self.multi_head.keys(x), mask[:, None, None, :])
         return mixed  # type: ignore[no-any-return]
 
@@ -121,7 +121,7 @@ class PositionalSelfAttention(nn.Module):
         return energies.masked_fill(~mask[:, None, None, :], -math.inf).softmax(dim=-1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
+        """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
         values = self.value_layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
         weights = functional.dropout(self.weights(mask), self.dropout, self.training)
         mixed = weights.to(values.dtype) @ values
@@ -136,7 +136,7 @@ class LinearSelfAttention(nn.Module):
         self.multi_head = MultiHead(size, size, size, size, heads, dropout=0.0)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the attended ``[B, S, E]``; the mask ``[B, S]`` is True on real positions."""
+        """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
         heads = self.multi_head
         return heads.output(linear_attention(*heads.projections(x, heads.keys(x)), mask[:, None]))
 
