@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nmt
+import nmt.__main__
 from nmt.cli import app
 
 runner = CliRunner()
@@ -121,3 +122,13 @@ def test_text_of_any_language_is_printed_whatever_the_locale(home: Path) -> None
     environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "LC_ALL": "C"}
     process = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert json.loads(process.stdout.decode("utf-8"))["tgt"] == "le chat 漢字 é"
+
+
+def test_numpy_gets_one_thread_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nmt.cli, "main", lambda: None)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    nmt.__main__.main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    nmt.__main__.main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
