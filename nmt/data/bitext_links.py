@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +82,7 @@ def spread_rows(count: int, most: int) -> range:
 
 def word_pairs(text: Table, level: WordLevel) -> Iterator[WordPair]:
     """Yield the words, or white-space separated tokens, of each pair of a text table."""
-    return split_pairs(text.rows("src", "tgt"), level)
-
-
-def split_pairs(pairs: Iterable[tuple[str, ...]], level: WordLevel) -> Iterator[WordPair]:
-    """Yield the words, or white-space separated tokens, of (source, target) texts."""
-    for src, tgt in pairs:
+    for src, tgt in text.rows("src", "tgt"):
         yield _split(src, level), _split(tgt, level)
 
 

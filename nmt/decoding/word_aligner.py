@@ -4,9 +4,8 @@ It has read the training text and nothing of the translator. Because it sees bot
 than those that can be read from attention weights; what the translator looked at is in the attention alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.alignment.bitext import BitextAligner, WordPair
-from nmt.alignment.links import Link, likely_links
 from nmt.alignment.matrix import WordLinks
 from nmt.alignment.words import spans_at
 from nmt.atomic import atomic_write
@@ -29,7 +27,6 @@ Ints = NDArray[np.int64]
 NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
 _LARGEST_NETWORK = 1 * GIB
-_PAIRS_AT_ONCE = 2_000
 _CELLS_AT_ONCE = 200_000
 _LONGEST = 1_000  # pieces of either side; the network does not read longer pairs
 
@@ -93,12 +90,6 @@ class WordAligner:
             WordLinks(probabilities, src_spans, tgt_spans, self.read_from)
             for probabilities, (src_spans, tgt_spans) in zip(self.posteriors(words), spans, strict=True)
         ]
-
-    def links(self, pairs: Iterable[WordPair], threads: int = 1) -> Iterator[list[Link]]:
-        """Yield the links of each pair, in order; only some thousand pairs are held in memory at a time."""
-        iterator = iter(pairs)
-        while chunk := list(islice(iterator, _PAIRS_AT_ONCE)):
-            yield from map(likely_links, self.posteriors(chunk, threads))
 
     def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:
         """Return the pieces that the network reads."""
