@@ -6,6 +6,8 @@ From Python: ``nmt.load("runs/latest").translate(["I love you"])``; see `nmt.api
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nmt.threads import thread_environment
+
 if TYPE_CHECKING:
     from nmt.api import Model as Model
     from nmt.api import load as load
@@ -17,7 +19,8 @@ __all__ = ["Model", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     """`load` and `Model` are looked up when they are used, so that ``import nmt`` does not import torch."""
     if name in ("load", "Model"):
-        return getattr(importlib.import_module("nmt.api"), name)
+        with thread_environment():
+            return getattr(importlib.import_module("nmt.api"), name)
     raise AttributeError(f"module 'nmt' has no attribute '{name}'")
 
 

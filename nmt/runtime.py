@@ -15,6 +15,7 @@ from types import FrameType
 import torch
 
 from nmt.errors import ConfigError, printable
+from nmt.threads import available_cores
 
 log = logging.getLogger("nmt")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -26,8 +27,7 @@ def set_up_machine(threads: int) -> None:
     Args:
         threads: number of threads for one operation.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    torch.set_num_threads(threads or available)
+    torch.set_num_threads(threads or available_cores())
     # glibc hands large freed buffers back to the system, and every batch then pays page faults for them again: without
     # this, training takes about 1.4 times as long.
     if (libc := _glibc()) is not None:

@@ -24,6 +24,7 @@ from nmt.training.trainer import Update
 log = logging.getLogger(__name__)
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the bar itself takes what room is left
+_SLOW = 0.4  # the part of its best rate below which a run is called slow
 _READABLE = 1e6  # larger numbers are written with an exponent
 
 
@@ -72,7 +73,7 @@ class Reporter:
         self.training, self.vocabulary = training, vocabulary
         self.curve_path, self.best = curve, best
         self._started, self._seconds_done, self._updates = time.perf_counter(), seconds_done, 0
-        self._warned = False
+        self._warned, self._slow, self._best_rate = False, False, 0.0
         self.history = [record for record in _read_records(metrics) if record["update"] <= updates_done]
         with atomic_write(metrics) as tmp_path:
             tmp_path.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
@@ -98,6 +99,7 @@ class Reporter:
         if update.number % self.training.log_every == 0:
             record = {"update": update.number, "epoch": update.epoch} | self._window.record(update)
             self._write(record)
+            self._warn_of_slowness(update.number)
             if bar.disable:
                 log.info(
                     "epoch %d of %d, update %d (%d of %d): %s, at most %s left",
@@ -137,6 +139,22 @@ class Reporter:
             update.number,
             readable(update.nll, 1),
             guessing,
+        )
+
+    def _warn_of_slowness(self, update: int) -> None:
+        """Say once that the run has become far slower than it was."""
+        rate, best = self._window.rate, self._best_rate
+        self._best_rate = max(rate, best)
+        if self._slow or rate >= _SLOW * best:
+            return
+        self._slow = True
+        log.warning(
+            "update %d: %s tokens/s, and it was %s before: other programs may have taken the cores (see top), the "
+            "machine may be hot or short of memory; beside other programs, fewer threads can be faster "
+            "(--set training.threads=1)",
+            update,
+            f"{rate:,.0f}",
+            f"{best:,.0f}",
         )
 
     def window_state(self) -> dict[str, Any]:

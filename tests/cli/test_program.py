@@ -124,11 +124,12 @@ def test_text_of_any_language_is_printed_whatever_the_locale(home: Path) -> None
     assert json.loads(process.stdout.decode("utf-8"))["tgt"] == "le chat 漢字 é"
 
 
-def test_numpy_gets_one_thread_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nmt.cli, "main", lambda: None)
+def test_the_program_runs_in_an_environment_where_numpy_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(nmt.cli, "main", lambda: seen.append(os.environ["OPENBLAS_NUM_THREADS"]))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     nmt.__main__.main()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     nmt.__main__.main()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert seen == ["1", "3"]

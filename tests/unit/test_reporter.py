@@ -127,3 +127,19 @@ def test_tensorboard_gets_the_numbers_of_the_metrics(tmp_path: Path) -> None:
     for tag, value in (("train/ppl", records[0]["ppl"]), ("valid/bleu", 3.0)):
         (event,) = found.Scalars(tag)
         assert (event.step, event.value) == (1, pytest.approx(value))
+
+
+def test_a_run_that_becomes_far_slower_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    with reporter(tmp_path) as said:
+        for number, seconds in enumerate((1.0, 1.0, 2.0, 3.0, 3.0, 1.0, 3.0), start=1):
+            clock[0] += seconds
+            said.update(update(number))
+    warned = [record.getMessage() for record in caplog.records if "before: other programs" in record.getMessage()]
+    assert len(warned) == 1
+    assert warned[0].startswith(
+        "update 4: 17 tokens/s, and it was 50 before"
+    )  # 50 tokens in 3 s; 2 s is not far slower
