@@ -160,7 +160,15 @@ class Config(Section):
         if self.decoding.coverage_penalty and not self.model.has_alignment:
             keys = ("decoding.coverage_penalty", "model.attention.score")
             yield Problem("decoding.coverage_penalty reads the attention, and model.attention.score is none", keys)
-
+        if self.decoding.alignment_from == "posterior" and not self.model.has_posterior:
+            keys = ("decoding.alignment_from", "model")
+            yield Problem("decoding.alignment_from: posterior needs a recurrent decoder with attention", keys)
+        if self.decoding.alignment_from == "posterior" and self.search.alignment_at == "input":
+            yield Problem(
+                "decoding.alignment_from: posterior is of the step that predicts a word, and decoding.alignment_at or "
+                "training.guided_alignment.step says input",
+                ("decoding.alignment_from", "decoding.alignment_at"),
+            )
         if self.decoding.alignment_at == "input" and not self.model.has_alignment:
             keys = ("decoding.alignment_at", "model.attention.score")
             yield Problem("decoding.alignment_at is of the attention, and model.attention.score is none", keys)

@@ -35,8 +35,9 @@ class DecodingConfig(Section):
       of the same equation and ranks hypotheses lower that left source pieces without attention.
     - A source longer than `max_src_length` pieces is cut, with a warning; a given target (of `nmt score` and
       `nmt align`) longer than `max_tgt_length` pieces is refused.
-    - `alignment_from`: matrices show the translator's own `attention`, or the links of the word `aligner` that was
-      trained on the same text; `auto` takes the aligner if the model has one.
+    - `alignment_from`: matrices show the translator's own `attention`, the `posterior` of a recurrent decoder's
+      attention, which also knows the target word, or the links of the word `aligner` that was trained on the same
+      text; `auto` takes the aligner if the model has one, and else the attention (docs/alignment.md compares them).
     - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
       step, where it is the `input`; `auto` takes the step that was guided (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
@@ -53,7 +54,7 @@ class DecodingConfig(Section):
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
     max_length_extra: Positive = 10
     max_src_length: Positive = 500
-    alignment_from: Literal["auto", "attention", "aligner"] = "auto"
+    alignment_from: Literal["auto", "attention", "posterior", "aligner"] = "auto"
     max_tgt_length: Positive = 500
     alignment_at: Literal["auto", "predicts", "input"] = "auto"
     unk: Literal["keep", "forbid", "replace"] = "keep"

@@ -255,6 +255,11 @@ class ModelConfig(Section):
         """Whether there are weights from target to source."""
         return self.attention.score != "none"
 
+    @property
+    def has_posterior(self) -> bool:
+        """Whether the attention's weights can be read as they are once a step's token is known."""
+        return self.has_alignment and not isinstance(self.decoder, TransformerDecoderConfig)
+
     def problems(self) -> Iterator[Problem]:
         """Yield parts that do not fit each other."""
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):

@@ -49,7 +49,8 @@ class Translator:
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
         self.shifted = settings.alignment_at == "input"
-        self.aligner = None if settings.alignment_from == "attention" else aligner
+        self.aligner = aligner if settings.alignment_from in ("auto", "aligner") else None
+        self.posterior = settings.alignment_from == "posterior"
 
     def translate(
         self,
@@ -97,6 +98,8 @@ class Translator:
                     chosen,
                 )
                 refuse_not_finite(found)
+                if self.posterior:
+                    found = self._with_posteriors([sources[i] for i in chosen], found)
                 for index, hypotheses in zip(chosen, found, strict=True):
                     first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
                     results[index] = replace(first, others=tuple(others))
@@ -131,10 +134,15 @@ class Translator:
             found.token_log_probs,
             found.proven,
             found.weights,
-            self.model.read_from,
+            self.read_from,
             self.shifted,
             self.aligner,
         )
+
+    @property
+    def read_from(self) -> str:
+        """What the weights of translations are, for a person."""
+        return f"posterior {self.model.read_from}" if self.posterior else self.model.read_from
 
     def with_links(self, translations: Sequence[Translation]) -> list[Translation]:
         """Return the same translations, with all that their `alignment` needs of the word aligner, computed together.
@@ -192,7 +200,7 @@ class Translator:
                         log_probs,
                         False,
                         weights,
-                        self.model.read_from,
+                        self.read_from,
                         self.shifted,
                         self.aligner,
                     )
@@ -222,6 +230,22 @@ class Translator:
                 return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             beam = max(settings.beam_size, n_best)
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
+
+    def _with_posteriors(self, sources: list[Encoded], found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each source with posterior weights, which search does not compute."""
+        pairs = [(source.ids, one.ids) for source, few in zip(sources, found, strict=True) for one in few]
+
+        def weights_of(part: Sequence[tuple[list[int], list[int]]]) -> list[NDArray[np.float32]]:
+            with evaluating(self.model):
+                _, weights = self.model.posterior(batch_of(part).to(self.device))
+            return _trim(weights, [len(src) for src, _ in part], [len(tgt) + 1 for _, tgt in part])
+
+        costs = np.array([max(len(src), len(tgt) + 1) for src, tgt in pairs], dtype=np.int64)
+        weights: dict[int, NDArray[np.float32]] = {}
+        for chosen in cut_batches(np.argsort(costs, kind="stable"), costs, FORCED_TOKENS, "tokens"):
+            weights |= zip(chosen.tolist(), in_halves(weights_of, [pairs[i] for i in chosen]), strict=True)
+        numbers = iter(range(len(pairs)))
+        return [[replace(one, weights=weights[next(numbers)]) for one in few] for few in found]
 
     def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
         """The `number`-th random translation of each line."""
@@ -262,7 +286,7 @@ class Translator:
         """Log-probabilities of each target piece and EOS, and the weights."""
         batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(self.device)
         with evaluating(self.model):
-            log_probs, weights = self.model.forced(batch)
+            log_probs, weights = self.model.posterior(batch) if self.posterior else self.model.forced(batch)
         lengths = [len(target.ids) + 1 for _, target in pairs]
         matrices = _trim(weights, [len(source.ids) for source, _ in pairs], lengths)
         rows = [row[:length] for row, length in zip(log_probs.tolist(), lengths, strict=True)]
@@ -274,7 +298,7 @@ class Translator:
         log_prob = -math.inf if target.ids else 0.0
         per_token = [log_prob] * len(nothing)
         return Translation(
-            source, target, log_prob, log_prob, per_token, False, nothing, self.model.read_from, aligner=self.aligner
+            source, target, log_prob, log_prob, per_token, False, nothing, self.read_from, aligner=self.aligner
         )
 
     def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, UNK
-from nmt.errors import DataError
+from nmt.errors import DataError, ModelError
+from nmt.model.attention.base import Attention
 from nmt.model.dropout import Dropout
 from nmt.model.memory import EncoderOutput, Memory
 
@@ -23,6 +24,15 @@ class Decoder(Protocol):
     def start(self, memory: Memory) -> Any: ...
     def step(self, tokens: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, Any]: ...
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class LooksAtOnePosition(Decoder, Protocol):
+    """A decoder that can take a step with the whole weight of its attention on one position."""
+
+    attention: Attention
+
+    def step_at_each(self, tokens: Tensor, state: Any, memory: Memory, contexts: Tensor) -> Tensor: ...
 
 
 class Seq2Seq(nn.Module):
@@ -122,15 +132,44 @@ class Seq2Seq(nn.Module):
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the targets' log-probabilities ``[B, T]`` in nats, 0 on padding, and the weights ``[B, T, S]``."""
         features, weights = self(batch)
-        real = features[batch.tgt_mask]  # [N, F]
-        gold = batch.tgt_out[batch.tgt_mask]  # [N]
-        parts = [
-            self.project(rows).float().log_softmax(dim=-1).gather(-1, targets[:, None]).squeeze(-1)
-            for rows, targets in zip(real.split(TOKENS_AT_ONCE), gold.split(TOKENS_AT_ONCE), strict=True)  # type: ignore[no-untyped-call]
-        ]
         log_probs = features.new_zeros(batch.tgt_mask.shape, dtype=torch.float32)  # [B, T]
-        log_probs[batch.tgt_mask] = torch.cat(parts)
+        log_probs[batch.tgt_mask] = self._log_probs(features[batch.tgt_mask], batch.tgt_out[batch.tgt_mask])
         return log_probs, weights
+
+    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what `forced` does, but with the weights of a step as they are once its token is known.
+
+        The weight of a position is the probability that the attention gives to it before the token is known. Bayes'
+        rule turns it into the one after: it is multiplied with the probability that the token has when the decoder
+        sees this position alone, and the row is normalised (posterior attention; Shankar and Sarawagi 2019, Posterior
+        attention models for sequence to sequence learning, equation 4). The steps before are those of `forced`.
+
+        Raises:
+            ModelError: if the decoder is not a recurrent one with attention.
+        """
+        if not isinstance(self.decoder, LooksAtOnePosition) or not self.decoder.attention.context_size:
+            raise ModelError("posterior weights need a recurrent decoder with attention")
+        memory = self.encode(batch)
+        state = self.decoder.start(memory)
+        contexts = self.decoder.attention.contexts_of_each(memory)  # [B, L, M]
+        length = contexts.shape[1]
+        log_probs, rows = [], []
+        for read, gold in zip(batch.tgt_in.unbind(1), batch.tgt_out.unbind(1), strict=True):  # [B] each
+            at_each = self.decoder.step_at_each(read, state, memory, contexts).flatten(0, 1)  # [B x L, F]
+            likelihoods = self._log_probs(at_each, gold.repeat_interleave(length)).view(-1, length)  # [B, L]
+            features, weights, state = self.decoder.step(read, state, memory)
+            log_probs.append(self._log_probs(features, gold))  # [B]
+            rows.append((weights.log() + likelihoods).softmax(dim=-1))  # [B, L]
+        on_source = memory.on_source(torch.stack(rows, dim=1))  # [B, T, S]
+        return torch.stack(log_probs, dim=1).masked_fill(~batch.tgt_mask, 0.0), on_source
+
+    def _log_probs(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Return the log-probabilities ``[N]`` in nats of tokens ``[N]``, one for each row of features ``[N, F]``."""
+        parts = [
+            self.project(rows).float().log_softmax(dim=-1).gather(-1, chosen[:, None]).squeeze(-1)
+            for rows, chosen in zip(features.split(TOKENS_AT_ONCE), tokens.split(TOKENS_AT_ONCE), strict=True)  # type: ignore[no-untyped-call]
+        ]
+        return torch.cat(parts)
 
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
         """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""

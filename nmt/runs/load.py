@@ -185,11 +185,12 @@ def load_model(
     network = members[0] if len(members) == 1 else Ensemble(members)
     network.eval()  # for good: a call that switched modes would disturb another thread's
     aligner = None
-    if config.decoding.alignment_from != "attention" and run.aligner.is_dir():
+    if config.decoding.alignment_from in ("auto", "aligner") and run.aligner.is_dir():
         aligner = WordAligner.load(run.aligner, device)
     elif config.decoding.alignment_from == "aligner":
         raise ConfigError(
-            f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention or auto"
+            f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention, posterior "
+            "or auto"
         )
     translator = Translator(network, tokenizer, config.search, device, aligner)
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)

@@ -263,3 +263,24 @@ def test_the_perplexity_of_an_ensemble_is_that_of_a_distribution(
     with evaluating(rnn):
         plain = Ensemble([rnn, transformer]).forced(batch)[0]
     assert corpus_nll(Ensemble([rnn, transformer]), [batch], device) < -float(plain.sum())  # which sums to less than 1
+
+
+@pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
+def test_posterior_matrices_of_search_are_those_of_the_same_translation_forced(
+    make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, wiring: str
+) -> None:
+    model = make_model(decoder={"wiring": wiring})
+    attention = translator_of(model, tokenizer).translate(LINES, n_best=2)
+    translator = translator_of(model, tokenizer, alignment_from="posterior")
+    found = translator.translate(LINES, n_best=2)
+    for one, other in zip(attention, found, strict=True):
+        assert (one.tgt, one.score) == (other.tgt, other.score)
+        assert not one.src.ids or not np.allclose(one.weights, other.weights, atol=1e-4)
+    found = [one for first in found if first.src.ids for one in (first, *first.others)]
+    again = translator._score([(one.src, one.tgt) for one in found])
+    for one, (log_probs, weights) in zip(found, again, strict=True):
+        np.testing.assert_allclose(one.weights, weights, atol=1e-5)
+        assert sum(log_probs) == pytest.approx(one.log_prob, rel=1e-6, abs=1e-5)
+        matrix = one.alignment()
+        assert matrix is not None
+        assert matrix.read_from == "posterior attention"

@@ -117,6 +117,18 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + NOTHING_DECODED + "validation: {sentences: 0, samples: 5}}\n", "validation.samples has no effect"),
         (GOOD + NOTHING_DECODED + "validation: {sentences: 0, samples: 0}}\n", ""),
         (GOOD + "decoding: {alignment_at: input}\nmodel: {attention: none}\n", "decoding.alignment_at is of the"),
+        (
+            GOOD + "decoding: {alignment_from: posterior}\nmodel: {attention: none}\n",
+            "posterior needs a recurrent decoder with attention",
+        ),
+        (
+            GOOD + "decoding: {alignment_from: posterior}\nmodel: {decoder: {type: transformer}}\n",
+            "posterior needs a recurrent decoder with attention",
+        ),
+        (
+            GOOD + "decoding: {alignment_from: posterior, alignment_at: input}\n",
+            "posterior is of the step that predicts a word",
+        ),
         (GOOD + "model: {encoder: linear, dropout: {attention: 0.1}}\n", "this model has none"),
         (GOOD + "model: {encoder: positional, dropout: {attention: 0.1}}\n", ""),
         (GOOD + "model: {attention: {score: kernel, kernel: constant, width: 2.0}}\n", "width has no effect with"),

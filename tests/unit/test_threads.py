@@ -106,6 +106,6 @@ def test_busy_processes_on_every_core_are_seen() -> None:
 
 
 def test_torch_is_imported_with_the_setting_and_the_session_keeps_its_environment() -> None:
-    program = "import os, nmt; before = dict(os.environ); nmt.load; import torch; assert dict(os.environ) == before, os.environ"
+    program = "import os, nmt; before = dict(os.environ); nmt.load; import torch; assert dict(os.environ) == before"
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -66,7 +66,10 @@ class Score(nn.Module):
     Attributes:
         context_size: width of the contexts.
         key_size: width of the keys, to which coverage is added.
+        heads: the number of heads, h; None where energies have no dimension for them.
     """
+
+    heads: int | None = None
 
     def __init__(self, memory_size: int, key_size: int):
         """Keep the sizes.
@@ -133,6 +136,16 @@ class Attention(nn.Module):
         weights = self.score.weights(energies, bias, _per_head(allowed, energies), self.normalise)
         context = self.score.context(query, weights, memory)  # [B, Q, M]
         return context, weights.mean(dim=1) if weights.dim() == 4 else weights
+
+    def contexts_of_each(self, memory: Memory) -> Tensor:
+        """Return ``[B, L, M]``: the context of a query whose whole weight is on one position, for each position."""
+        batch, length, _ = memory.values.shape
+        nothing = memory.values[:, :0]
+        query = Query(nothing, nothing, torch.arange(0, device=nothing.device))  # a context needs weights only
+        weights = torch.eye(length, device=nothing.device).expand(batch, length, length)  # [B, L, L]
+        if self.score.heads is not None:
+            weights = weights[:, None].expand(batch, self.score.heads, length, length)  # [B, h, L, L]
+        return self.score.context(query, weights, memory)  # [B, L, M]
 
     def _energies(self, query: Query, memory: Memory) -> Tensor:
         if self.coverage is None or query.coverage is None:

@@ -98,6 +98,7 @@ class QKVScore(Score):
         """Make the projections; `size` is their width over all heads."""
         super().__init__(memory_size, key_size=size)
         self.multi_head = MultiHead(query_size, memory_size, size, memory_size, heads, dropout=0.0)
+        self.heads = heads
 
     def keys(self, values: Tensor) -> Tensor:
         """Return the projected keys and values, side by side."""

@@ -1,7 +1,7 @@
 """The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -130,6 +130,28 @@ class RNNDecoder(nn.Module):
         from_words, products = self._prepare(_linear)
         return self._advance(embedded, from_words(embedded), state, memory, products, apply_linear)
 
+    def step_at_each(self, tokens: Tensor, state: DecoderState, memory: Memory, contexts: Tensor) -> Tensor:
+        """Read one token as if the whole weight of the attention were on one position, for each position.
+
+        Args:
+            tokens: ``[B]`` the last tokens.
+            state: of B rows.
+            memory: of the same B sentences.
+            contexts: ``[B, L, M]`` the context of each position, from `Attention.contexts_of_each`.
+
+        Returns:
+            Features h~ ``[B, L, F]``.
+        """
+        batch, length, _ = contexts.shape
+        rows = torch.arange(batch, device=tokens.device).repeat_interleave(length)  # [B x L]
+        embedded = self.embedding_dropout(self.embedding(tokens))[rows]
+        without_coverage = replace(state, coverage=state.coverage[:, :0]).select(rows)
+        from_words, products = self._prepare(_linear)
+        features, _, _ = self._advance(
+            embedded, from_words(embedded), without_coverage, memory, products, apply_linear, contexts.flatten(0, 1)
+        )
+        return features.view(batch, length, -1)
+
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
 
@@ -202,11 +224,21 @@ class RNNDecoder(nn.Module):
         memory: Memory,
         products: "_Products",
         linear: Linear,
+        contexts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """Take one step for N rows, from their embeddings ``[N, E]`` and what these give to the gates."""
+        """Take one step for N rows, from their embeddings ``[N, E]`` and what these give to the gates.
+
+        With `contexts` ``[N, M]`` nothing is attended to: these are taken, and the weights are empty.
+        """
+
+        def attend(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            if contexts is not None:
+                return contexts, contexts[:, :0], state.coverage
+            return self._attend(hidden, embedded, state, memory, linear)
+
         feedback = [state.feed] if self.input_feeding else []
         if self.attend_before_cell:
-            context, weights, coverage = self._attend(state.hidden[-1], embedded, state, memory, linear)
+            context, weights, coverage = attend(state.hidden[-1])
             feedback.append(context)
         gates = (
             [word_gates, products.feedback(feedback[0] if len(feedback) == 1 else torch.cat(feedback, dim=-1))]
@@ -226,7 +258,7 @@ class RNNDecoder(nn.Module):
                 hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, state.hidden[index])
             hiddens.append(hidden)
         if not self.attend_before_cell:
-            context, weights, coverage = self._attend(hiddens[-1], embedded, state, memory, linear)
+            context, weights, coverage = attend(hiddens[-1])
         features = self._readout(hiddens[-1], context, embedded, linear)
         feed = features if self.input_feeding else state.feed
         return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
