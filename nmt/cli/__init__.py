@@ -5,6 +5,7 @@ What the commands do is in `nmt.commands`, which is imported when a command runs
 
 # Each module registers its command; their order is that of the help.
 from nmt.cli import (  # isort: skip
+    init,
     train,
     translate,
     evaluate,
@@ -30,6 +31,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "init",
     "main",
     "score",
     "train",

@@ -17,6 +17,15 @@ def doctor(
     ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write",
+            help="Write the training data without the suspicious pairs into this folder, with the line numbers of "
+            "those that are kept and a table of those that are left out. [default: only look]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Look for trouble in the data, and estimate time and memory on this machine, before training."""
     given = [*(files or []), *([config] if config else [])]
@@ -24,15 +33,16 @@ def doctor(
         raise typer.BadParameter("give a configuration file, or two parallel text files")
     if len(given) == 2 and overrides:
         raise typer.BadParameter("--set goes with a configuration file")
-    from nmt.commands.doctor import examine_files, run_doctor
+    from nmt.commands.doctor import examine_files, run_doctor, write_files, write_training_data
     from nmt.runtime import set_up_logging
 
     set_up_logging()
     if len(given) == 2:
-        lines = examine_files(*given)
+        lines = examine_files(*given) if write is None else write_files(given[0], given[1], write)
     else:
         from nmt.config.load import load_config
 
-        lines = run_doctor(load_config(given[0], overrides or []))
+        settings = load_config(given[0], overrides or [])
+        lines = run_doctor(settings) if write is None else write_training_data(settings, write)
     for line in lines:
         typer.echo(line)

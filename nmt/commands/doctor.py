@@ -1,18 +1,22 @@
 """`nmt doctor`: what may be wrong with the data, what training would do with it, and how long that takes here."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
-from nmt.config import Config, Source, TokenizerConfig
-from nmt.data.examine import Examination, described, examine, finding_rows, overlap, sides_are_swapped, slip
+from nmt.config import Config, Filter, Source, TokenizerConfig
+from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
+from nmt.data.filters import judged, pair_hash
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
 from nmt.data.tokenizer import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
 from nmt.runtime import set_up_machine
-from nmt.training.estimate import TIMED, measure_duration, size_rows
+from nmt.training.estimate import duration_rows, measure_duration, size_rows
 
 
 def examine_files(src: Path, tgt: Path) -> Iterator[str]:
@@ -24,7 +28,27 @@ def examine_files(src: Path, tgt: Path) -> Iterator[str]:
     Raises:
         DataError: if they cannot be read, or differ in length (naming the likely place of the first slip).
     """
-    yield from _split_report(f"{src} | {tgt}", examine(_texts(Source(src=str(src), tgt=str(tgt)), "train")))
+    yield from split_report(f"{src} | {tgt}", examine(_texts(Source(src=str(src), tgt=str(tgt)), "train")))
+
+
+def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
+    """Write two parallel files without the pairs that any filter leaves out; see `write_filtered`."""
+    names = (src.name, tgt.name) if src.name != tgt.name else (f"source-{src.name}", f"target-{tgt.name}")
+    links = f"{names[0]}-{names[1]}.links"
+    yield from write_filtered(Source(src=str(src), tgt=str(tgt)), (*names, links), get_args(Filter), folder, {})
+
+
+def write_training_data(config: Config, folder: Path) -> Iterator[str]:
+    """Write a configuration's training data without the pairs that its filters leave out; all filters if it has none.
+
+    See `write_filtered`.
+    """
+    data = config.data
+    source = data.source("train")
+    assert source is not None  # the schema requires it
+    names = (f"train.{data.src_lang}", f"train.{data.tgt_lang}", "train.links")
+    held_out = {"valid": data.source("valid"), "test": data.source("test")}
+    yield from write_filtered(source, names, data.filters or get_args(Filter), folder, held_out)
 
 
 def run_doctor(config: Config) -> Iterator[str]:
@@ -39,41 +63,85 @@ def run_doctor(config: Config) -> Iterator[str]:
     train_source = config.data.source("train")
     assert train_source is not None  # the schema requires it
     train = examine(_texts(train_source, "train"))
-    yield from _split_report("train", train)
+    yield from split_report("train", train)
     for split in ("valid", "test"):
         source = config.data.source(split)
         if source is None:
             continue
         yield ""
         found = examine(_texts(source, split))
-        yield from _split_report(split, found)
+        yield from split_report(split, found)
         if sides_are_swapped(train, found):
-            yield _row("source and target seem exchanged", f"the words of {split}'s source are those of train's target")
-        yield _row("pairs that are in train, too", described(overlap(train, _texts(source, split))))
+            yield report_row(
+                "source and target seem exchanged", f"the words of {split}'s source are those of train's target"
+            )
+        yield report_row("pairs that are in train, too", described(overlap(train, _texts(source, split))))
     yield ""
     if isinstance(config.tokenizer, TokenizerConfig):
         lowest, highest = feasible_sizes(config.tokenizer, lambda: _texts(train_source, "train"))
         size = config.tokenizer.vocab_size
-        yield _row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
-    yield _row("BLEU tokenizer", _bleu_tokenizer(config, train))
+        yield report_row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
+    yield report_row("BLEU tokenizer", _bleu_tokenizer(config, train))
     set_up_machine(config.training.threads)
     corpora = load_corpora(config, with_guide=False)
     for name, value in size_rows(config, corpora):
-        yield _row(name, value)
+        yield report_row(name, value)
     duration = measure_duration(config, corpora)
     if duration is None:
         yield "training is over before its rate can be measured"
         return
-    yield _row("training rate here", f"{duration.tokens_per_second:,.0f} target tokens/s, over {TIMED} updates")
-    epoch, total = _span(duration.epoch_minutes), _span(duration.total_minutes)
-    yield _row("estimated time", f"{epoch} minutes an epoch, {total} in all, validation aside")
+    for name, value in duration_rows(duration):
+        yield report_row(name, value)
 
 
-def _span(bounds: tuple[float, float]) -> str:
-    """Return two numbers as a range, or as one number if they read the same."""
-    digits = 1 if bounds[1] < 10 else 0
-    low, high = (f"{bound:.{digits}f}" for bound in bounds)
-    return low if low == high else f"{low} to {high}"
+def write_filtered(
+    source: Source,
+    names: tuple[str, str, str],
+    filters: Sequence[Filter],
+    folder: Path,
+    held_out: Mapping[str, Source | None],
+) -> Iterator[str]:
+    """Write the pairs that no filter leaves out, and a table of those that one does.
+
+    The folder gets the three files, `lines` with the number of each pair in the whole corpus, and `left-out.tsv` with
+    number, reason, source and target of the others.
+
+    Args:
+        source: the corpus.
+        names: of the files of source, target and links; links are written if the corpus has some.
+        filters: names of filters.
+        folder: where to write.
+        held_out: the other splits, for the filter `overlap`.
+
+    Yields:
+        Lines of the report.
+
+    Raises:
+        DataError: if the data cannot be read, or a file is there already.
+    """
+    hashes = frozenset(pair_hash(*pair) for name, other in held_out.items() if other for pair in _texts(other, name))
+    paths = [folder / name for name in (*names, "lines", "left-out.tsv")]
+    there = [path for path in paths if path.exists()]
+    if there:
+        raise DataError(f"{there[0]} is there already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    kept, has_links = 0, False
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+        for line, pair, reason in judged(read_pairs(source, "train"), filters, hashes):
+            if reason is not None:
+                counts[reason] += 1
+                files[4].write("\t".join((str(line), reason, *pair[:2])) + "\n")
+                continue
+            kept, has_links = kept + 1, has_links or bool(pair[2])
+            for file, text in zip(files[:4], (*pair, str(line)), strict=True):
+                file.write(text + "\n")
+    if not has_links:
+        paths[2].unlink()
+    yield f"{folder}: {kept} pairs kept, {counts.total()} left out"
+    for kind, count in counts.most_common():
+        yield report_row(kind, str(count))
 
 
 def _bleu_tokenizer(config: Config, train: Examination) -> str:
@@ -91,27 +159,3 @@ def _bleu_tokenizer(config: Config, train: Examination) -> str:
 
 def _texts(source: Source, split: str) -> Iterable[tuple[str, str]]:
     return ((src, tgt) for src, tgt, _ in read_pairs(source, split))
-
-
-def _split_report(name: str, found: Examination) -> Iterator[str]:
-    if found.pairs == 0:
-        raise DataError(f"{name}: there is no sentence pair")
-    yield f"{name}: {found.pairs} pairs, {found.words[0]} source and {found.words[1]} target words"
-    for kind, text in finding_rows(found):
-        yield _row(kind, text)
-    for side, is_cut in zip(("source", "target"), found.is_tokenised, strict=True):
-        if is_cut:
-            yield _row(f"the {side} is tokenised already", "use --level tokens for its words")
-    slipped = slip(found)
-    if slipped is not None:
-        line, where = slipped[0], "low" if slipped[1] > 0 else "high"
-        yield _row("the sides seem shifted", f"the target lies a line too {where}, near line {line}")
-    if not found.findings and slipped is None:
-        yield "  nothing suspicious"
-    widest = max(found.lengths)
-    for label, count in found.histogram():
-        yield _row(label, f"{count:>8} {'#' * round(30 * count / widest)}")
-
-
-def _row(name: str, value: str) -> str:
-    return f"  {name:<64} {value}"

@@ -13,6 +13,9 @@ BUILTIN_CORPORA = ("phrasebook",)
 BUILTIN_COLUMNS = ("en", "fr")
 
 
+Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "script", "overlap"]
+
+
 class Source(Section):
     """Where one split's sentence pairs come from; exactly one of four forms.
 
@@ -103,6 +106,11 @@ class DataConfig(Section):
     """The corpus: `root` is put before every relative path; `max_length` counts pieces and filters training only.
 
     `reverse` exchanges source and target of every split (and of its links): the backward model of the same data.
+
+    `filters` leave pairs out of the training data: `duplicates` of an earlier pair, `identical` sides, `lengths` that
+    do not fit each other, `markup`, `characters` (control and replacement characters, line ends inside a line), a side
+    in another `script` than most of its lines, and pairs of the validation and test data (`overlap`). `nmt doctor` says
+    how many pairs each of them would leave out.
     """
 
     root: str | None = None
@@ -113,6 +121,7 @@ class DataConfig(Section):
     tgt_lang: str = "tgt"
     reverse: bool = False
     max_length: Positive = 100
+    filters: list[Filter] = Field(default_factory=list)
     cache_dir: str = "~/.cache/nmt"
 
     def problems(self) -> Iterator[Problem]:

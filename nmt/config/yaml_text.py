@@ -51,6 +51,12 @@ def dump(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def flow(values: dict[str, Any]) -> str:
+    """Return a mapping in one line, without braces around it: ``key: {inner: value}``."""
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
+    return text.strip()[1:-1]
+
+
 def parse_value(text: str) -> Any:
     """Return the value that a text such as ``3e-4`` or ``{score: dot}`` stands for.
 

@@ -1,8 +1,6 @@
 """What may be wrong with parallel text, read once and without keeping it."""
 
-import hashlib
 import math
-import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.alignment.words import split_words
+from nmt.config import Filter
+from nmt.data.filters import checker_and_pairs, pair_hash
+from nmt.errors import DataError
 
 _EXAMPLES = 3  # lines that are named for each finding
-_LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"}
 _BINS = (5, 10, 20, 30, 50, 100)
-_MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
 _CUT_MARKS = (" 't ", " n't ", " . ", " , ", " ? ", " ! ")
 _VOCABULARY_LINES = 20_000  # lines whose words are kept
 _BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once
 _CLEARLY = 0.25  # a correlation higher by this much is no chance
-_SUSPICIOUS_RATIO = 1.6  # how far the logarithm of a pair's ratio of lengths may be from the corpus's mean
 
 
 @dataclass
@@ -46,6 +44,8 @@ class Examination:
         words: the numbers of source and of target words.
         findings: the findings by kind; only those that occurred.
         lengths: the numbers of pairs by the longer side's words: up to 5, 10, 20, 30, 50, 100, and more.
+        filters: the names of the filters that would leave pairs out.
+        scripts: the usual script of each side.
         hashes: the hashes of the pairs, for overlaps.
         tokenised: the numbers of source and target lines with marks that stand apart, as in ``do n't .``.
         vocabularies: the source and target words of the first lines.
@@ -56,6 +56,8 @@ class Examination:
     words: tuple[int, int] = (0, 0)
     findings: dict[str, Finding] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=lambda: [0] * (len(_BINS) + 1))
+    filters: set[Filter] = field(default_factory=set)
+    scripts: tuple[str | None, str | None] = (None, None)
     hashes: set[int] = field(default_factory=set)
     tokenised: tuple[int, int] = (0, 0)
     vocabularies: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
@@ -73,6 +75,11 @@ class Examination:
         return iter(list(zip(names, self.lengths, strict=True))[:filled])
 
     @property
+    def long_share(self) -> float:
+        """The share of pairs with more than 50 words on a side."""
+        return sum(self.lengths[_BINS.index(50) + 1 :]) / max(1, self.pairs)
+
+    @property
     def is_tokenised(self) -> tuple[bool, bool]:
         """Whether most lines of the source, and of the target, were cut into tokens before."""
         return self.tokenised[0] > self.pairs / 2, self.tokenised[1] > self.pairs / 2
@@ -81,14 +88,12 @@ class Examination:
 def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
     """Read a split once.
 
-    A pair is suspicious if one side is far longer than the other, for this corpus: the logarithm of the ratio of
-    characters is more than 1.6 from the running mean, which is a factor of 5, and one side has ten words at least.
-
     Args:
         pairs: source and target texts.
     """
-    found, log_ratios = Examination(), 0.0
-    for line, (src, tgt) in enumerate(pairs, start=1):
+    found = Examination()
+    checker, stream = checker_and_pairs(pairs)
+    for line, (src, tgt) in enumerate(stream, start=1):
         found.pairs += 1
         words = split_words(src), split_words(tgt)
         sizes = len(words[0]), len(words[1])
@@ -99,23 +104,11 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
                 found.vocabularies[side].update(word.lower() for word in words[side])
         found.words = found.words[0] + sizes[0], found.words[1] + sizes[1]
         found.lengths[sum(max(sizes) > limit for limit in _BINS)] += 1
-        if not all(sizes):
-            found.note("both sides empty" if not any(sizes) else "one side empty", line)
-        else:
-            ratio = math.log(len(src) / len(tgt))
-            if max(sizes) >= 10 and abs(ratio - log_ratios / line) > _SUSPICIOUS_RATIO:
-                found.note("lengths that do not fit each other", line)
-            log_ratios += ratio
-        if any(mark in text for text in (src, tgt) for mark in _MARKUP):
-            found.note(f"markup such as {', '.join(_MARKUP[:3])}", line)
-        if src == tgt and any(sizes):
-            found.note("source and target the same", line)
-        for kind in {kind for text in (src, tgt) for kind in _odd_characters(text)}:
-            found.note(kind, line)
-        key = pair_hash(src, tgt)
-        if key in found.hashes:
-            found.note("pairs that occurred before", line)
-        found.hashes.add(key)
+        for fault in checker.faults(src, tgt, sizes):
+            found.note(fault.text, line)
+            if fault.filter is not None:
+                found.filters.add(fault.filter)
+    found.hashes, found.scripts = checker.hashes, checker.scripts
     return found
 
 
@@ -169,28 +162,6 @@ def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:
     return shared
 
 
-def pair_hash(src: str, tgt: str) -> int:
-    """Return 64 bits that two pairs share only if they are the same but for white space at the ends."""
-    text = f"{src.strip()}\n{tgt.strip()}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-def _odd_characters(text: str) -> Iterator[str]:
-    if text.isascii() and text.isprintable():
-        return
-    if not unicodedata.is_normalized("NFKC", text):
-        yield "characters that tokenizer.normalization changes, unless identity"
-    for character in set(text):
-        if character in _LINE_ENDS:
-            yield "line ends of other kinds inside a line (U+0085, U+2028, CR, ...)"
-        elif character == "\N{REPLACEMENT CHARACTER}":
-            yield "replacement characters (text that was decoded wrongly once)"
-        elif unicodedata.category(character) == "Cc" and character != "\t":
-            yield "control characters"
-        elif unicodedata.category(character) in ("Co", "Cn"):
-            yield "characters that Unicode does not define"
-
-
 def finding_rows(examination: Examination) -> Sequence[tuple[str, str]]:
     """Return the findings as text, the commonest first."""
     ordered = sorted(examination.findings.items(), key=lambda item: -item[1].count)
@@ -204,3 +175,33 @@ def described(finding: Finding) -> str:
     lines = ", ".join(map(str, finding.lines))
     more = ", ..." if finding.count > len(finding.lines) else ""
     return f"{finding.count} (line {lines}{more})"
+
+
+def split_report(name: str, found: Examination) -> Iterator[str]:
+    """Yield the lines that say what was found in a split.
+
+    Raises:
+        DataError: if there is no pair.
+    """
+    if found.pairs == 0:
+        raise DataError(f"{name}: there is no sentence pair")
+    yield f"{name}: {found.pairs} pairs, {found.words[0]} source and {found.words[1]} target words"
+    for kind, text in finding_rows(found):
+        yield report_row(kind, text)
+    for side, is_cut in zip(("source", "target"), found.is_tokenised, strict=True):
+        if is_cut:
+            yield report_row(f"the {side} is tokenised already", "use --level tokens for its words")
+    slipped = slip(found)
+    if slipped is not None:
+        line, where = slipped[0], "low" if slipped[1] > 0 else "high"
+        yield report_row("the sides seem shifted", f"the target lies a line too {where}, near line {line}")
+    if not found.findings and slipped is None:
+        yield "  nothing suspicious"
+    widest = max(found.lengths)
+    for label, count in found.histogram():
+        yield report_row(label, f"{count:>8} {'#' * round(30 * count / widest)}")
+
+
+def report_row(name: str, value: str) -> str:
+    """Return a name and a value side by side."""
+    return f"  {name:<64} {value}"

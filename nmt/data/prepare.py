@@ -73,9 +73,11 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     train_source, valid_source = config.data.source("train"), config.data.source("valid")
     assert train_source is not None  # the schema requires both
     assert valid_source is not None
-    train_text, train_id = load_text(train_source, "train", cache)
+    test_source = config.data.source("test")
+    held_out = {"valid": valid_source, "test": test_source}
+    train_text, train_id = load_text(train_source, "train", cache, config.data.filters, held_out)
     valid_text, valid_id = load_text(valid_source, "valid", cache)
-    if (test_source := config.data.source("test")) is not None:
+    if test_source is not None:
         load_text(test_source, "test", cache)  # better now than after the training
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
@@ -120,22 +122,26 @@ def _load_guide(
             "or to the name of a file"
         )
     else:
-        links, links_id = _links_of_file(config, settings.links, text, cache)
+        links, links_id = _links_of_file(config, settings.links, text, text_id, cache)
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
     return _Guidance(TargetAlignments(links, guidance, tokenizer, level, settings.step), source, made)
 
 
-def _links_of_file(config: Config, name: str, text: Table, cache: Path) -> tuple[Table, str]:
+def _links_of_file(config: Config, name: str, text: Table, text_id: str, cache: Path) -> tuple[Table, str]:
     path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
 
     def lines() -> Iterator[str]:
-        return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
+        of_corpus = map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
+        if not config.data.filters:
+            return of_corpus
+        kept = {line for (line,) in text.rows("line")}
+        return (links for line, links in enumerate(of_corpus, start=1) if line in kept)
 
     check_links(str(path), lines(), text_pairs(text), config.training.guided_alignment.level)
     stamp = path.stat()
-    links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse)
+    links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse, text_id)
     table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))
     return table, links_id
 

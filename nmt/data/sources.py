@@ -1,15 +1,18 @@
 """Parallel text from files, tables, the hub or the built-in grammar."""
 
 import hashlib
+import logging
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from nmt.alignment.links import parse_pharaoh, transposed
-from nmt.config import Source
+from nmt.config import Filter, Source
 from nmt.data.cache import Table, cached_table, digest
+from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import read_lines
 from nmt.data.parallel import read_files
 from nmt.data.tables import read_table, texts_of
@@ -17,26 +20,40 @@ from nmt.errors import DataError
 
 Pair = tuple[str, str, str]  # source text, target text, gold word links in Pharaoh notation ("" where there are none)
 
+log = logging.getLogger(__name__)
+
 _FORMAT = 1  # raise it when the columns or their contents change
+_FILTERS_FORMAT = 1  # raise it when the filters leave out other pairs
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def load_text(source: Source, split: str, cache_dir: Path) -> tuple[Table, str]:
+def load_text(
+    source: Source,
+    split: str,
+    cache_dir: Path,
+    filters: Sequence[Filter] = (),
+    held_out: Mapping[str, Source | None] | None = None,
+) -> tuple[Table, str]:
     """Return one split's sentence pairs as a memory-mapped table, with the fingerprint of the text.
 
     Args:
         source: where the text comes from, with paths resolved.
         split: ``train``, ``valid`` or ``test``; picks the split of a built-in corpus and names the data in messages.
         cache_dir: where tables are kept.
+        filters: which pairs are left out.
+        held_out: the other splits, whose pairs the filter `overlap` leaves out.
 
     Returns:
-        The table with columns `src`, `tgt`, `links` (strings), and its fingerprint.
+        The table with columns `src`, `tgt`, `links` (strings), with filters also `line` (the number of the pair in the
+        whole corpus, from 1), and its fingerprint.
 
     Raises:
         DataError: naming file, line and remedy.
     """
-    fingerprint = digest(_FORMAT, _identity(source, split))
     columns = {"src": "string", "tgt": "string", "links": "string"}
+    if filters:
+        return _load_filtered(source, split, cache_dir, columns, sorted(set(filters)), held_out or {})
+    fingerprint = digest(_FORMAT, _identity(source, split))
 
     def rows() -> Iterator[dict[str, Any]]:
         for src, tgt, links in read_pairs(source, split):
@@ -45,6 +62,37 @@ def load_text(source: Source, split: str, cache_dir: Path) -> tuple[Table, str]:
     table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns, rows())
     if len(table) == 0:
         raise DataError(f"the {split} data is empty: {_describe(source)} holds no sentence pair")
+    return table, fingerprint
+
+
+def _load_filtered(
+    source: Source,
+    split: str,
+    cache_dir: Path,
+    columns: dict[str, str],
+    filters: list[Filter],
+    held_out: Mapping[str, Source | None],
+) -> tuple[Table, str]:
+    others = {name: other for name, other in held_out.items() if other is not None and "overlap" in filters}
+    others_id = {name: _identity(other, name) for name, other in others.items()}
+    fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split), filters, others_id)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        hashes = frozenset(
+            pair_hash(src, tgt) for name, other in others.items() for src, tgt, _ in read_pairs(other, name)
+        )
+        left_out: Counter[str] = Counter()
+        for line, (src, tgt, links), reason in judged(read_pairs(source, split), filters, hashes):
+            if reason is None:
+                yield {"src": src, "tgt": tgt, "links": links, "line": line}
+            else:
+                left_out[reason] += 1
+        counts = "; ".join(f"{kind}: {count}" for kind, count in left_out.most_common())
+        log.info("data.filters left out %d pairs of the %s data (%s)", left_out.total(), split, counts or "none")
+
+    table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns | {"line": "int64"}, rows())
+    if len(table) == 0:
+        raise DataError(f"data.filters leave nothing of the {split} data: {_describe(source)}; take some filters out")
     return table, fingerprint
 
 

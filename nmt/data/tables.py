@@ -27,6 +27,37 @@ def table_format(path: Path) -> TableFormat:
     raise DataError(f"{path}: unknown table format; use one of {known_suffixes} (text formats also as .gz)")
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names of a table's columns; of JSON Lines, the keys of the first object.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    kind = table_format(path)
+    match kind:
+        case "parquet":
+            import pyarrow
+            from pyarrow import parquet
+
+            try:
+                return list(parquet.read_schema(path).names)
+            except (OSError, pyarrow.ArrowException) as error:
+                raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        case "jsonl":
+            first = next(read_lines(path), "{}")
+            try:
+                row = json.loads(first)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise DataError(f"{path}, line 1: not valid JSON: {error}") from None
+            return [str(key) for key in row] if isinstance(row, dict) else []
+        case "tsv":
+            return next(_tab_rows(read_lines(path)), (1, []))[1]
+        case "csv":
+            return next(_csv_rows(read_lines(path), path), (1, []))[1]
+        case _:
+            assert_never(kind)
+
+
 def read_table(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
     """Yield the texts of two columns.
 

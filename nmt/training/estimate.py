@@ -15,7 +15,7 @@ from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
 from nmt.training.trainer import Trainer
 
-_WARM, TIMED = 3, 16  # updates that are thrown away, and that are timed
+_WARM, _TIMED = 3, 16  # updates that are thrown away, and that are timed
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
     for _ in islice(updates, _WARM):
         pass
     tokens, rates, started = 0, [], time.perf_counter()
-    for update in islice(updates, TIMED):
+    for update in islice(updates, _TIMED):
         now = time.perf_counter()
         tokens += update.tgt_tokens
         rates.append(update.tgt_tokens / max(1e-9, now - started))
@@ -153,3 +153,19 @@ def duration_at(
         (epoch_tokens / fast / 60, epoch_tokens / slow / 60),
         (min(limit, tokens / fast / 60), min(limit, tokens / slow / 60)),
     )
+
+
+def duration_rows(duration: Duration) -> list[tuple[str, str]]:
+    """Return names and values of the time that a training takes, for a person."""
+    epoch, total = _span(duration.epoch_minutes), _span(duration.total_minutes)
+    return [
+        ("training rate here", f"{duration.tokens_per_second:,.0f} target tokens/s, over {_TIMED} updates"),
+        ("estimated time", f"{epoch} minutes an epoch, {total} in all, validation aside"),
+    ]
+
+
+def _span(bounds: tuple[float, float]) -> str:
+    """Return two numbers as a range, or as one number if they read the same."""
+    digits = 1 if bounds[1] < 10 else 0
+    low, high = (f"{bound:.{digits}f}" for bound in bounds)
+    return low if low == high else f"{low} to {high}"

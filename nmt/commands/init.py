@@ -1,0 +1,269 @@
+"""`nmt init`: look at the data, set test sentences aside, and write a configuration that fits."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from nmt.atomic import atomic_write
+from nmt.config import Filter, Source, TokenizerConfig
+from nmt.config.load import load_config
+from nmt.config.presets import CorpusSize, Preset, max_length, preset_settings
+from nmt.config.yaml_text import flow
+from nmt.data.examine import Examination, examine, overlap, report_row, sides_are_swapped, split_report
+from nmt.data.filters import judged, pair_hash
+from nmt.data.prepare import load_corpora
+from nmt.data.sources import read_pairs
+from nmt.data.tables import column_names
+from nmt.data.tokenizer import feasible_sizes
+from nmt.errors import ConfigError, DataError
+from nmt.runtime import set_up_machine
+from nmt.training.estimate import duration_rows, measure_duration
+
+Held = Literal["valid", "test"]
+_HELD_OUT: tuple[Held, ...] = ("valid", "test")
+_FEWEST, _SHARE, _MOST = 20, 20, 1_000  # pairs of a split that is set aside; one of 20 pairs between the two limits
+_SMALL = 50_000  # pairs up to which sentencepiece is asked how large a vocabulary can be
+_SIBLINGS: dict[Held, tuple[str, ...]] = {"valid": ("valid", "val", "dev", "validation"), "test": ("test", "tst")}
+_TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
+_MEANINGS = {
+    "data": None,
+    "tokenizer": "sentencepiece, trained on the training text",
+    "model": "nmt config model prints everything that can be chosen",
+    "training": "the learning rate falls to nothing in the last epoch",
+    "decoding": None,
+    "evaluation": "the text is tokenised already, so BLEU must not cut it again",
+}
+
+
+@dataclass
+class InitOptions:
+    """What the user says; the rest is found.
+
+    Attributes:
+        files: two text files, a table, or the name of a hub dataset after ``hub:``.
+        output: the configuration to write.
+        columns: source and target column of a table or of a hub dataset; None to find them.
+        langs: names of the languages; None to take the files' endings or the columns' names.
+        given: the validation and test files that there are already.
+        preset: the kind of model.
+        estimate: whether the time of the training is measured.
+    """
+
+    files: Sequence[str]
+    output: Path
+    columns: tuple[str, str] | None = None
+    langs: tuple[str | None, str | None] = (None, None)
+    given: dict[Held, tuple[str, str]] = field(default_factory=dict)
+    preset: Preset = "recurrent"
+    estimate: bool = True
+
+
+def run_init(options: InitOptions) -> Iterator[str]:
+    """Examine the data, set validation and test pairs aside where there are none, and write a configuration.
+
+    Yields:
+        Lines of the report.
+
+    Raises:
+        NmtError: if the data cannot be used, or the configuration is there already.
+    """
+    if options.output.exists():
+        raise ConfigError(f"{options.output} is there already; choose another name with --output")
+    train, langs = _source_of(options)
+    found = examine(_texts(train, "train"))
+    yield from split_report("train", found)
+    splits: dict[Held, Source] = {}
+    for split in _HELD_OUT:
+        source = _other_split(options, train, split)
+        if source is None:
+            continue
+        splits[split] = source
+        other = examine(_texts(source, split))
+        yield from split_report(split, other)
+        if sides_are_swapped(found, other):
+            raise DataError(
+                f"the {split} data seems to have its sides exchanged: the words of its source are those of the "
+                f"training target; give the two files in the other order"
+            )
+        shared = overlap(found, _texts(source, split))
+        if shared.count:
+            yield report_row("pairs that are in train, too", str(shared.count))
+            found.filters.add("overlap")
+    missing = [split for split in _HELD_OUT if split not in splits]
+    comments = dict.fromkeys(splits, "")
+    if missing:
+        folder = options.output.with_suffix("")
+        count = _size_of_split(found.pairs)
+        splits |= _set_aside(train, folder, missing, count, langs)
+        found.filters.add("overlap")
+        comments |= dict.fromkeys(missing, f"{count} pairs of the training data, which `overlap` keeps out of it")
+        yield f"{folder}: {count} pairs each for {' and '.join(missing)}, taken from the training data"
+    text = _configuration(options, found, train, langs, {split: splits[split] for split in _HELD_OUT}, comments)
+    with atomic_write(options.output) as tmp_path:
+        tmp_path.write_text(text, encoding="utf-8")
+    yield f"{options.output}: written for {found.pairs:,} pairs"
+    if options.estimate:
+        config = load_config(options.output)
+        set_up_machine(config.training.threads)
+        duration = measure_duration(config, load_corpora(config, with_guide=False))
+        if duration is not None:
+            yield from (report_row(*row) for row in duration_rows(duration))
+    yield f"next: nmt train {options.output}"
+
+
+def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
+    """Return the training data, and the names of its languages."""
+    first = options.files[0]
+    if len(options.files) == 2:
+        src, tgt = options.files
+        langs = _ending(src) or "src", _ending(tgt) or "tgt"
+        source = Source(src=src, tgt=tgt)
+    else:
+        is_hub = first.startswith("hub:")
+        if not is_hub and not first.removesuffix(".gz").endswith(_TABLES):
+            raise ConfigError(
+                f"{first} is one file; give two parallel text files, a table ({', '.join(_TABLES)}), or hub:NAME"
+            )
+        columns = options.columns or _columns_of(first, is_hub)
+        langs = columns[0].rpartition(".")[2], columns[1].rpartition(".")[2]
+        place = first.removeprefix("hub:")
+        source = Source(hub=place if is_hub else None, path=None if is_hub else place, src=columns[0], tgt=columns[1])
+    chosen = options.langs[0] or langs[0], options.langs[1] or langs[1]
+    return source, chosen if chosen[0] != chosen[1] else ("src", "tgt")
+
+
+def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:
+    """Return the two columns of a table.
+
+    Raises:
+        ConfigError: if it has more than two, so that they have to be named.
+    """
+    names = None if is_hub else column_names(Path(name))
+    if names is None or len(names) != 2:
+        which = f" ({', '.join(names)})" if names else ""
+        raise ConfigError(f"{name}: say which columns are source and target{which}: --columns SRC TGT")
+    return names[0], names[1]
+
+
+def _ending(name: str) -> str:
+    return Path(name.removesuffix(".gz")).suffix.removeprefix(".")
+
+
+def _other_split(options: InitOptions, train: Source, split: Held) -> Source | None:
+    """Return the validation or test data: what was given, or files whose names say that they belong to the others."""
+    if split in options.given:
+        given_src, given_tgt = options.given[split]
+        return Source(src=given_src, tgt=given_tgt)
+    if train.hub is not None:
+        source = Source(hub=train.hub, src=train.src, tgt=train.tgt)
+        try:
+            next(iter(read_pairs(source, split)), None)
+        except DataError:
+            return None
+        return source
+    if train.path is not None or train.src is None or train.tgt is None:
+        return None
+    src, tgt = Path(train.src), Path(train.tgt)
+    if "train" not in src.name or "train" not in tgt.name:
+        return None
+    for word in _SIBLINGS[split]:
+        paths = [path.with_name(path.name.replace("train", word)) for path in (src, tgt)]
+        if all(path.is_file() for path in paths):
+            return Source(src=str(paths[0]), tgt=str(paths[1]))
+    return None
+
+
+def _size_of_split(pairs: int) -> int:
+    """Return how many pairs are set aside for one split.
+
+    Raises:
+        DataError: if there are too few.
+    """
+    if pairs < 5 * _FEWEST:
+        raise DataError(
+            f"there are {pairs} pairs, too few to set {_FEWEST} aside for validation and {_FEWEST} for testing; give "
+            f"at least {5 * _FEWEST}, or files of your own with --valid and --test"
+        )
+    return min(_MOST, max(_FEWEST, pairs // _SHARE))
+
+
+def _set_aside(
+    train: Source, folder: Path, splits: Sequence[Held], count: int, langs: tuple[str, str]
+) -> dict[Held, Source]:
+    """Write pairs of the training data, which are drawn at random from those without faults, as files of their own."""
+    filters: tuple[Filter, ...] = get_args(Filter)
+    clean = (
+        (pair_hash(pair[0], pair[1]), line, pair[0], pair[1])
+        for line, pair, reason in judged(read_pairs(train, "train"), filters)
+        if reason is None and pair[0].strip() and pair[1].strip()
+    )
+    # A hash orders the pairs as if at random, and the same pairs always in the same way.
+    drawn = heapq.nsmallest(count * len(splits), clean)
+    if len(drawn) < count * len(splits):
+        raise DataError(f"only {len(drawn)} pairs are without faults (see above), too few to set test sentences aside")
+    folder.mkdir(parents=True, exist_ok=True)
+    placed: dict[Held, Source] = {}
+    for at, split in enumerate(splits):
+        rows = sorted(drawn[at :: len(splits)], key=lambda row: row[1])
+        paths = [folder / f"{split}.{lang}" for lang in langs]
+        for path, column in zip(paths, (2, 3), strict=True):
+            with atomic_write(path) as tmp_path:
+                tmp_path.write_text("".join(f"{row[column]}\n" for row in rows), encoding="utf-8", newline="\n")
+        placed[split] = Source(src=str(paths[0]), tgt=str(paths[1]))
+    return placed
+
+
+def _configuration(
+    options: InitOptions,
+    found: Examination,
+    train: Source,
+    langs: tuple[str, str],
+    splits: dict[Held, Source],
+    comments: dict[Held, str],
+) -> str:
+    """Return the text of the configuration."""
+    size = CorpusSize(found.pairs, found.scripts, found.long_share, found.is_tokenised[1])
+    settings = preset_settings(options.preset, size)
+    filters = sorted(found.filters, key=get_args(Filter).index)
+    if found.pairs <= _SMALL:
+        texts = _training_texts(train, filters, splits)
+        settings["tokenizer"]["vocab_size"] = _possible_vocabulary(settings["tokenizer"], texts)
+    data: list[tuple[str, Any, str]] = [("train", _plain(train), f"{found.pairs:,} pairs")]
+    data += [(split, _plain(source), comments[split]) for split, source in splits.items()]
+    data += [("src_lang", langs[0], ""), ("tgt_lang", langs[1], "")]
+    if max_length(size) != 100:
+        data.append(("max_length", max_length(size), "pieces; longer pairs are left out"))
+    data.append(("filters", filters, "pairs that are left out of the training data; nmt doctor counts them"))
+    lines = [
+        f"# Written by `nmt init` for {found.pairs:,} pairs. Every setting can be changed, and has a default if it is",
+        "# taken out; `nmt config` prints them all.",
+        "data:",
+        *(f"  {flow({key: value})}" + (f"  # {comment}" if comment else "") for key, value, comment in data),
+    ]
+    for name, section in settings.items():
+        lines.append(f"{name}:" + (f"  # {_MEANINGS[name]}" if _MEANINGS[name] else ""))
+        lines += [f"  {flow({key: value})}" for key, value in section.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(source: Source) -> dict[str, str]:
+    return source.model_dump(exclude_none=True)
+
+
+def _training_texts(train: Source, filters: Sequence[Filter], splits: dict[Held, Source]) -> list[tuple[str, str]]:
+    """Return the pairs that training will see."""
+    held_out = frozenset(pair_hash(*pair) for split, source in splits.items() for pair in _texts(source, split))
+    return [pair for _, pair, reason in judged(_texts(train, "train"), filters, held_out) if reason is None]
+
+
+def _possible_vocabulary(tokenizer: dict[str, Any], texts: Sequence[tuple[str, str]]) -> int:
+    """Return the wanted size, or the nearest that sentencepiece can make of the texts without using up its pieces."""
+    settings = TokenizerConfig(**tokenizer)
+    lowest, highest = feasible_sizes(settings, lambda: texts)
+    return max(min(settings.vocab_size, highest * 9 // 10), lowest)
+
+
+def _texts(source: Source, split: str) -> Iterable[tuple[str, str]]:
+    return ((src, tgt) for src, tgt, _ in read_pairs(source, split))

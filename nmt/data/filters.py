@@ -1,0 +1,163 @@
+"""What can be wrong with a sentence pair, and leaving such pairs out of the training data."""
+
+import functools
+import hashlib
+import itertools
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from nmt.alignment.words import split_words
+from nmt.config import Filter
+
+Pair = TypeVar("Pair", bound=tuple[str, ...])  # source, target, and what belongs to the pair, such as links
+
+_LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"}
+_MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
+_SUSPICIOUS_RATIO = 1.6  # how far the logarithm of a pair's ratio of lengths may be from the corpus's mean
+_LONG = 10  # words from which a side's length says something
+_HEAD = 1000  # pairs from which the usual script of each side is known
+_LETTERS = 3  # letters from which a side has a script
+_ONE_SCRIPT = {"CJK": "Chinese or Japanese", "HIRAGANA": "Chinese or Japanese", "KATAKANA": "Chinese or Japanese"}
+
+
+class Fault(NamedTuple):
+    """Something suspicious about a pair.
+
+    Attributes:
+        filter: the filter that leaves such pairs out; None if none does.
+        text: what it is, for a person.
+    """
+
+    filter: Filter | None
+    text: str
+
+
+@dataclass
+class PairChecker:
+    """Says what is suspicious about the pairs of a corpus, one after the other.
+
+    A pair's lengths are suspicious if one side is far longer than the other, for this corpus: the logarithm of the
+    ratio of characters is more than 1.6 from the running mean, which is a factor of 5, and one side has ten words at
+    least. A side is in another script if most of its letters are not in the usual script of that side.
+
+    Attributes:
+        scripts: the usual script of each side; None where there are no letters.
+        held_out: the hashes of the pairs that are in no training data.
+        hashes: the hashes of the pairs so far.
+    """
+
+    scripts: tuple[str | None, str | None]
+    held_out: frozenset[int] = frozenset()
+    hashes: set[int] = field(default_factory=set)
+    _pairs: int = 0
+    _log_ratios: float = 0.0
+
+    def faults(self, src: str, tgt: str, words: tuple[int, int] | None = None) -> list[Fault]:
+        """Return what is suspicious about the next pair.
+
+        Args:
+            src: the source text.
+            tgt: the target text.
+            words: the numbers of words on both sides, if they are known.
+        """
+        found: list[Fault] = []
+        self._pairs += 1
+        sizes = words or (len(split_words(src)), len(split_words(tgt)))
+        if not all(sizes):
+            found.append(Fault(None, "both sides empty" if not any(sizes) else "one side empty"))
+        else:
+            ratio = math.log(len(src) / len(tgt))
+            if max(sizes) >= _LONG and abs(ratio - self._log_ratios / self._pairs) > _SUSPICIOUS_RATIO:
+                found.append(Fault("lengths", "lengths that do not fit each other"))
+            self._log_ratios += ratio
+        if any(mark in text for text in (src, tgt) for mark in _MARKUP):
+            found.append(Fault("markup", f"markup such as {', '.join(_MARKUP[:3])}"))
+        if src == tgt and any(sizes):
+            found.append(Fault("identical", "source and target the same"))
+        found += {fault for text in (src, tgt) for fault in _odd_characters(text)}
+        sides = zip(self.scripts, (src, tgt), strict=True)
+        if any(usual is not None and script_of(text) not in (usual, None) for usual, text in sides):
+            found.append(Fault("script", "a side in another script than most of its lines"))
+        key = pair_hash(src, tgt)
+        if key in self.hashes:
+            found.append(Fault("duplicates", "pairs that occurred before"))
+        self.hashes.add(key)
+        if key in self.held_out:
+            found.append(Fault("overlap", "pairs of the validation or test data"))
+        return found
+
+
+def checker_and_pairs(
+    pairs: Iterable[Pair], held_out: frozenset[int] = frozenset()
+) -> tuple[PairChecker, Iterator[Pair]]:
+    """Return a checker that knows the usual scripts of the pairs, and all the pairs again."""
+    stream = iter(pairs)
+    head = list(itertools.islice(stream, _HEAD))
+    scripts = usual_script(pair[0] for pair in head), usual_script(pair[1] for pair in head)
+    return PairChecker(scripts, held_out), itertools.chain(head, stream)
+
+
+def judged(
+    pairs: Iterable[Pair], filters: Sequence[Filter], held_out: frozenset[int] = frozenset()
+) -> Iterator[tuple[int, Pair, str | None]]:
+    """Yield each pair with its number from 1 and the reason why one of the filters leaves it out, None if none does.
+
+    Args:
+        pairs: texts of source and target, and what belongs to the pair, such as links.
+        filters: names of filters.
+        held_out: hashes of the pairs that `overlap` leaves out.
+    """
+    checker, stream = checker_and_pairs(pairs, held_out)
+    for line, pair in enumerate(stream, start=1):
+        reasons = [fault.text for fault in checker.faults(pair[0], pair[1]) if fault.filter in filters]
+        yield line, pair, reasons[0] if reasons else None
+
+
+def pair_hash(src: str, tgt: str) -> int:
+    """Return 64 bits that two pairs share only if they are the same but for white space at the ends."""
+    text = f"{src.strip()}\n{tgt.strip()}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def usual_script(texts: Iterable[str]) -> str | None:
+    """Return the script of most texts; None if none has letters."""
+    counts = Counter(script for script in map(script_of, texts) if script is not None)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def script_of(text: str) -> str | None:
+    """Return the script of most letters of a text, such as LATIN; None with fewer than three letters."""
+    if text.isascii():
+        return "LATIN" if sum(map(str.isalpha, text)) >= _LETTERS else None
+    counts = Counter(script for script in map(_script_of_character, text) if script is not None)
+    return counts.most_common(1)[0][0] if counts.total() >= _LETTERS else None
+
+
+@functools.lru_cache(maxsize=100_000)
+def _script_of_character(character: str) -> str | None:
+    """Return the script that Unicode's name of a letter begins with; those of one language are one script."""
+    if not character.isalpha():
+        return None
+    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
+    first = name.replace("-", " ").partition(" ")[0]
+    return _ONE_SCRIPT.get(first, first) or None
+
+
+def _odd_characters(text: str) -> Iterator[Fault]:
+    if text.isascii() and text.isprintable():
+        return
+    if not unicodedata.is_normalized("NFKC", text):
+        yield Fault(None, "characters that tokenizer.normalization changes, unless identity")
+    for character in set(text):
+        if character in _LINE_ENDS:
+            yield Fault("characters", "line ends of other kinds inside a line (U+0085, U+2028, CR, ...)")
+        elif character == "\N{REPLACEMENT CHARACTER}":
+            yield Fault("characters", "replacement characters (text that was decoded wrongly once)")
+        elif unicodedata.category(character) == "Cc" and character != "\t":
+            yield Fault("characters", "control characters")
+        elif unicodedata.category(character) in ("Co", "Cn"):
+            yield Fault("characters", "characters that Unicode does not define")
