@@ -17,6 +17,7 @@ from nmt.cli import (  # isort: skip
     compare,
     average,
     calibrate,
+    serve,
     export,
 )
 from nmt.cli.app import app, main
@@ -34,6 +35,7 @@ __all__ = [
     "init",
     "main",
     "score",
+    "serve",
     "train",
     "translate",
     "words",

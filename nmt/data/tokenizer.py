@@ -98,6 +98,11 @@ class Tokenizer(ABC):
         """For each target piece, True if it begins a word."""
         return [self._tgt_piece(piece).startswith(SPACE) for piece in range(self.tgt_size)]
 
+    @functools.cached_property
+    def is_punctuation(self) -> list[bool]:
+        """For each target piece, True if it has neither letters nor digits."""
+        return [not any(map(str.isalnum, self._tgt_piece(piece))) for piece in range(self.tgt_size)]
+
     def _tgt_piece(self, piece: int) -> str:
         return "".join(self.decode_tgt([piece]).pieces)
 

@@ -23,6 +23,10 @@ class EnsembleMemory:
         """``[B, S]``, True on real tokens."""
         return self.memories[0].src_mask
 
+    def without(self, hidden: Tensor) -> "EnsembleMemory":
+        """Return the memories without hidden source tokens; see `Memory.without`."""
+        return EnsembleMemory(tuple(memory.without(hidden) for memory in self.memories))
+
     def select(self, rows: Tensor) -> "EnsembleMemory":
         """Return the memories of the sentences `rows`."""
         return EnsembleMemory(tuple(memory.select(rows) for memory in self.memories))

@@ -59,6 +59,7 @@ class Translator:
         progress: bool = False,
         n_best: int = 1,
         prefixes: Sequence[str] | None = None,
+        hidden: Sequence[Sequence[tuple[int, int]]] | None = None,
         cut: CutLines | None = None,
         done: Callable[[int], object] | None = None,
     ) -> list[Translation]:
@@ -70,6 +71,7 @@ class Translator:
             progress: whether a bar is drawn, if standard error is a terminal.
             n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
             prefixes: what each translation must begin with, "" for nothing; a space at its end ends its last word.
+            hidden: for each line the spans of characters, start and end, that the attention may not look at.
             cut: counts lines that are cut over several calls; the caller lets it sum up. None for this call alone.
             done: called with the number of lines of each batch that is translated; empty lines are in none.
 
@@ -78,7 +80,7 @@ class Translator:
             ModelError: if the model gives no finite probabilities.
         """
         sources = self._sources(lines, first_line, cut)
-        begun = [self._begun(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
+        begun = [self.prefix_pieces(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
         places = self.model.max_tgt_length
         for at, prefix in enumerate(begun):
             if places is not None and len(prefix) >= places:
@@ -93,7 +95,11 @@ class Translator:
                 chosen = order[start : start + self.settings.batch_size]
                 found = in_halves(
                     lambda part: self._search(
-                        [sources[i] for i in part], [begun[i] for i in part], [first_line + i for i in part], n_best
+                        [sources[i] for i in part],
+                        [begun[i] for i in part],
+                        [first_line + i for i in part],
+                        n_best,
+                        None if hidden is None else [hidden[i] for i in part],
                     ),
                     chosen,
                 )
@@ -111,7 +117,7 @@ class Translator:
             for result, source in zip(results, sources, strict=True)
         ]
 
-    def _begun(self, prefix: str, line: int) -> list[int]:
+    def prefix_pieces(self, prefix: str, line: int) -> list[int]:
         """The pieces of a prefix."""
         if not prefix.strip():
             return []
@@ -215,14 +221,21 @@ class Translator:
         return Scoring(self.settings.length_penalty, self.settings.coverage_penalty)
 
     def _search(
-        self, sources: list[Encoded], prefixes: list[list[int]], lines: list[int], n_best: int
+        self,
+        sources: list[Encoded],
+        prefixes: list[list[int]],
+        lines: list[int],
+        n_best: int,
+        hidden: Sequence[Sequence[tuple[int, int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """The n best hypotheses of each source; `lines` are their numbers."""
+        """The n best hypotheses of each source; `lines` are their numbers, `hidden` spans that nothing looks at."""
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
         rules = self._rules([len(source.ids) for source in sources], prefixes)
         with evaluating(self.model):
             memory = self.model.encode(batch)
+            if hidden is not None and any(hidden):
+                memory = memory.without(_hidden_pieces(sources, hidden).to(self.device))
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
@@ -315,6 +328,15 @@ class Translator:
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
     """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=None if progress else True)
+
+
+def _hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+    """Return ``[B, S]``, True on the source pieces that overlap with a hidden span."""
+    mask = torch.zeros(len(sources), max(len(source.ids) for source in sources), dtype=torch.bool)
+    for row, (source, spans) in enumerate(zip(sources, hidden, strict=True)):
+        for column, (start, end) in enumerate(source.offsets):
+            mask[row, column] = any(start < stop and begin < end for begin, stop in spans)
+    return mask
 
 
 def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[NDArray[np.float32]]:

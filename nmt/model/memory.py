@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from nmt.errors import DataError
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOutput:
@@ -58,6 +60,24 @@ class Memory(EncoderOutput):
     """
 
     keys: Tensor
+
+    def without(self, hidden: Tensor) -> "Memory":
+        """Return the memory with source tokens that the decoder's attention may not look at.
+
+        The encoder has read them all the same, so that their neighbours still know of them.
+
+        Args:
+            hidden: ``[B, S]`` bool, True on the tokens to hide.
+
+        Raises:
+            DataError: if positions are latents, which belong to no token, or if a sentence has no token left.
+        """
+        if self.origin is not None:
+            raise DataError("a perceiver's latents belong to no single word, so no word can be hidden")
+        mask = self.mask & ~hidden
+        if not mask.any(dim=1).all():
+            raise DataError("all words of the source are hidden; leave at least one")
+        return replace(self, mask=mask)
 
     def select(self, rows: Tensor) -> "Memory":
         """Return the memory of the sentences `rows` (``[B']`` indices)."""

@@ -19,6 +19,7 @@ from nmt.atomic import atomic_write
 from nmt.config import TrainingConfig
 from nmt.evaluation.metrics import perplexity
 from nmt.training.curve import draw_curve
+from nmt.training.records import read_records
 from nmt.training.trainer import Update
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Reporter:
         self.curve_path, self.best = curve, best
         self._started, self._seconds_done, self._updates = time.perf_counter(), seconds_done, 0
         self._warned, self._slow, self._best_rate = False, False, 0.0
-        self.history = [record for record in _read_records(metrics) if record["update"] <= updates_done]
+        self.history = [record for record in read_records(metrics) if record["update"] <= updates_done]
         with atomic_write(metrics) as tmp_path:
             tmp_path.write_text("".join(json.dumps(record) + "\n" for record in self.history), encoding="utf-8")
         self._metrics = metrics.open("a", encoding="utf-8")
@@ -283,17 +284,3 @@ class _Window:
             "tgt_tokens": self.tgt_tokens,
             "tokens_per_second": self.rate,
         }
-
-
-def _read_records(metrics: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of metrics, up to the first one that a crash cut short."""
-    records = []
-    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else ():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("update"), int):
-            break
-        records.append(record)
-    return records

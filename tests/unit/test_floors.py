@@ -18,7 +18,7 @@ FLOORS = [
     {"model"},
     {"decoding"},
     {"training", "runs"},
-    {"commands"},
+    {"commands", "serve"},
     {"cli", "api"},
 ]
 GROUND = {"errors", "atomic", "fonts", "regular", "threads"}  # files that import nothing of this package

@@ -1,0 +1,68 @@
+"""`nmt serve`: options and help."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmt.cli.app import app
+from nmt.cli.options import BeamOption, CheckpointOption, PrecisionOption, SetOption, with_search
+
+_NEEDED = ("starlette", "uvicorn")
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Run folder; several can be compared. [default: the run trained last]",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Look at a training that is going on in this folder.", show_default=False),
+    ] = None,
+    checkpoint: CheckpointOption = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than this machine can ask it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 5000,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", envvar="NMT_API_KEY", help="What clients must know.", show_default=False)
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors", help="Another site whose pages may ask, such as https://example.org.", show_default=False
+        ),
+    ] = None,
+    max_characters: Annotated[int, typer.Option(min=1, help="The most characters of a request.")] = 20_000,
+    max_waiting: Annotated[int, typer.Option(min=1, help="The most lines that wait for a model.")] = 2_000,
+    beam: BeamOption = None,
+    precision: PrecisionOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Serve a page that translates while you type, and LibreTranslate's interface for other programs."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        from nmt.errors import ConfigError
+
+        raise ConfigError(f"nmt serve needs {' and '.join(missing)}: pip install 'nmt[serve]'")
+    import logging
+
+    from nmt.serve.run import ServeOptions, run_serve
+
+    log = logging.getLogger("nmt")  # nmt.runtime would import torch, and the page need not wait for it
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    options = ServeOptions(
+        models or [], checkpoint, with_search(overrides, beam, precision), host, port, api_key, cors or [],
+        max_characters, max_waiting, run,
+    )  # fmt: skip
+    for line in run_serve(options):
+        typer.echo(line)

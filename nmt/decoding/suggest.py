@@ -1,0 +1,82 @@
+"""What else could stand at a place of a translation: the likeliest next words after a given beginning."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nmt.data.batching import batch_of
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.decoding.translator import Translator
+from nmt.model.seq2seq import evaluating
+
+_LONGEST_WORD = 20  # pieces
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A word that could come next.
+
+    Attributes:
+        word: the word; "" for the end of the translation.
+        probability: that the model gives to it after the beginning, 0 to 1.
+    """
+
+    word: str
+    probability: float
+
+
+def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -> list[Suggestion]:
+    """Return words that could follow the beginning of a translation, the likeliest first.
+
+    A word is what `nmt words` calls one: a piece without letters and digits is a word of its own. Each of the likeliest
+    first pieces is continued by the likeliest pieces after it until a word ends, so a word's probability is the product
+    of those of its pieces. The probabilities of all words that exist sum to 1.
+
+    Args:
+        translator: of the model.
+        line: the source text.
+        prefix: the beginning; it ends where a word ends.
+        count: the most words to return.
+
+    Raises:
+        DataError: for a beginning that the model cannot write.
+    """
+    source = translator.tokenizer.encode_src(line)
+    if not source.ids:
+        return []
+    begun = [piece for piece in translator.prefix_pieces(prefix, 1) if piece >= 0]
+    device = translator.device
+    model: Any = translator.model
+    pieces = torch.tensor(translator.tokenizer.begins_word, device=device)
+    starts = pieces | torch.tensor(translator.tokenizer.is_punctuation, device=device)  # [V] pieces that end a word
+    starts[[EOS]] = True
+    never = [PAD, BOS, UNK]
+    with evaluating(model):
+        memory = model.encode(batch_of([(source.ids, [])]).to(device))
+        state = model.start(memory)
+        for piece in [BOS, *begun]:
+            log_probs, _, state = model.step(torch.tensor([piece], device=device), state, memory)
+        allowed = starts.clone() if begun else torch.ones_like(starts)
+        allowed[never] = False
+        first = log_probs[0].masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum())))
+        state = state.select(torch.zeros_like(first.indices))
+        words, totals, tokens = [[int(piece)] for piece in first.indices], first.values.clone(), first.indices
+        running = tokens != EOS
+        for _ in range(_LONGEST_WORD):
+            if not running.any():
+                break
+            log_probs, _, state = model.step(tokens, state, memory)
+            inside = log_probs.masked_fill(starts, -torch.inf)
+            inside[:, never] = -torch.inf
+            best = inside.max(dim=-1)
+            running &= best.values > log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)
+            totals += torch.where(running, best.values, 0.0)
+            tokens = torch.where(running, best.indices, tokens)
+            for row in running.nonzero()[:, 0].tolist():
+                words[row].append(int(tokens[row]))
+    found: dict[str, float] = {}
+    for row, total in zip(words, totals.exp().tolist(), strict=True):
+        word = "" if row == [EOS] else translator.tokenizer.decode_tgt(row).text
+        found[word] = found.get(word, 0.0) + total
+    return [Suggestion(*each) for each in sorted(found.items(), key=lambda each: -each[1])]

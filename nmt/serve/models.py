@@ -1,0 +1,197 @@
+"""The models that are served: loaded while the page is sent, and swapped when training has written a better one."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # these import torch, and the page can be sent before
+    from nmt.decoding.translation import Translation
+    from nmt.runs.load import LoadedModel
+    from nmt.serve.batcher import Batcher
+
+log = logging.getLogger(__name__)
+_EXAMPLES = 4
+_LOOK_EVERY = 2.0  # seconds between two looks at whether there is a new checkpoint
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How models are loaded: the checkpoint (None: the best), overrides, and the most lines that wait for each."""
+
+    checkpoint: str | None
+    overrides: Sequence[str]
+    limit: int
+
+
+class ServedModel:
+    """One model folder.
+
+    Attributes:
+        name: the folder's name, made unique.
+        loaded: the model; None until it is there.
+        batcher: translates with it.
+        error: why it could not be loaded.
+        swaps: how often a newer checkpoint has taken its place.
+    """
+
+    def __init__(self, name: str, folder: Path | None, options: LoadOptions):
+        """Keep the arguments; `start` loads the model."""
+        self.name, self.folder, self.options = name, folder, options
+        self.loaded: LoadedModel | None = None
+        self.batcher: Batcher | None = None
+        self.error: str | None = None
+        self.swaps = 0
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Load the model in a thread; needs a running event loop."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Finish what is in flight."""
+        if self._task is not None:
+            self._task.cancel()
+        if self.batcher is not None:
+            await self.batcher.stop()
+
+    async def ready(self) -> "tuple[LoadedModel, Batcher]":
+        """Wait until the model is there.
+
+        Raises:
+            NmtError: if it could not be loaded.
+        """
+        from nmt.errors import ModelError
+
+        await self._ready.wait()
+        if self.loaded is None or self.batcher is None:
+            raise ModelError(self.error or "the model could not be loaded")
+        return self.loaded, self.batcher
+
+    async def _run(self) -> None:
+        from nmt.errors import NmtError
+
+        try:
+            loaded = await asyncio.to_thread(self._load)
+        except (NmtError, OSError) as error:
+            self.error = str(error)
+            log.error("%s", error)
+            self._ready.set()
+            return
+        from nmt.serve.batcher import Batcher
+
+        self.loaded = loaded
+        self.batcher = Batcher(lambda: self._now().translator, self.options.limit)
+        self.batcher.start()
+        self._ready.set()
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            await self._swap()
+
+    def _now(self) -> "LoadedModel":
+        assert self.loaded is not None  # the batcher starts after it
+        return self.loaded
+
+    def _load(self) -> "LoadedModel":
+        from nmt.runs.load import load_model
+
+        loaded = load_model(self.folder, self.options.checkpoint, self.options.overrides)
+        loaded.translator.translate(["."])  # the first sentence takes longer than the others
+        return loaded
+
+    async def _swap(self) -> None:
+        """Take the newer checkpoint, if training has written one; what is in flight ends with the old one."""
+        from nmt.errors import NmtError
+
+        now = self._now()
+        try:
+            newest = now.run.checkpoint(self.options.checkpoint)
+            if newest.resolve() == now.checkpoint.resolve():
+                return
+            self.loaded = await asyncio.to_thread(self._load)
+            self.swaps += 1
+            log.info("%s: now %s", self.name, self._now().checkpoint.name)
+        except (NmtError, OSError) as error:
+            log.warning("%s: a newer checkpoint cannot be loaded, so the old one stays: %s", self.name, error)
+
+    def description(self) -> dict[str, Any]:
+        """Return what the page shows of the model."""
+        if self.loaded is None:
+            return {"name": self.name, "loading": self.error is None, "error": self.error}
+        config = self.loaded.config
+        source, target = languages_of(self.loaded)
+        return {
+            "name": self.name,
+            "source": source,
+            "target": target,
+            "checkpoint": self.loaded.checkpoint.name,
+            "encoder": config.model.encoder.type,
+            "decoder": config.model.decoder.type,
+            "attention": config.model.attention.score,
+            "beam": self.loaded.translator.settings.beam_size,
+            "alignment": self.loaded.translator.read_from
+            if self.loaded.translator.aligner is None
+            else self.loaded.translator.aligner.read_from,
+        }
+
+
+def languages_of(loaded: "LoadedModel") -> tuple[str, str]:
+    """Return the names of the source and target language."""
+    data = loaded.config.data
+    return (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
+
+
+def examples_of(loaded: "LoadedModel") -> list[str]:
+    """Return a few source sentences of the test data, or of the validation data; none if they may not be read."""
+    from nmt.data.sources import read_pairs
+    from nmt.errors import NmtError
+
+    splits: tuple[Literal["test", "valid"], ...] = ("test", "valid")
+    for split in splits:
+        try:
+            pairs = read_pairs(loaded.source(split), split)
+            return [src for src, _, _ in islice(pairs, 200) if 10 <= len(src) <= 90][:_EXAMPLES]
+        except (NmtError, OSError):
+            continue
+    return []
+
+
+def named(folders: Sequence[Path | None], options: LoadOptions) -> list[ServedModel]:
+    """Return a model for each folder, with the folder's name or, where two share it, a number behind it."""
+    models: list[ServedModel] = []
+    for folder in folders:
+        base = "latest" if folder is None else folder.resolve().name
+        taken = {model.name for model in models}
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        models.append(ServedModel(name, folder, options))
+    return models
+
+
+def alignment_fields(translation: "Translation") -> dict[str, Any] | None:
+    """Return words with character offsets, links and weights of a translation; None for a model without attention."""
+    from nmt.alignment.words import spans_at
+
+    matrix = translation.alignment()
+    if matrix is None:
+        return None
+    sides = {}
+    for name, text, pieces in (
+        ("source", translation.src.text, translation.src.ids),
+        ("target", translation.tgt.text, translation.tgt.ids),
+    ):
+        spans = spans_at("words", text) if pieces else []
+        sides[name] = [{"text": text[start:end], "start": start, "end": end} for start, end in spans]
+    links = matrix.links() if matrix.tgt_tokens else []
+    return {
+        **sides,
+        "links": [[source, target, round(float(matrix.weights[target, source]), 4)] for source, target in links],
+        "weights": [[round(float(weight), 4) for weight in row] for row in matrix.weights],
+        "null": None if matrix.null is None else [round(float(value), 4) for value in matrix.null],
+        "from": matrix.read_from,
+    }

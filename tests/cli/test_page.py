@@ -1,0 +1,146 @@
+"""The page of `nmt serve` in a real browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run", "--disable-quic"]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+LINE = "I love you"
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    shutil.copytree(home / "runs/tiny", home / "other", symlinks=True, dirs_exist_ok=True)
+    command = [sys.executable, "-m", "nmt", "serve", "--port", "0", "--set", "training.threads=1"]
+    command += ["-m", "runs/tiny", "-m", "other", "--run", "runs/tiny"]
+    with subprocess.Popen(
+        command, cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        yield running.stdout.readline().strip()
+        running.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    library = pytest.importorskip("playwright.sync_api")
+    with library.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The page, which may speak to its own server only and may not fail."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    opened = context.new_page()
+    strangers: list[str] = []
+    errors: list[str] = []
+    opened.on("request", lambda request: strangers.append(request.url))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(address)
+    opened.wait_for_selector("#about:has-text('→')")
+    yield opened
+    assert not [url for url in strangers if not url.startswith((address, "data:", "blob:"))]
+    assert errors == []
+    context.close()
+
+
+def translate(page: Any, text: str = LINE) -> None:
+    page.fill("#source", "")
+    page.type("#source", text)
+    page.wait_for_selector("#state:text-matches('ms$')")
+
+
+def target(page: Any) -> list[str]:
+    return [word.inner_text() for word in page.query_selector_all(".target .word")]
+
+
+def test_typing_translates_and_pointing_lights_up(page: Any) -> None:
+    translate(page)
+    assert page.locator(".source .word").all_inner_texts() == ["I", "love", "you"]
+    assert target(page)
+    assert page.locator(".links line").count() == len(target(page))
+    page.hover(".target .word >> nth=0")
+    assert page.locator(".source .word").nth(0).get_attribute("style") is not None
+    assert page.locator(".source .weight").count() >= 1
+    assert "#q=I%20love%20you" in page.url
+    page.check("#show-matrix")
+    page.wait_for_selector("table.matrix")
+    assert page.locator("table.matrix tbody tr").count() == len(target(page))
+
+
+def test_the_reader_takes_the_wheel(page: Any) -> None:
+    translate(page)
+    page.click(".target .word >> nth=0")
+    page.wait_for_selector("#chooser li button")
+    options = page.locator("#chooser li button span:first-child").all_inner_texts()
+    chosen = next(option for option in options[1:] if option.isalpha())
+    page.click(f"#chooser li button:has(span:text-is('{chosen}'))")
+    page.wait_for_selector("button:has-text('undo my changes')")
+    assert target(page)[0] == chosen
+    assert page.locator(".target .word.fixed").count() == 1
+    page.click("button:has-text('undo my changes')")
+    page.wait_for_selector("button:has-text('undo my changes')", state="detached")
+
+
+def test_a_hidden_word_gets_no_weight(page: Any) -> None:
+    translate(page)
+    page.click(".source .word >> nth=1")
+    page.click("#chooser button:has-text('hide this word')")
+    page.wait_for_selector(".source .word.hidden")
+    page.focus(".source .word >> nth=1")
+    page.keyboard.press("Enter")
+    page.click("#chooser button:has-text('look at this word again')")
+    page.wait_for_selector(".source .word.hidden", state="detached")
+
+
+def test_two_models_stand_side_by_side(page: Any) -> None:
+    translate(page)
+    page.select_option("#beside", "other")
+    page.wait_for_selector(".columns.two")
+    assert page.locator(".card .name").all_inner_texts() == ["tiny", "other"]
+    assert page.locator(".columns.two .pair").count() == 2
+
+
+def test_other_translations_files_and_training(page: Any) -> None:
+    translate(page)
+    page.check("#show-others")
+    page.wait_for_selector("ol.others li")
+    for kind in ("JSON", "SVG", "PNG"):
+        with page.expect_download() as download:
+            page.click(f"button:text-is('{kind}')")
+        assert download.value.suggested_filename == f"line-1.{kind.lower()}"
+        assert Path(download.value.path()).stat().st_size > 100
+    page.wait_for_selector("#training:not([hidden]) svg.curve path.valid")
+    assert "update" in page.inner_text("#training-text")
+
+
+def test_a_link_and_the_keyboard_are_enough_on_a_phone(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark", has_touch=True)
+    page = context.new_page()
+    page.goto(address + "#q=the%20old%20house%20is%20beautiful%20and%20I%20see%20the%20black%20cat%20today")
+    page.wait_for_selector(".target .word")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.focus("#source")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.classList.contains('word')"):
+            break
+    assert page.evaluate("document.activeElement.classList.contains('lit')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#chooser:not([hidden])")
+    page.keyboard.press("Escape")
+    assert page.locator("#chooser").is_hidden()
+    assert page.evaluate("document.activeElement.classList.contains('word')")
+    context.close()

@@ -1,0 +1,358 @@
+"""The HTTP interface: answers, refusals, limits, many clients, and the official client of LibreTranslate."""
+
+import asyncio
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+import nmt
+from nmt.decoding.suggest import next_words
+from nmt.decoding.translation import Translation
+from nmt.errors import DataError
+from nmt.serve.app import Limits, Server
+from nmt.serve.batcher import Batcher, Busy, Job
+from nmt.serve.models import LoadOptions, named
+
+LINE = "I love you"
+
+
+def server(**limits: Any) -> TestClient:
+    models = named([Path("runs/tiny")], LoadOptions(None, ["training.threads=1"], 100))
+    hosts = Limits.hosts
+    assert hosts is not None
+    return TestClient(
+        Server(models, Limits(**{"hosts": hosts | {"testserver"}} | limits), Path("runs/tiny/metrics.jsonl")).app()
+    )
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> Iterator[TestClient]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        with server() as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def model(home: Path) -> nmt.Model:
+    return nmt.load(home / "runs/tiny", overrides=["training.threads=1"])
+
+
+def test_a_translation_is_that_of_the_api(client: TestClient, model: nmt.Model) -> None:
+    expected = model.translate([LINE], n_best=3)[0]
+    answer = client.post(
+        "/translate",
+        json={"q": LINE, "source": "src", "target": "tgt", "alternatives": 2, "alignment": True, "scores": True},
+    ).json()
+    assert set(answer) == {"translatedText", "alternatives", "alignment", "scores"}
+    assert answer["translatedText"] == expected.text
+    assert answer["alternatives"] == [other.text for other in expected.others]
+    assert answer["scores"]["score"] == pytest.approx(expected.score, abs=1e-4)
+    alignment = answer["alignment"]
+    for side, text in (("source", LINE), ("target", expected.text)):
+        assert [text[word["start"] : word["end"]] for word in alignment[side]] == [w["text"] for w in alignment[side]]
+    matrix = expected.alignment()
+    assert matrix is not None
+    assert [link[:2] for link in alignment["links"]] == [list(link) for link in matrix.links()]
+
+
+def test_forms_lists_lines_and_html_are_answered_in_kind(client: TestClient, model: nmt.Model) -> None:
+    text = {line: model.translate([line])[0].text for line in (LINE, "she sings")}
+    form = client.post("/translate", data={"q": LINE, "source": "auto", "target": "tgt"}).json()
+    assert form == {"translatedText": text[LINE], "detectedLanguage": {"confidence": 100, "language": "src"}}
+    both = client.post("/translate", json={"q": [LINE, "she sings"], "source": "src"}).json()
+    assert both == {"translatedText": list(text.values())}
+    lines = client.post("/translate", json={"q": f"{LINE}\n\nshe sings", "source": "src"}).json()
+    assert lines["translatedText"] == f"{text[LINE]}\n\n{text['she sings']}"
+    page = client.post("/translate", json={"q": f"<p>{LINE} <b>she sings</b></p>", "source": "src", "format": "html"})
+    assert page.json()["translatedText"] == f"<p>{text[LINE]} <b>{text['she sings']}</b></p>"
+    events = client.post("/translate/stream", json={"q": f"{LINE}\nshe sings", "source": "src"}).text.split("\n\n")
+    found = [json.loads(event.removeprefix("data: ")) for event in events if event]
+    assert [(event["line"], event["translatedText"]) for event in found] == list(enumerate(text.values()))
+
+
+def test_a_beginning_is_kept_and_a_hidden_word_is_not_looked_at(client: TestClient, model: nmt.Model) -> None:
+    begun = client.post("/translate", json={"q": LINE, "prefix": "elle "}).json()
+    assert begun["translatedText"] == model.translate([LINE], prefixes=["elle "])[0].text
+    assert begun["translatedText"].startswith("elle ")
+    answer = client.post("/translate", json={"q": LINE, "hide": [[2, 6]], "alignment": True}).json()
+    attention = nmt.load("runs/tiny", overrides=["decoding.alignment_from=attention"])._loaded.translator
+    hidden = attention.translate([LINE], hidden=[[(2, 6)]])[0]
+    matrix = hidden.alignment()
+    assert matrix is not None
+    assert answer["translatedText"] == hidden.text
+    assert matrix.src_tokens[1] == "love"
+    assert not matrix.weights[:, 1].any()
+    everything = client.post("/translate", json={"q": LINE, "hide": [[0, 10]]})
+    assert everything.status_code == 400
+    assert "all words of the source are hidden" in everything.json()["error"]
+
+
+def test_next_words_have_the_probabilities_of_search(client: TestClient, model: nmt.Model) -> None:
+    words = client.post("/suggest", json={"q": LINE, "prefix": "je", "count": 5}).json()["words"]
+    assert 1 <= len(words) <= 5
+    probabilities = [each["probability"] for each in words]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) <= 1.0
+    translator = model._loaded.translator
+    for each in next_words(translator, LINE, "je", 5):
+        if each.word and each.word.isalpha():  # forced, the word has the same probability
+            target = f"je {each.word}"
+            forced = translator.force([(LINE, target), (LINE, "je")])
+            total = sum(forced[0].token_log_probs[:-1]) - sum(forced[1].token_log_probs[:-1])
+            assert total == pytest.approx(math.log(each.probability), abs=1e-3)
+    wrong = client.post("/suggest", json={"q": LINE, "prefix": "漢字"})
+    assert (wrong.status_code, "is not in the model's vocabulary" in wrong.json()["error"]) == (400, True)
+
+
+def test_what_else_clients_ask_for(client: TestClient) -> None:
+    assert client.get("/languages").json() == [
+        {"code": "src", "name": "src", "targets": ["tgt"]},
+        {"code": "tgt", "name": "tgt", "targets": []},
+    ]
+    assert client.get("/health").json() == {"status": "ok"}
+    settings = client.get("/frontend/settings").json()
+    assert settings["language"]["source"] == {"code": "src", "name": "src"}
+    assert settings["charLimit"] == 20_000
+    assert client.get("/models").json()[0]["name"] == "tiny"
+    assert len(client.get("/examples").json()["examples"]) == 4
+    assert any("valid" in record for record in client.get("/training").json()["records"])
+    assert 'nmt_lines_total{model="tiny"}' in client.get("/metrics").text
+    described = client.get("/openapi.json").json()
+    assert "/translate" in described["paths"]
+    for path in ("/", "/docs", "/static/page.js", "/static/page.css", "/static/docs.js"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "https://" not in answer.text
+    assert client.get("/static/../app.py").status_code == 404
+    assert client.get("/nothing").json() == {"error": "not found"}
+    assert client.get("/translate").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:5000"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"origin": "http://testserver"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_other_names_and_sites_are_refused(client: TestClient, headers: dict[str, str], status: int) -> None:
+    assert client.get("/health", headers=headers).status_code == status
+    assert client.post("/translate", json={"q": LINE}, headers=headers).status_code == status
+
+
+def test_sites_that_are_allowed_may_ask(home: Path) -> None:
+    origin = {"origin": "https://friend.example"}
+    with server(origins=frozenset({"https://friend.example"})) as client:
+        assert client.options("/translate", headers=origin).status_code == 204
+        answer = client.post("/translate", json={"q": LINE}, headers=origin)
+        assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+    with server() as client:
+        assert "access-control-allow-origin" not in client.get("/health").headers
+
+
+def test_a_key_and_limits_hold(home: Path) -> None:
+    with server(api_key="geheim", characters=20, lines=2) as client:
+        assert client.post("/translate", json={"q": LINE}).status_code == 403
+        assert client.post("/translate", json={"q": LINE, "api_key": "falsch"}).status_code == 403
+        assert client.post("/translate", json={"q": LINE, "api_key": "geheim"}).status_code == 200
+        bearer = {"authorization": "Bearer geheim"}
+        assert client.post("/translate", json={"q": LINE}, headers=bearer).status_code == 200
+        for text, status in (("a" * 21, 413), ("a\nb\nc", 413), ("x" * 100_000, 413), ([], 400), ("\ud800", 400)):
+            body = json.dumps({"q": text}).encode()
+            answer = client.post("/translate", content=body, headers=bearer | {"content-type": "application/json"})
+            assert answer.status_code == status, text
+            assert list(answer.json()) == ["error"]
+
+
+def test_wrong_requests_are_answered_with_what_is_wrong(client: TestClient) -> None:
+    for body, said in (
+        ({}, "q: Field required"),
+        ({"q": 5}, "q: "),
+        ({"q": LINE, "source": "xx"}, "xx is not supported; this model translates from src to tgt"),
+        ({"q": LINE, "target": "src"}, "src is not supported"),
+        ({"q": LINE, "alternatives": 99}, "alternatives: "),
+        ({"q": LINE, "model": "other"}, "there is no model 'other'; the models are: tiny"),
+        ([], "not a JSON object"),
+    ):
+        answer = client.post("/translate", json=body)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+
+
+def test_malformed_requests_get_an_answer_and_the_server_lives(client: TestClient) -> None:
+    draw = random.Random(1)
+    parts = [
+        b'{"q":',
+        b'"I love you"',
+        b"}",
+        b"[",
+        b"]",
+        b"\xff\xfe",
+        b"null",
+        b"\\ud800",
+        b"1e999",
+        b"q=%ff&",
+        b"{" * 50,
+    ]
+    kinds = ["application/json", "application/x-www-form-urlencoded", "text/plain", "multipart/form-data", ""]
+    for _ in range(300):
+        body = b"".join(draw.choice(parts) for _ in range(draw.randrange(8)))
+        if draw.random() < 0.3:
+            text = "".join(chr(draw.choice((0, 9, 10, 65, 0x2028, 0x202E, 0x1F600, 0x3042))) for _ in range(40))
+            body = json.dumps(
+                {"q": text, "prefix": draw.choice(["", text[:3]]), "hide": [[0, draw.randrange(-2, 9)]]}
+            ).encode()
+        path = draw.choice(["/translate", "/suggest", "/translate/stream", "/detect"])
+        answer = client.post(path, content=body, headers={"content-type": draw.choice(kinds)})
+        assert 200 <= answer.status_code < 500, (path, body, answer.text)
+    assert client.post("/translate", json={"q": LINE}).status_code == 200
+
+
+def run_batcher(limit: int, work: Any) -> Any:
+    translator = nmt.load("runs/tiny", overrides=["training.threads=1"])._loaded.translator
+
+    async def main() -> Any:
+        batcher = Batcher(lambda: translator, limit)
+        batcher.start()
+        try:
+            return await work(batcher)
+        finally:
+            await batcher.stop()
+
+    return asyncio.run(main())
+
+
+def test_lines_of_many_clients_are_translated_together_and_a_bad_one_harms_none(model: nmt.Model) -> None:
+    lines = [f"I see {word}" for word in ("you", "him", "the cat", "a dog", "it", "them")] * 4
+    jobs = [Job(line, prefix="漢字" if at == 5 else "") for at, line in enumerate(lines)]
+
+    async def work(batcher: Batcher) -> Any:
+        answers = await asyncio.gather(*(batcher.translate([job]) for job in jobs))
+        return [answer[0] for answer in answers], batcher.lines, batcher.batches
+
+    answers, count, batches = run_batcher(1000, work)
+    assert isinstance(answers[5], DataError)
+    expected = model.translate(lines)
+    for at, (answer, alone) in enumerate(zip(answers, expected, strict=True)):
+        assert at == 5 or (isinstance(answer, Translation) and answer.text == alone.text)
+    assert count == len(lines)
+    assert batches < len(lines) / 4
+
+
+def test_too_many_lines_are_refused_and_those_of_clients_that_left_are_dropped() -> None:
+    async def work(batcher: Batcher) -> Any:
+        with pytest.raises(Busy):
+            await batcher.translate([Job(LINE)] * 11)
+        gone = asyncio.create_task(batcher.translate([Job("a " * 2000)] * 10))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        waiting = batcher.waiting
+        return waiting, await batcher.translate([Job(LINE)] * 10)
+
+    waiting, answers = run_batcher(10, work)
+    assert waiting == 0
+    assert len(answers) == 10
+
+
+def test_a_model_that_is_trained_further_is_swapped_in(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from nmt.serve import models as module
+
+    shutil.copytree(home / "runs/tiny", tmp_path / "tiny", symlinks=True)
+    checkpoints = tmp_path / "tiny/checkpoints"
+    steps = sorted(path for path in checkpoints.iterdir() if path.name.startswith("step-"))
+    link = checkpoints / "best"
+    link.unlink()
+    link.symlink_to(steps[0].name)
+    monkeypatch.setattr(module, "_LOOK_EVERY", 0.05)
+    models = named([tmp_path / "tiny"], LoadOptions(None, ["training.threads=1"], 100))
+    with TestClient(Server(models, Limits(hosts=None)).app()) as client:
+        client.post("/translate", json={"q": LINE})
+        assert client.get("/models").json()[0]["checkpoint"] == steps[0].name
+        link.unlink()
+        link.symlink_to(steps[-1].name)
+        for _ in range(200):
+            assert client.post("/translate", json={"q": LINE}).status_code == 200  # no request is lost meanwhile
+            if client.get("/models").json()[0]["checkpoint"] == steps[-1].name:
+                break
+        assert client.get("/models").json()[0]["checkpoint"] == steps[-1].name
+    assert models[0].swaps == 1
+
+
+@pytest.fixture(scope="module")
+def process(home: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "nmt", "serve", "--port", "0", "--set", "training.threads=1"]
+    with subprocess.Popen(
+        command, cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        yield running.stdout.readline().strip(), running
+        running.kill()
+
+
+def test_the_official_client_works_unchanged(process: "tuple[str, subprocess.Popen[str]]", model: nmt.Model) -> None:
+    library = pytest.importorskip("libretranslatepy")
+    client = library.LibreTranslateAPI(process[0])
+    assert client.translate(LINE, "src", "tgt") == model.translate([LINE])[0].text
+    assert client.languages()[0]["code"] == "src"
+    assert client.detect(LINE)[0]["language"] == "src"
+
+
+def test_the_program_finishes_what_is_in_flight_and_ends(process: "tuple[str, subprocess.Popen[str]]") -> None:
+    address, running = process
+    answers: list[Any] = []
+
+    def ask() -> None:
+        body = json.dumps({"q": "\n".join([LINE] * 400)}).encode()
+        request = urllib.request.Request(address + "translate", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answers.append(json.loads(answer.read())["translatedText"].count("\n"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    ends = time.monotonic() + 30
+    while not answers and time.monotonic() < ends:
+        with urllib.request.urlopen(address + "metrics", timeout=30) as metrics:
+            if 'nmt_waiting{model="latest"} 400' in metrics.read().decode():
+                break
+    running.send_signal(signal.SIGTERM)
+    thread.join(60)
+    assert answers == [399]
+    assert running.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_the_program_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from nmt.cli import app
+    from nmt.cli import serve as module
+
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    said = CliRunner().invoke(app, ["serve"])
+    assert said.exit_code == 1
+    assert "nmt serve needs starlette and uvicorn: pip install 'nmt[serve]'" in said.output
