@@ -123,7 +123,7 @@ def test_other_translations_files_and_training(page: Any) -> None:
         assert download.value.suggested_filename == f"line-1.{kind.lower()}"
         assert Path(download.value.path()).stat().st_size > 100
     page.wait_for_selector("#training:not([hidden]) svg.curve path.valid")
-    assert "update" in page.inner_text("#training-text")
+    assert "validation: loss" in page.inner_text("#training-text")
 
 
 def test_a_link_and_the_keyboard_are_enough_on_a_phone(browser: Any, address: str) -> None:
