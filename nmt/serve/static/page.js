@@ -309,8 +309,8 @@ async function showTraining() {
   const train = records.filter((record) => !record.valid), valid = records.filter((record) => record.valid);
   const last = train[train.length - 1], best = valid.map((record) => record.valid).slice(-1)[0];
   $("training-text").textContent = [last && `update ${last.update}, epoch ${last.epoch}, loss ${last.loss.toFixed(3)}, `
-    + `${Math.round(last.tokens_per_second)} tokens/s`, best && Object.entries(best).map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")]
-    .filter((text) => text).join(" · validation: ");
+    + `${Math.round(last.tokens_per_second)} tokens/s`, best && "validation: " + Object.entries(best).map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")]
+    .filter((text) => text).join(" · ");
   const points = [["train", train.map((r) => [r.update, r.loss])], ["valid", valid.map((r) => [r.update, r.valid.loss])]];
   const all = points.flatMap(([, list]) => list).filter(([, loss]) => Number.isFinite(loss));
   const most = Math.max(...all.map(([update]) => update)), low = Math.min(...all.map(([, loss]) => loss)), high = Math.max(...all.map(([, loss]) => loss));
