@@ -18,6 +18,8 @@ from nmt.cli import (  # isort: skip
     average,
     calibrate,
     serve,
+    runs,
+    pack,
     export,
 )
 from nmt.cli.app import app, main
@@ -34,6 +36,8 @@ __all__ = [
     "export",
     "init",
     "main",
+    "pack",
+    "runs",
     "score",
     "serve",
     "train",

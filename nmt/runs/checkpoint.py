@@ -265,9 +265,17 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
     for checkpoint in checkpoints:
         if (wrong := find_damage(checkpoint)) is not None:
             raise CheckpointError(f"{checkpoint}: cannot be averaged, it is damaged: {wrong}")
-    means = mean_weights(checkpoints)
+    write_checkpoint(target, mean_weights(checkpoints))
+
+
+def write_checkpoint(target: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write a checkpoint of weights alone; one that is there is replaced.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
     with _written(target) as tmp_path:
-        write_weights(means, tmp_path / WEIGHTS)
+        write_weights(weights, tmp_path / WEIGHTS)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -172,12 +172,16 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
     """Return the named model folder, or the run trained last; links are followed once, here.
 
     Args:
-        model: a run folder; None for ``runs_dir/latest``.
+        model: a run folder, or a model that `nmt pack` wrote; None for ``runs_dir/latest``.
         runs_dir: where runs are kept.
 
     Raises:
         CheckpointError: saying how to get a model.
     """
+    if model is not None and model.is_file():
+        from nmt.runs.pack import unpacked  # imports torch
+
+        return RunFolder(resolved(unpacked(model)))
     path = model or runs_dir / "latest"
     if not (path / "config.yaml").exists():
         if model is None:

@@ -108,6 +108,22 @@ def load_weights(folder: Path, model: nn.Module) -> None:
         raise CheckpointError(f"{path}: damaged, or not of this configuration: {error}") from None
 
 
+def weight_sizes(checkpoint: Path) -> tuple[int, int]:
+    """Return the number of parameters of a checkpoint, and the bytes of their file.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    path = checkpoint / WEIGHTS
+    try:
+        _refuse_large_header(path)
+        with safe_open(str(path), framework="pt") as file:
+            count = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    except _NO_DAMAGE as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    return count, path.stat().st_size
+
+
 def mean_weights(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
     """Return the mean of the weights of several checkpoints of one model.
 

@@ -1,0 +1,149 @@
+"""`nmt runs` and `nmt inspect`: which runs there are, and what a model is."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from nmt.config import LOWER_IS_BETTER
+from nmt.config.load import load_config
+from nmt.errors import NmtError
+from nmt.runs.checkpoint import intact_checkpoint, kept_checkpoints
+from nmt.runs.folder import RunFolder, find_model
+from nmt.runs.weights import weight_sizes
+from nmt.training.records import read_records
+
+_COLUMNS = ("run", "state", "epoch", "best", "trained", "size")
+
+
+def run_runs(runs_dir: Path) -> Iterator[str]:
+    """Yield a table of the runs in a folder and in the comparisons there, the newest first.
+
+    Raises:
+        NmtError: if there is no such folder.
+    """
+    if not runs_dir.is_dir():
+        raise NmtError(f"{runs_dir}: no such folder; name the one with your runs (the setting runs_dir)")
+    found = {path.parent for depth in ("*", "*/*") for path in runs_dir.glob(f"{depth}/config.yaml")}
+    runs = [RunFolder(path) for path in found if not path.is_symlink()]
+    rows = [_row(run, runs_dir) for run in sorted(runs, key=_age, reverse=True)]
+    if not rows:
+        yield f"{runs_dir}: no run yet; nmt init and nmt train make one"
+        return
+    widths = [max(len(row[at]) for row in (_COLUMNS, *rows)) for at in range(len(_COLUMNS))]
+    for row in (_COLUMNS, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def run_inspect(model: Path | None) -> Iterator[str]:
+    """Yield what a model is: languages, sizes, data, scores, versions.
+
+    Raises:
+        NmtError: if it is no model folder.
+    """
+    run = find_model(model)
+    run.refuse_strange_files()
+    config = load_config(run.config)
+    checkpoint = intact_checkpoint(run)
+    parameters, size = weight_sizes(checkpoint)
+    records = read_records(run.metrics)
+    data = config.data
+    src, tgt = (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
+    source = data.source("train")
+    named = source.model_dump(exclude_none=True) if source is not None else {}
+    tokenizer = config.tokenizer.model_dump()
+    rows: list[tuple[str, str]] = [
+        ("run", str(run.path)),
+        ("languages", f"{src} -> {tgt}"),
+        ("encoder", _part(config.model.encoder, "type")),
+        ("decoder", _part(config.model.decoder, "type")),
+        ("attention", _part(config.model.attention, "score")),
+        ("tokenizer", f"{tokenizer['type']}, {tokenizer.get('vocab_size', '?')} pieces, joint: {tokenizer['joint']}"),
+        ("parameters", f"{parameters:,}, {size / 1e6:.1f} MB"),
+        ("word aligner", "yes" if run.aligner.is_dir() else "no"),
+        ("training data", ", ".join(f"{key}: {value}" for key, value in named.items())),
+        ("state", _state(run, records)),
+        ("best checkpoint", checkpoint.name),
+    ]
+    best = _best(records, config.training.early_stopping.metric)
+    if best is not None:
+        rows.append(("validation", _settings({name: round(value, 3) for name, value in best["valid"].items()})))
+    kept = [path.name for path in kept_checkpoints(run.checkpoints)]
+    rows.append(("checkpoints", ", ".join(kept) or "the best one only"))
+    versions = run.path / "versions.json"
+    if versions.is_file():
+        rows.append(("trained with", _settings(json.loads(versions.read_text(encoding="utf-8")))))
+    for name, value in rows:
+        yield f"{name:<16} {value}"
+
+
+def _settings(values: dict[str, Any], first: str = "") -> str:
+    """Return names and values in one line, behind a first word if there is one."""
+    named = [f"{key} {value}" for key, value in values.items() if value is not None]
+    return ", ".join([first, *named] if first else named)
+
+
+def _part(section: BaseModel, key: str) -> str:
+    """Return what a part of a model is, and its settings that are not the default."""
+    chosen = {key: getattr(section, key), **section.model_dump(exclude_defaults=True)}
+    return _settings({name: value for name, value in chosen.items() if name != key}, str(chosen[key]))
+
+
+def _age(run: RunFolder) -> float:
+    file = run.metrics if run.metrics.exists() else run.config
+    return file.stat().st_mtime
+
+
+def _row(run: RunFolder, runs_dir: Path) -> tuple[str, ...]:
+    name = str(run.path.relative_to(runs_dir))
+    records = read_records(run.metrics)
+    try:
+        metric = load_config(run.config).training.early_stopping.metric
+    except NmtError:
+        return name, "configuration of another version", "", "", _ago(_age(run)), ""
+    best = _best(records, metric)
+    score = f"{metric} {best['valid'][metric]:.2f}" if best is not None else "-"
+    epoch = str(records[-1]["epoch"]) if records else "0"
+    size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file() and not path.is_symlink())
+    return name, _state(run, records), epoch, score, _ago(_age(run)), f"{size / 1e6:.0f} MB"
+
+
+def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
+    """Return whether a run is training, has finished, or was interrupted."""
+    from filelock import FileLock, Timeout
+
+    lock = run.path / ".lock"
+    if lock.exists():
+        try:
+            FileLock(lock).acquire(blocking=False).lock.release()
+        except Timeout:
+            return "training"
+        except OSError:
+            return "unknown"
+    if not run.log.exists():
+        return "packed" if kept_checkpoints(run.checkpoints) else "empty"
+    tail = run.log.read_text(encoding="utf-8", errors="replace")[-20_000:]
+    last_end, last_stop = tail.rfind(" finished ("), tail.rfind("interrupted; saved")
+    if last_end > last_stop:
+        return "finished"
+    return "interrupted" if records or kept_checkpoints(run.checkpoints) else "not begun"
+
+
+def _best(records: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    valid = [record for record in records if metric in record.get("valid", {})]
+    if not valid:
+        return None
+    choose = min if metric in LOWER_IS_BETTER else max
+    return choose(valid, key=lambda record: record["valid"][metric])
+
+
+def _ago(moment: float) -> str:
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
