@@ -18,16 +18,20 @@ from nmt.errors import ConfigError, printable
 from nmt.threads import available_cores
 
 log = logging.getLogger("nmt")
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def set_up_machine(threads: int) -> None:
+def set_up_machine(threads: int, processes: int = 1) -> None:
     """Set torch's threads (0: one per core this process may use) and keep freed memory at hand.
 
     Args:
         threads: number of threads for one operation.
+        processes: how many processes share the cores.
     """
-    torch.set_num_threads(threads or available_cores())
+    torch.set_num_threads(threads or max(1, available_cores() // processes))
     # glibc hands large freed buffers back to the system, and every batch then pays page faults for them again: without
     # this, training takes about 1.4 times as long.
     if (libc := _glibc()) is not None:
@@ -161,9 +165,8 @@ def stop_signals() -> Iterator[list[int]]:
         for kind, handler in previous.items():
             signal.signal(kind, handler)
 
-    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
     # A signal that is ignored on purpose (nohup ignores SIGHUP) stays ignored.
-    previous = {kind: handler for kind in kinds if (handler := signal.getsignal(kind)) != signal.SIG_IGN}
+    previous = {kind: handler for kind in STOP_SIGNALS if (handler := signal.getsignal(kind)) != signal.SIG_IGN}
     for kind in previous:
         signal.signal(kind, receive)
     try:

@@ -58,7 +58,9 @@ def update_seconds(
     random = np.random.default_rng(1)
     pieces = random.integers(4, vocabulary, size=(2, batch, length))
     made_up = batch_of(list(zip(pieces[0], pieces[1], strict=True))).to(device)
-    times = [seconds_of(lambda: trainer._learn([made_up], 1, 1)) for _ in range(6)]
+    times = [
+        seconds_of(lambda: trainer._learn([made_up], made_up.src_tokens, made_up.tgt_tokens, 1, 1)) for _ in range(6)
+    ]
     return 1000 * statistics.median(times[2:]) / made_up.tgt_tokens
 
 

@@ -1,5 +1,6 @@
 """`nmt train`: data, model and loop put together, and everything that is done between updates."""
 
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -20,6 +21,7 @@ from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
 from nmt.data.tokenizer import load_tokenizer
 from nmt.errors import CheckpointError, ModelError, TrainingError
 from nmt.model.allocate import allocate_model
+from nmt.processes import Processes
 from nmt.runs.checkpoint import (
     average_checkpoints,
     checkpoint_name,
@@ -36,6 +38,7 @@ from nmt.runs.folder import RunFolder, remember_latest, replace_symlink
 from nmt.runs.resume import earlier_checkpoint, first_weights
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
+    STOP_SIGNALS,
     choose_device,
     choose_precision,
     log_to_file,
@@ -45,7 +48,7 @@ from nmt.runtime import (
     stop_signals,
 )
 from nmt.training.progress import Best, Progress
-from nmt.training.reporter import Reporter, readable
+from nmt.training.reporter import NoReporter, Reporter, readable
 from nmt.training.restore import number
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
@@ -71,11 +74,15 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
         SystemExit: with 128 + the signal's number after SIGTERM, SIGHUP or SIGUSR1, when everything is saved.
     """
-    set_up_machine(config.training.threads)
     run = RunFolder(config.run_dir)
     try:
-        with run.locked():  # over deciding and training: between the two another process could finish this very run
-            _train_locked(config, run, init_from)
+        with Processes.joined(config.training.device) as processes:
+            set_up_machine(config.training.threads, processes.local_size)
+            if not processes.is_first:
+                log.setLevel(logging.WARNING)
+            # over deciding and training: between the two another process could finish this very run
+            with run.locked() if processes.is_first else contextlib.nullcontext():
+                _train_locked(config, run, init_from, processes)
     except OSError as error:
         raise TrainingError(
             f"{error.filename or run.path}: {error.strerror or error}. {remedy_for_writing(error)}"
@@ -83,32 +90,35 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     return run
 
 
-def _train_locked(config: Config, run: RunFolder, init_from: Path | None) -> None:
-    remove_leftovers(run.checkpoints)
-    checkpoint = earlier_checkpoint(config, run)
-    if init_from is not None and checkpoint is not None:
-        log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
-    first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
-    known = run if checkpoint else first[0] if first else None
-    corpora = load_corpora(config, load_tokenizer(config.tokenizer, known.tokenizer) if known else None)
-    handler = log_to_file(run.log)
+def _train_locked(config: Config, run: RunFolder, init_from: Path | None, processes: Processes) -> None:
+    with processes.first_then_others():
+        if processes.is_first:
+            remove_leftovers(run.checkpoints)
+        checkpoint = earlier_checkpoint(config, run)
+        if init_from is not None and checkpoint is not None:
+            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
+        first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
+        known = run if checkpoint else first[0] if first else None
+        corpora = load_corpora(config, load_tokenizer(config.tokenizer, known.tokenizer) if known else None)
+    handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
-        session = _Session.open(config, run, corpora, checkpoint)
+        session = _Session.open(config, run, corpora, checkpoint, processes)
         if first is not None:
             load_weights(first[1], session.trainer.model)
             log.info("beginning with the weights of %s", first[1])
-        if checkpoint is None:
+        if checkpoint is None and processes.is_first:
             run.tokenizer.mkdir(exist_ok=True)
             corpora.tokenizer.save(run.tokenizer)
             _write_versions(run)
         session.run()
-        if session.progress.ended:
+        if session.progress.ended and processes.is_first:
             _save_aligner(config, run, corpora)
     finally:
         log.removeHandler(handler)
         handler.close()
-        for epoch_table in run.path.glob(EPOCH_TABLES):
-            epoch_table.unlink()
+        if processes.is_first:
+            for epoch_table in run.path.glob(EPOCH_TABLES):
+                epoch_table.unlink()
 
 
 def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
@@ -136,22 +146,27 @@ class _Session:
         self.progress = Progress()
         self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
         self.validator = Validator(config, corpora, trainer)
+        self.processes = trainer.processes
+        self.received: list[int] = []  # signals to stop
         self.started = time.monotonic()
+        trainer.stop_wishes = self._wishes
 
     @classmethod
-    def open(cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None) -> "_Session":
+    def open(
+        cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None, processes: Processes
+    ) -> "_Session":
         """Build model and trainer, and bring them to where the checkpoint left off."""
-        device = choose_device(config.training.device)
+        device = choose_device(processes.device(config.training.device))
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
         model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
         sampled = isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.sampling.enabled
-        corpus_of_epoch = SampledEpochs(config, corpora, run.path) if sampled else lambda epoch: corpora.train
-        trainer = Trainer(config.training, config.seed, model, device, precision, corpus_of_epoch, config.guided_loss)
+        epochs = SampledEpochs(config, corpora, run.path, processes) if sampled else lambda epoch: corpora.train
+        trainer = Trainer(config.training, config.seed, model, device, precision, epochs, config.guided_loss, processes)
         session = cls(config, run, corpora, trainer)
         if checkpoint is not None:
             session._restore(checkpoint, torch.get_num_threads())
-        _describe(corpora, model, device, precision)
+        _describe(corpora, model, device, precision, processes)
         _describe_guidance(corpora)
         return session
 
@@ -191,34 +206,40 @@ class _Session:
         """Train until something says stop; save on the way."""
         reason = self._reason_to_stop()
         if reason is not None and self.progress.ended:
+            if not self.processes.is_first:
+                return
             log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
             remember_latest(self.run_folder)
             return
-        save_config(self.config, self.run_folder.config)
+        if self.processes.is_first:
+            save_config(self.config, self.run_folder.config)
         if (limit := self.config.training.max_minutes) is not None:
             log.info("training ends after %g minutes at the latest (training.max_minutes)", limit)
-        with self._reporter() as reporter, stop_signals() as received:
+        with self._reporter() as reporter, stop_signals() as self.received:
             self.progress.ended = False
             try:
                 for update in self.trainer.updates() if reason is None else ():
                     reporter.update(update)
-                    reason = self._after(update, reporter, received)
+                    reason = self._after(update, reporter)
                     if reason is not None:
                         break
             except (TrainingError, ModelError) as error:
                 reporter.draw_curve()
                 last = newest_checkpoint(self.run_folder.checkpoints)
                 raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
-            if received:
-                self._leave(received[0], reporter)
+            if (stopped_by := self._stopped_by()) is not None:
+                self._leave(stopped_by, reporter)
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
+            self.processes.wait()
             if self.config.training.averaging.checkpoints > 1:
                 self._average(reporter)
             reporter.draw_curve()
             self.progress.ended = True
             self._save(reporter)
         minutes = self.progress.seconds / 60
+        if not self.processes.is_first:
+            return
         log.info("finished (%s) after %d updates, %.1f minutes", reason, self.trainer.update, minutes)
         if (best := self.progress.best) is not None:
             log.info("best validation %s %s at update %d", self.metric, readable(best.value, 2), best.update)
@@ -226,7 +247,9 @@ class _Session:
         path, split = self.run_folder.path, "" if self.config.data.test else " --split valid"
         log.info('next: nmt translate -m %s "A sentence." and nmt eval -m %s%s', path, path, split)
 
-    def _reporter(self) -> Reporter:
+    def _reporter(self) -> Reporter | NoReporter:
+        if not self.processes.is_first:
+            return NoReporter()
         run, training = self.run_folder, self.config.training
         return Reporter(
             metrics=run.metrics,
@@ -240,7 +263,19 @@ class _Session:
             window=self.window,
         )
 
-    def _after(self, update: Update, reporter: Reporter, received: list[int]) -> str | None:
+    def _wishes(self) -> list[bool]:
+        """Return what the others are told with each update: the signals this process got, and whether time is up."""
+        limit = self.config.training.max_minutes
+        is_up = limit is not None and time.monotonic() - self.started >= 60 * limit
+        return [*(kind in self.received for kind in STOP_SIGNALS), is_up]
+
+    def _stopped_by(self) -> int | None:
+        """Return the signal that all processes stop for; None if there is none."""
+        if self.processes.size == 1:
+            return self.received[0] if self.received else None
+        return next((kind for kind, told in zip(STOP_SIGNALS, self.trainer.wishes, strict=False) if told), None)
+
+    def _after(self, update: Update, reporter: Reporter | NoReporter) -> str | None:
         """Validate and save if it is time; return why to stop, or None."""
         every = self.config.training.validation.every
         if (update.number % every == 0) if every else update.ends_epoch:
@@ -248,13 +283,17 @@ class _Session:
                 self._validate(reporter)
         if update.number % _RELEASE_EVERY == 0:
             release_memory()
-        return "interrupted" if received else self._reason_to_stop()
+        return "interrupted" if self._stopped_by() is not None else self._reason_to_stop()
 
     def _reason_to_stop(self) -> str | None:
         self.progress.seconds = time.monotonic() - self.started
+        if self.processes.size > 1 and self.config.training.max_minutes is not None:
+            # Clocks differ a little: time is up when an update has brought the news to all.
+            told = bool(self.trainer.wishes) and self.trainer.wishes[-1]
+            self.progress.seconds = 60 * self.config.training.max_minutes if told else 0.0
         return self.progress.reason_to_stop(self.config.training, self.trainer.epoch, self.trainer.update)
 
-    def _validate(self, reporter: Reporter) -> None:
+    def _validate(self, reporter: Reporter | NoReporter) -> None:
         """Score the validation split, let schedule and early stopping know, save."""
         trainer = self.trainer
         found = self.validator.run()
@@ -265,7 +304,7 @@ class _Session:
         reporter.validation(trainer.update, trainer.epoch + (trainer.position > 0), found.metrics, better)
         self._save(reporter)
 
-    def _average(self, reporter: Reporter) -> None:
+    def _average(self, reporter: Reporter | NoReporter) -> None:
         """Average the last or best checkpoints; the mean becomes the best model if it validates better."""
         folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
         order = self._ranked(best=averaging.which == "best")
@@ -273,7 +312,9 @@ class _Session:
         if len(chosen) < averaging.checkpoints:
             log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), averaging.checkpoints)
         target = folder / f"mean-{self.trainer.update:06d}"
-        average_checkpoints(chosen, target)
+        if self.processes.is_first:
+            average_checkpoints(chosen, target)
+        self.processes.wait()
         load_weights(target, self.trainer.model)
         found = self.validator.run()
         reporter.pictures(self.trainer.update, found.matrices)
@@ -282,6 +323,9 @@ class _Session:
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
         mark = "  * best so far" if better else ""
         log.info("mean of the %s %d checkpoints: %s%s", averaging.which, len(chosen), numbers, mark)
+        self.processes.wait()
+        if not self.processes.is_first:
+            return
         if not better:
             shutil.rmtree(target)
             return
@@ -313,7 +357,9 @@ class _Session:
         """Return the validated checkpoints that are kept, the best or the newest first."""
         return rank_checkpoints(self.run_folder.checkpoints, self.progress.values, self.metric if best else None)
 
-    def _save(self, reporter: Reporter) -> None:
+    def _save(self, reporter: Reporter | NoReporter) -> None:
+        if not self.processes.is_first:
+            return
         self.progress.seconds = time.monotonic() - self.started
         state: dict[str, Any] = {
             "trainer": self.trainer.state_dict(),
@@ -330,11 +376,12 @@ class _Session:
         prune(folder, self.config.training.keep_last, self.progress.values, [path.name for path in to_average])
         remember_latest(self.run_folder)
 
-    def _leave(self, signal_number: int, reporter: Reporter) -> None:
+    def _leave(self, signal_number: int, reporter: Reporter | NoReporter) -> None:
         """Save after a signal and end the process as the signal would have."""
         if self.progress.validated != self.trainer.update:
             self._save(reporter)
         reporter.draw_curve()
+        self.processes.wait()  # the end of one process is the end of all
         log.info("interrupted; saved after update %d. The same command goes on from here.", self.trainer.update)
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -353,7 +400,9 @@ def _describe_guidance(corpora: Corpora) -> None:
         )
 
 
-def _describe(corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype) -> None:
+def _describe(
+    corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype, processes: Processes
+) -> None:
     train, tokenizer = corpora.train, corpora.tokenizer
     log.info(
         "%d training pairs (dropped: %d empty, %d too long), %d for validation",
@@ -364,11 +413,12 @@ def _describe(corpora: Corpora, model: torch.nn.Module, device: torch.device, pr
     )
     joint, threads = tokenizer.joint, torch.get_num_threads()
     log.info(
-        "%s, %s parameters, %s on %s with %d thread%s",
+        "%s, %s parameters, %s on %s with %d thread%s%s",
         f"{tokenizer.src_size} joint pieces" if joint else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces",
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         str(precision).removeprefix("torch."),
         device,
         threads,
         "" if threads == 1 else "s",
+        "" if processes.size == 1 else f" in each of {processes.size} processes",
     )

@@ -20,6 +20,7 @@ from nmt.data.sources import load_text
 from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from nmt.errors import ConfigError, DataError
+from nmt.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -192,27 +193,31 @@ class SampledEpochs:
     best one stands in.
     """
 
-    def __init__(self, config: Config, corpora: Corpora, folder: Path):
+    def __init__(self, config: Config, corpora: Corpora, folder: Path, processes: Processes | None = None):
         """Keep the arguments; an epoch's texts are segmented when the epoch begins.
 
         Args:
             config: the configuration of the run.
             corpora: the texts and their tokenizer.
             folder: where the table of an epoch's segmented pairs is kept while it is used.
+            processes: those that train together, of which the first one writes; None for this one alone.
         """
+        self.processes = processes or Processes()
         self.config, self.corpora, self.folder = config, corpora, folder
 
     def __call__(self, epoch: int) -> PieceCorpus:
         """The pairs of an epoch, from 0; the tables of other epochs are removed."""
         settings = self.config.tokenizer
         assert isinstance(settings, TokenizerConfig)  # no other has a section `sampling`
-        for old in self.folder.glob(EPOCH_TABLES):
-            old.unlink()
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
         sampling = Sampling(_sampled_type(settings), settings.sampling.alpha, settings.sampling.nbest, seed)
         text, tokenizer = self.corpora.train_text, self.corpora.tokenizer
-        write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
+        if self.processes.is_first:
+            for old in self.folder.glob(EPOCH_TABLES):
+                old.unlink()
+            write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
+        self.processes.wait()
         return PieceCorpus(open_table(path), rows=self.corpora.train.rows, guide=self.corpora.train.guide)
 
 

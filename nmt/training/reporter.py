@@ -234,6 +234,36 @@ class Reporter:
                     self._writer.add_scalar(f"{group}/{name}", value, record["update"])
 
 
+class NoReporter:
+    """Takes the same and says nothing: that of every process but the first."""
+
+    def update(self, update: Update) -> None:
+        """Say nothing of an update."""
+
+    def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
+        """Say nothing of a validation."""
+
+    def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
+        """Draw nothing."""
+
+    def draw_curve(self) -> None:
+        """Draw nothing."""
+
+    def window_state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def paused(self) -> contextlib.nullcontext[None]:
+        """Pause nothing."""
+        return contextlib.nullcontext()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class _Window:
     """Sums since the last line of metrics."""
 

@@ -2,10 +2,12 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +17,7 @@ from nmt.data.dataset import PieceCorpus
 from nmt.decoding.ensemble import Ensemble
 from nmt.errors import NOT_FINITE, ModelError, TrainingError, out_of_memory
 from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.processes import Processes
 from nmt.runtime import autocast, release_memory
 from nmt.training.loss import GuidedLoss, sequence_loss
 from nmt.training.objective import LossSums, LossWeights, Objective
@@ -74,6 +77,7 @@ class Trainer:
         precision: torch.dtype,
         corpus_of_epoch: Callable[[int], PieceCorpus],
         guided: GuidedLoss | None = None,
+        processes: Processes | None = None,
     ):
         """Start before the first update.
 
@@ -85,7 +89,11 @@ class Trainer:
             precision: of matrix products, float32 or bfloat16.
             corpus_of_epoch: the training pairs of an epoch (from 0); subword sampling gives each its own.
             guided: the loss of guided alignment; None if the attention is not guided.
+            processes: those that train together; None for this one alone.
         """
+        self.processes = processes or Processes()
+        self.stop_wishes: Callable[[], Sequence[bool]] = tuple  # what this process has to tell the others
+        self.wishes: list[bool] = []  # for each of them, whether any process has told it
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
         self.objective = Objective(model, config, guided)
@@ -117,21 +125,31 @@ class Trainer:
             of_all_epochs = config.epochs * len(groups)
             self.schedule.ends_at(min(of_all_epochs, config.max_updates or of_all_epochs))
             for group in groups[self.position :]:
-                batches = [corpus.batch(chosen).to(self.device) for chosen in group]
-                done = self._learn(batches, self.position + 1, len(groups))
+                chosen = np.concatenate(group)
+                src_tokens = int(np.maximum(corpus.src_len[chosen], 1).sum())
+                tgt_tokens = int(corpus.tgt_len[chosen].sum()) + len(chosen)  # with the end marks
+                shares = [share for batch in group if len(share := self.processes.share(batch))]
+                batches = [corpus.batch(share).to(self.device) for share in shares]
+                done = self._learn(batches, src_tokens, tgt_tokens, self.position + 1, len(groups))
                 self.position += 1
                 if done.ends_epoch:
                     self.epoch, self.position = self.epoch + 1, 0
                 yield done
 
-    def _learn(self, batches: list[Batch], position: int, epoch_updates: int) -> Update:
-        """Make one update from the gradients of `batches` together, each token weighing the same."""
+    def _learn(
+        self, batches: list[Batch], src_tokens: int, tgt_tokens: int, position: int, epoch_updates: int
+    ) -> Update:
+        """Make one update from the gradients of `batches` together, each token weighing the same.
+
+        The batches are this process's share of the pairs; tokens are counted over all processes.
+        """
         self.model.train()
         self.update += 1
         weights = self._loss_weights()
         lr = self.schedule.lr(self.update)
-        tgt_tokens = sum(batch.tgt_tokens for batch in batches)
-        loss_sum, nll_sum = self._gradients(batches, weights, tgt_tokens)
+        if self.processes.size > 1:  # so that dropout depends on the update, and not on where a process has begun
+            torch.manual_seed(self.processes.seed(self.seed, self.update))
+        loss_sum, nll_sum = self._sum_over_processes(*self._gradients(batches, weights, tgt_tokens))
         grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
             self.update -= 1
@@ -151,7 +169,7 @@ class Trainer:
             epoch_updates=epoch_updates,
             loss=loss_sum / tgt_tokens,
             nll=nll_sum / tgt_tokens,
-            src_tokens=sum(batch.src_tokens for batch in batches),
+            src_tokens=src_tokens,
             tgt_tokens=tgt_tokens,
             lr=lr,
             grad_norm=grad_norm,
@@ -215,6 +233,23 @@ class Trainer:
             (sums.total / tgt_tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum, nll_sum = loss_sum + float(sums.loss), nll_sum + float(sums.nll)
         return loss_sum, nll_sum
+
+    def _sum_over_processes(self, loss_sum: float, nll_sum: float) -> tuple[float, float]:
+        """Add up gradients, losses and wishes to stop over all processes, in one exchange."""
+        if self.processes.size == 1:
+            return loss_sum, nll_sum
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        wide, wishes = parameters[0], list(self.stop_wishes())
+        parts = [
+            wide.new_tensor([float(parameter.grad is not None) for parameter in parameters]),
+            wide.new_tensor([loss_sum, nll_sum, *map(float, wishes)]),
+            *(torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters),
+        ]
+        has_gradient, sums, *gradients = self.processes.sum(torch.cat(parts)).split([len(part) for part in parts])  # type: ignore[no-untyped-call]
+        for parameter, gradient, is_there in zip(parameters, gradients, has_gradient.tolist(), strict=True):
+            parameter.grad = gradient.view_as(parameter) if is_there else None
+        self.wishes = [value > 0 for value in sums[2:].tolist()]
+        return float(sums[0]), float(sums[1])
 
     def _loss_weights(self) -> LossWeights:
         """Return the weights of the losses in the update that is about to be done."""
@@ -282,7 +317,13 @@ def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torc
     return total / max(1, tokens)
 
 
-def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, smoothing: float) -> CorpusLoss:
+def corpus_loss(
+    model: Seq2Seq,
+    batches: Iterable[Batch],
+    device: torch.device,
+    smoothing: float,
+    processes: Processes | None = None,
+) -> CorpusLoss:
     """Return the loss of every pair with the gold prefix fed, without dropout, in the model's own precision.
 
     Args:
@@ -290,11 +331,16 @@ def corpus_loss(model: Seq2Seq, batches: Iterable[Batch], device: torch.device, 
         batches: the pairs.
         device: where to compute.
         smoothing: the label smoothing of the loss.
+        processes: those that share the batches out; None for this one alone.
     """
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
+    processes = processes or Processes()
     with evaluating(model):
-        for batch in (batch.to(device) for batch in batches):
+        for batch in (batch.to(device) for batch in islice(batches, processes.rank, None, processes.size)):
             features, _ = model(batch, need_weights=False)
             loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
+    if processes.size > 1:
+        sums = processes.sum(torch.tensor([loss_sum, nll_sum, tokens], dtype=torch.float64, device=device))
+        loss_sum, nll_sum, tokens = float(sums[0]), float(sums[1]), int(sums[2])
     return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)

@@ -10,6 +10,7 @@ from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Config
 from nmt.data.prepare import Corpora
+from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.evaluation.metrics import choose_tokenizer, corpus_scores, perplexity
 from nmt.training.trainer import Trainer, corpus_loss
@@ -54,13 +55,21 @@ class Validator:
         self._warned = False
 
     def run(self) -> Validation:
-        """Score the split; samples go to the log."""
+        """Score the split; processes share it out, and the first one tells the others what was found."""
         smoothing = self.config.training.label_smoothing
-        loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing)
+        processes = self.trainer.processes
+        loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing, processes)
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll)}
         if not self.srcs:
             return Validation(metrics, [])
-        translations = self.translator.translate(self.srcs)
+        translations = processes.gather(self.translator.translate(processes.share(self.srcs)))
+        if not processes.is_first:
+            return Validation(processes.told({}), [])
+        found = self._scores(metrics, translations)
+        return Validation(processes.told(found.metrics), found.matrices)
+
+    def _scores(self, metrics: dict[str, float], translations: list[Translation]) -> Validation:
+        """Return what the translations of the sentences say; samples go to the log."""
         hyps = [translation.tgt.text for translation in translations]
         samples = self.config.training.validation.samples
         for src, hyp, ref in list(zip(self.srcs, hyps, self.refs, strict=True))[:samples]:

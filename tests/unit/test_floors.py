@@ -13,7 +13,7 @@ import nmt.model
 PACKAGE = Path(nmt.__file__).parent
 FLOORS = [
     {"config"},
-    {"runtime", "alignment", "evaluation"},
+    {"runtime", "processes", "alignment", "evaluation"},
     {"data"},
     {"model"},
     {"decoding"},
