@@ -77,6 +77,8 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     run = RunFolder(config.run_dir)
     try:
         with Processes.joined(config.training.device) as processes:
+            config = processes.told(config)  # with --fresh each process has looked for a free name by itself
+            run = RunFolder(config.run_dir)
             set_up_machine(config.training.threads, processes.local_size)
             if not processes.is_first:
                 log.setLevel(logging.WARNING)
