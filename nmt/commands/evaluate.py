@@ -15,7 +15,7 @@ from nmt.atomic import atomic_write, probe_writable
 from nmt.config import Config, Source
 from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
-from nmt.data.lines import one_line, read_lines
+from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
@@ -177,7 +177,7 @@ def _names(
     model: LoadedModel, split: str, files: tuple[Path, Path] | None, output: Path | None
 ) -> tuple[str, str, Path]:
     """Return the name of a test set, what it is made of, and the stem of the files that are written about it."""
-    name = files[0].name.removesuffix(".gz") if files else split
+    name = without_packing(files[0].name) if files else split
     data = " | ".join(str(path.resolve()) for path in files) if files else split
     stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
     return name, data, stem

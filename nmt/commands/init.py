@@ -13,6 +13,7 @@ from nmt.config.presets import CorpusSize, Preset, max_length, preset_settings
 from nmt.config.yaml_text import flow
 from nmt.data.examine import Examination, examine, overlap, report_row, sides_are_swapped, split_report
 from nmt.data.filters import judged, pair_hash
+from nmt.data.lines import without_packing
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
 from nmt.data.tables import column_names
@@ -122,7 +123,7 @@ def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
         source = Source(src=src, tgt=tgt)
     else:
         is_hub = first.startswith("hub:")
-        if not is_hub and not first.removesuffix(".gz").endswith(_TABLES):
+        if not is_hub and not without_packing(first).endswith(_TABLES):
             raise ConfigError(
                 f"{first} is one file; give two parallel text files, a table ({', '.join(_TABLES)}), or hub:NAME"
             )
@@ -148,7 +149,7 @@ def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:
 
 
 def _ending(name: str) -> str:
-    return Path(name.removesuffix(".gz")).suffix.removeprefix(".")
+    return Path(without_packing(name)).suffix.removeprefix(".")
 
 
 def _other_split(options: InitOptions, train: Source, split: Held) -> Source | None:

@@ -20,8 +20,8 @@ class Source(Section):
     """Where one split's sentence pairs come from; exactly one of four forms.
 
     - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
-    - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain or .gz;
-    - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl or .parquet file (text formats also as .gz);
+    - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain, .gz or .zst;
+    - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl (each also as .gz or .zst) or .parquet file;
     - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
       hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
       `revision` is a commit, tag or branch; with a whole commit the data can never change.

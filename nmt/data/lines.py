@@ -40,7 +40,7 @@ _BYTE_ORDER_MARKS = {  # UTF-32 comes first, since its mark begins with that of 
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""Yield the lines of a UTF-8 text file, plain or .gz, split at ``\n`` only.
+    r"""Yield the lines of a UTF-8 text file, plain, .gz or .zst, split at ``\n`` only.
 
     A ``\r`` before the line end and a byte order mark at the start are dropped.
 
@@ -65,13 +65,13 @@ def read_lines(path: Path) -> Iterator[str]:
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, plain or .gz, as a stream of bytes.
+    """Open a file, plain, .gz or .zst, as a stream of bytes.
 
     Raises:
         DataError: if the file cannot be opened or its first bytes cannot be read.
     """
     try:
-        stream = cast(io.BufferedReader, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed below
+        stream = _opened(path)
         try:
             stream.peek(1)
         except BaseException:
@@ -81,6 +81,21 @@ def open_lines(path: Path) -> Iterator[io.BufferedReader]:
         raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
     with stream:
         yield stream
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    if path.suffix == ".gz":
+        return cast(io.BufferedReader, gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(path.open("rb"), "zstd"))
+    return path.open("rb")
+
+
+def without_packing(name: str) -> str:
+    """Return the name of a file without the ending that says how it is compressed."""
+    return name.removesuffix(".gz").removesuffix(".zst")
 
 
 def _numbered(path: Path, lines: Iterable[Raw]) -> Iterator[Raw]:
@@ -103,7 +118,9 @@ def _other_encoding(path: Path, head: bytes) -> str | None:
     """Return what the first bytes of a file show it to be, with the remedy; None if it may be UTF-8 text."""
     for magic, name in _PACKED.items():
         if head.startswith(magic):
-            remedy = "give it a name that ends with .gz" if name == "gzip" and path.suffix != ".gz" else "decompress it"
+            ending = {"gzip": ".gz", "zstd": ".zst"}.get(name)
+            is_named = ending is None or path.suffix == ending  # packed twice, or in another way
+            remedy = "decompress it" if is_named else f"give it a name that ends with {ending}"
             return f"the file is compressed with {name}; {remedy}"
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
     encoding = marked or _wide_encoding(head)
@@ -141,7 +158,7 @@ def argument_lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def input_lines(path: Path | None) -> Iterator[str | None]:
-    r"""Yield the lines of a file, plain or .gz, or of standard input, split at ``\n`` only.
+    r"""Yield the lines of a file, plain, .gz or .zst, or of standard input, split at ``\n`` only.
 
     Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning. None
     stands wherever standard input has no more lines for the moment, so that those before it can be answered.
@@ -160,7 +177,7 @@ def input_lines(path: Path | None) -> Iterator[str | None]:
 
 
 def count_lines(path: Path) -> int | None:
-    """Return the number of lines of a file, plain or .gz; None if it is no regular file, which is read only once.
+    """Return the number of lines of a file, plain, .gz or .zst; None if it is no regular file, which is read only once.
 
     Raises:
         DataError: if the file cannot be read.

@@ -13,7 +13,7 @@ from nmt.alignment.links import parse_pharaoh, transposed
 from nmt.config import Filter, Source
 from nmt.data.cache import Table, cached_table, digest
 from nmt.data.filters import judged, pair_hash
-from nmt.data.lines import read_lines
+from nmt.data.lines import read_lines, without_packing
 from nmt.data.parallel import read_files
 from nmt.data.tables import read_table, texts_of
 from nmt.errors import DataError
@@ -175,7 +175,7 @@ def _identity(source: Source, split: str) -> dict[str, Any]:
         case Source(hub=str(name)):
             return identity | {"split": source.split or split} | _hub_identity(source, Path(name), split)
         case Source(path=str(path)):
-            kind = path.removesuffix(".gz").rpartition(".")[2]
+            kind = without_packing(path).rpartition(".")[2]
             return identity | {"kind": kind, "file": _file_digest(Path(path))}
         case _:
             both = {"src": _file_digest(Path(str(source.src))), "tgt": _file_digest(Path(str(source.tgt)))}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
 
-from nmt.data.lines import read_lines
+from nmt.data.lines import read_lines, without_packing
 from nmt.errors import DataError
 
 TableFormat = Literal["tsv", "csv", "jsonl", "parquet"]
@@ -19,12 +19,12 @@ def table_format(path: Path) -> TableFormat:
     Raises:
         DataError: if its ending is unknown.
     """
-    name = path.name.removesuffix(".gz")
+    name = without_packing(path.name)
     for known in get_args(TableFormat):
         if name.endswith(f".{known}"):
             return known  # type: ignore[no-any-return]
     known_suffixes = ", ".join(f".{known}" for known in get_args(TableFormat))
-    raise DataError(f"{path}: unknown table format; use one of {known_suffixes} (text formats also as .gz)")
+    raise DataError(f"{path}: unknown table format; use one of {known_suffixes} (text formats also as .gz or .zst)")
 
 
 def column_names(path: Path) -> list[str]:

@@ -68,3 +68,19 @@ def test_lines_of_a_pipe_are_those_that_were_written_however_they_arrive() -> No
     writer.join()
     assert found[:2] == [b"one\n", None]
     assert [line for line in found if line is not None] == b"".join(parts).splitlines(keepends=True)
+
+
+def test_zstandard_is_read_like_gzip_and_damage_is_named(tmp_path: Path) -> None:
+    import pyarrow
+
+    text = "".join(f"line {number} é\n" for number in range(5000)).encode()
+    packed = pyarrow.compress(text, codec="zstd", asbytes=True)
+    (tmp_path / "a.zst").write_bytes(packed)
+    assert "\n".join(read_lines(tmp_path / "a.zst")) + "\n" == text.decode()
+    assert count_lines(tmp_path / "a.zst") == 5000
+    (tmp_path / "b.zst").write_bytes(b"no such thing at all")
+    with pytest.raises(DataError, match=r"b\.zst: cannot be read"):
+        list(read_lines(tmp_path / "b.zst"))
+    (tmp_path / "c.txt").write_bytes(packed)
+    with pytest.raises(DataError, match=r"compressed with zstd; give it a name that ends with \.zst"):
+        list(read_lines(tmp_path / "c.txt"))
