@@ -57,6 +57,8 @@ class Processes:
         )
         on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
         try:
+            if on_gpu:
+                torch.cuda.set_device(local_rank)  # where NCCL exchanges what is no tensor
             distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"process {rank} of {size} does not reach the others: {error}") from None
@@ -165,4 +167,14 @@ def start_processes(count: int, arguments: Sequence[str]) -> None:
         arguments: of the program, as on the command line.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += _signals()
     os.execv(sys.executable, [*command, "-m", "nmt", *arguments])
+
+
+def _signals() -> list[str]:
+    """Return the option by which torchrun hands on SIGUSR1 too, where it has one."""
+    from torch.distributed import run
+
+    option = "--signals-to-handle"
+    known = option in run.get_args_parser().format_help()
+    return [f"{option}=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"] if known else []

@@ -7,9 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
+from nmt.atomic import atomic_write
 from nmt.config import Config, Filter, Source, TokenizerConfig
 from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
 from nmt.data.filters import judged, pair_hash
+from nmt.data.lines import one_line, without_packing
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
 from nmt.data.tokenizer import feasible_sizes
@@ -33,7 +35,8 @@ def examine_files(src: Path, tgt: Path) -> Iterator[str]:
 
 def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
     """Write two parallel files without the pairs that any filter leaves out; see `write_filtered`."""
-    names = (src.name, tgt.name) if src.name != tgt.name else (f"source-{src.name}", f"target-{tgt.name}")
+    first, second = without_packing(src.name), without_packing(tgt.name)
+    names = (first, second) if first != second else (f"source-{first}", f"target-{second}")
     links = f"{names[0]}-{names[1]}.links"
     yield from write_filtered(Source(src=str(src), tgt=str(tgt)), (*names, links), get_args(Filter), folder, {})
 
@@ -75,7 +78,9 @@ def run_doctor(config: Config) -> Iterator[str]:
             yield report_row(
                 "source and target seem exchanged", f"the words of {split}'s source are those of train's target"
             )
-        yield report_row("pairs that are in train, too", described(overlap(train, _texts(source, split))))
+        shared = described(overlap(train, _texts(source, split)))
+        kept_out = "; the filter overlap keeps them out" if shared != "0" and "overlap" in config.data.filters else ""
+        yield report_row("pairs that are in train, too", shared + kept_out)
     yield ""
     if isinstance(config.tokenizer, TokenizerConfig):
         lowest, highest = feasible_sizes(config.tokenizer, lambda: _texts(train_source, "train"))
@@ -128,15 +133,16 @@ def write_filtered(
     counts: Counter[str] = Counter()
     kept, has_links = 0, False
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+        written = [stack.enter_context(atomic_write(path)) for path in paths]  # all of them, or none
+        files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in written]
         for line, pair, reason in judged(read_pairs(source, "train"), filters, hashes):
             if reason is not None:
                 counts[reason] += 1
-                files[4].write("\t".join((str(line), reason, *pair[:2])) + "\n")
+                files[4].write("\t".join(" ".join(text.split()) for text in (str(line), reason, *pair[:2])) + "\n")
                 continue
             kept, has_links = kept + 1, has_links or bool(pair[2])
             for file, text in zip(files[:4], (*pair, str(line)), strict=True):
-                file.write(text + "\n")
+                file.write(one_line(text) + "\n")  # a cell of a table may hold several lines
     if not has_links:
         paths[2].unlink()
     yield f"{folder}: {kept} pairs kept, {counts.total()} left out"

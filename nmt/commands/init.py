@@ -70,8 +70,17 @@ def run_init(options: InitOptions) -> Iterator[str]:
     Raises:
         NmtError: if the data cannot be used, or the configuration is there already.
     """
+    if options.output.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--output {options.output}: a configuration's name ends with .yaml; choose such a name")
     if options.output.exists():
         raise ConfigError(f"{options.output} is there already; choose another name with --output")
+    if not options.output.parent.is_dir():
+        raise ConfigError(f"{options.output.parent} is no folder; make it first, or choose another --output")
+    if options.columns is not None and options.columns[0] == options.columns[1]:
+        raise ConfigError(f"--columns: both columns are {options.columns[0]}; give the other side its own")
+    for lang in filter(None, options.langs):
+        if Path(lang).name != lang:
+            raise ConfigError(f"'{lang}' cannot be a language's name, since files are named after it")
     train, langs = _source_of(options)
     found = examine(_texts(train, "train"))
     yield from split_report("train", found)
@@ -97,7 +106,8 @@ def run_init(options: InitOptions) -> Iterator[str]:
     if missing:
         folder = options.output.with_suffix("")
         count = _size_of_split(found.pairs)
-        splits |= _set_aside(train, folder, missing, count, langs)
+        known = frozenset(pair_hash(*pair) for split, source in splits.items() for pair in _texts(source, split))
+        splits |= _set_aside(train, folder, missing, count, langs, known)
         found.filters.add("overlap")
         comments |= dict.fromkeys(missing, f"{count} pairs of the training data, which `overlap` keeps out of it")
         yield f"{folder}: {count} pairs each for {' and '.join(missing)}, taken from the training data"
@@ -191,13 +201,34 @@ def _size_of_split(pairs: int) -> int:
 
 
 def _set_aside(
-    train: Source, folder: Path, splits: Sequence[Held], count: int, langs: tuple[str, str]
+    train: Source,
+    folder: Path,
+    splits: Sequence[Held],
+    count: int,
+    langs: tuple[str, str],
+    known: frozenset[int],
 ) -> dict[Held, Source]:
-    """Write pairs of the training data, which are drawn at random from those without faults, as files of their own."""
+    """Write pairs of the training data, which are drawn at random from those without faults, as files of their own.
+
+    Args:
+        train: the training data.
+        folder: for the files.
+        splits: what is set aside.
+        count: pairs of each.
+        langs: the endings of the files.
+        known: hashes of the pairs of other splits, which are not drawn.
+
+    Raises:
+        ConfigError: if such a file is there already.
+        DataError: if too few pairs are without faults.
+    """
+    there = [path for split in splits for lang in langs if (path := folder / f"{split}.{lang}").exists()]
+    if there:
+        raise ConfigError(f"{there[0]} is there already and stays; choose another --output, whose name the folder has")
     filters: tuple[Filter, ...] = get_args(Filter)
     clean = (
         (pair_hash(pair[0], pair[1]), line, pair[0], pair[1])
-        for line, pair, reason in judged(read_pairs(train, "train"), filters)
+        for line, pair, reason in judged(read_pairs(train, "train"), filters, known)
         if reason is None and pair[0].strip() and pair[1].strip()
     )
     # A hash orders the pairs as if at random, and the same pairs always in the same way.

@@ -1,6 +1,9 @@
 """`nmt runs` and `nmt inspect`: which runs there are, and what a model is."""
 
+import contextlib
 import json
+import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,12 +73,20 @@ def run_inspect(model: Path | None) -> Iterator[str]:
     ]
     best = _best(records, config.training.early_stopping.metric)
     if best is not None:
-        rows.append(("validation", _settings({name: round(value, 3) for name, value in best["valid"].items()})))
-    kept = [path.name for path in kept_checkpoints(run.checkpoints)]
-    rows.append(("checkpoints", ", ".join(kept) or "the best one only"))
+        rows.append(
+            (
+                "validation",
+                _settings(
+                    {name: round(value, 3) for name, value in best["valid"].items() if _is_number(best["valid"], name)}
+                ),
+            )
+        )
+    kept = sorted({path.parent.resolve().name for path in run.checkpoints.glob("[!.]*/model.safetensors")})
+    rows.append(("checkpoints", ", ".join(kept)))
     versions = run.path / "versions.json"
     if versions.is_file():
-        rows.append(("trained with", _settings(json.loads(versions.read_text(encoding="utf-8")))))
+        with contextlib.suppress(ValueError, AttributeError):  # damaged; it says nothing that is needed
+            rows.append(("trained with", _settings(json.loads(versions.read_text(encoding="utf-8")))))
     for name, value in rows:
         yield f"{name:<16} {value}"
 
@@ -93,8 +104,10 @@ def _part(section: BaseModel, key: str) -> str:
 
 
 def _age(run: RunFolder) -> float:
-    file = run.metrics if run.metrics.exists() else run.config
-    return file.stat().st_mtime
+    for file in (run.metrics, run.config):
+        with contextlib.suppress(OSError):
+            return file.stat().st_mtime
+    return 0.0
 
 
 def _row(run: RunFolder, runs_dir: Path) -> tuple[str, ...]:
@@ -106,9 +119,18 @@ def _row(run: RunFolder, runs_dir: Path) -> tuple[str, ...]:
         return name, "configuration of another version", "", "", _ago(_age(run)), ""
     best = _best(records, metric)
     score = f"{metric} {best['valid'][metric]:.2f}" if best is not None else "-"
-    epoch = str(records[-1]["epoch"]) if records else "0"
-    size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file() and not path.is_symlink())
-    return name, _state(run, records), epoch, score, _ago(_age(run)), f"{size / 1e6:.0f} MB"
+    epoch = str(records[-1].get("epoch", "?")) if records else "0"
+    return name, _state(run, records), epoch, score, _ago(_age(run)), f"{_size(run.path) / 1e6:.0f} MB"
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files; training may remove some of them meanwhile."""
+    total = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(inside, name)).st_size
+    return total
 
 
 def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
@@ -124,7 +146,7 @@ def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
         except OSError:
             return "unknown"
     if not run.log.exists():
-        return "packed" if kept_checkpoints(run.checkpoints) else "empty"
+        return "packed" if any(run.checkpoints.glob("*/model.safetensors")) else "empty"
     tail = run.log.read_text(encoding="utf-8", errors="replace")[-20_000:]
     last_end, last_stop = tail.rfind(" finished ("), tail.rfind("interrupted; saved")
     if last_end > last_stop:
@@ -133,11 +155,15 @@ def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
 
 
 def _best(records: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
-    valid = [record for record in records if metric in record.get("valid", {})]
+    valid = [record for record in records if _is_number(record.get("valid"), metric)]
     if not valid:
         return None
     choose = min if metric in LOWER_IS_BETTER else max
     return choose(valid, key=lambda record: record["valid"][metric])
+
+
+def _is_number(metrics: Any, metric: str) -> bool:
+    return isinstance(metrics, dict) and isinstance(metrics.get(metric), float) and math.isfinite(metrics[metric])
 
 
 def _ago(moment: float) -> str:

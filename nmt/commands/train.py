@@ -191,7 +191,9 @@ class _Session:
                 f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
                 f"and training goes on from the checkpoint before it"
             ) from None
-        self._repair_best()
+        if self.processes.is_first:
+            self._repair_best()
+        self.progress = self.processes.told(self.progress)
         log.info("going on with %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
             changed = ", ".join(
@@ -288,11 +290,13 @@ class _Session:
         return "interrupted" if self._stopped_by() is not None else self._reason_to_stop()
 
     def _reason_to_stop(self) -> str | None:
-        self.progress.seconds = time.monotonic() - self.started
+        if self.processes.size == 1 or self.config.training.max_minutes is None or self.trainer.wishes:
+            self.progress.seconds = time.monotonic() - self.started
         if self.processes.size > 1 and self.config.training.max_minutes is not None:
             # Clocks differ a little: time is up when an update has brought the news to all.
+            before = self.progress.seconds if not self.trainer.wishes else 0.0  # of a run that is resumed
             told = bool(self.trainer.wishes) and self.trainer.wishes[-1]
-            self.progress.seconds = 60 * self.config.training.max_minutes if told else 0.0
+            self.progress.seconds = 60 * self.config.training.max_minutes if told else before
         return self.progress.reason_to_stop(self.config.training, self.trainer.epoch, self.trainer.update)
 
     def _validate(self, reporter: Reporter | NoReporter) -> None:

@@ -65,15 +65,14 @@ class PairChecker:
             words: the numbers of words on both sides, if they are known.
         """
         found: list[Fault] = []
-        self._pairs += 1
         sizes = words or (len(split_words(src)), len(split_words(tgt)))
         if not all(sizes):
             found.append(Fault(None, "both sides empty" if not any(sizes) else "one side empty"))
         else:
             ratio = math.log(len(src) / len(tgt))
+            self._pairs, self._log_ratios = self._pairs + 1, self._log_ratios + ratio
             if max(sizes) >= _LONG and abs(ratio - self._log_ratios / self._pairs) > _SUSPICIOUS_RATIO:
                 found.append(Fault("lengths", "lengths that do not fit each other"))
-            self._log_ratios += ratio
         if any(mark in text for text in (src, tgt) for mark in _MARKUP):
             found.append(Fault("markup", f"markup such as {', '.join(_MARKUP[:3])}"))
         if src == tgt and any(sizes):

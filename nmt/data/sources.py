@@ -13,7 +13,7 @@ from nmt.alignment.links import parse_pharaoh, transposed
 from nmt.config import Filter, Source
 from nmt.data.cache import Table, cached_table, digest
 from nmt.data.filters import judged, pair_hash
-from nmt.data.lines import read_lines, without_packing
+from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.parallel import read_files
 from nmt.data.tables import read_table, texts_of
 from nmt.errors import DataError
@@ -229,6 +229,6 @@ def export_text(source: Source, split: str, folder: Path, src_lang: str, tgt_lan
         if suffix == "links" and not any(pair[2] for pair in pairs):
             continue
         path = folder / f"{split}.{suffix}"
-        path.write_text("".join(pair[column] + "\n" for pair in pairs), encoding="utf-8", newline="\n")
+        path.write_text("".join(one_line(pair[column]) + "\n" for pair in pairs), encoding="utf-8", newline="\n")
         written.append(path)
     return written

@@ -99,9 +99,9 @@ class Ensemble(torch.nn.Module):
         scored = [model.forced(batch) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])
 
-    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what `forced` does, with the mean of the models' posterior weights; see `Seq2Seq.posterior`."""
-        scored = [model.posterior(batch) for model in self._models()]
+        scored = [model.posterior(batch, hidden) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean([weights for _, weights in scored])
 
     def normalised(self, batch: Batch) -> Tensor:

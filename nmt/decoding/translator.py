@@ -83,6 +83,11 @@ class Translator:
         begun = [self.prefix_pieces(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
         places = self.model.max_tgt_length
         for at, prefix in enumerate(begun):
+            if len(prefix) > self.settings.max_tgt_length:
+                raise DataError(
+                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, more than decoding.max_tgt_length = "
+                    f"{self.settings.max_tgt_length}; shorten it"
+                )
             if places is not None and len(prefix) >= places:
                 raise DataError(
                     f"line {first_line + at}: the prefix has {len(prefix)} pieces, but the model has positions for "
@@ -105,7 +110,8 @@ class Translator:
                 )
                 refuse_not_finite(found)
                 if self.posterior:
-                    found = self._with_posteriors([sources[i] for i in chosen], found)
+                    hidden_here = None if hidden is None else [hidden[i] for i in chosen]
+                    found = self._with_posteriors([sources[i] for i in chosen], found, hidden_here)
                 for index, hypotheses in zip(chosen, found, strict=True):
                     first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
                     results[index] = replace(first, others=tuple(others))
@@ -193,11 +199,10 @@ class Translator:
         with _bar(len(order), "aligning", progress) as bar:
             for chosen in cut_batches(order, costs, FORCED_TOKENS, "tokens"):
                 scored = in_halves(lambda part: self._score([(sources[i], targets[i]) for i in part]), chosen.tolist())
-                for index, (log_probs, weights) in zip(chosen, scored, strict=True):
+                for index, (log_probs, score, weights) in zip(chosen, scored, strict=True):
                     total = math.fsum(log_probs)
                     if math.isnan(total):
                         raise ModelError(NOT_FINITE)
-                    score = self._scoring.score(total, torch.from_numpy(weights))
                     results[index] = Translation(
                         sources[index],
                         targets[index],
@@ -244,20 +249,30 @@ class Translator:
             beam = max(settings.beam_size, n_best)
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
-    def _with_posteriors(self, sources: list[Encoded], found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
+    def _with_posteriors(
+        self,
+        sources: list[Encoded],
+        found: list[list[Hypothesis]],
+        hidden: Sequence[Sequence[tuple[int, int]]] | None,
+    ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each source with posterior weights, which search does not compute."""
-        pairs = [(source.ids, one.ids) for source, few in zip(sources, found, strict=True) for one in few]
+        spans = hidden if hidden is not None and any(hidden) else [()] * len(sources)
+        rows = [(source, one.ids, own) for source, few, own in zip(sources, found, spans, strict=True) for one in few]
 
-        def weights_of(part: Sequence[tuple[list[int], list[int]]]) -> list[NDArray[np.float32]]:
+        def weights_of(
+            part: Sequence[tuple[Encoded, list[int], Sequence[tuple[int, int]]]],
+        ) -> list[NDArray[np.float32]]:
+            batch = batch_of([(source.ids, ids) for source, ids, _ in part]).to(self.device)
+            mask = _hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
             with evaluating(self.model):
-                _, weights = self.model.posterior(batch_of(part).to(self.device))
-            return _trim(weights, [len(src) for src, _ in part], [len(tgt) + 1 for _, tgt in part])
+                _, weights = self.model.posterior(batch, mask.to(self.device) if mask.any() else None)
+            return _trim(weights, [len(source.ids) for source, _, _ in part], [len(ids) + 1 for _, ids, _ in part])
 
-        costs = np.array([max(len(src), len(tgt) + 1) for src, tgt in pairs], dtype=np.int64)
+        costs = np.array([max(len(source.ids), len(ids) + 1) for source, ids, _ in rows], dtype=np.int64)
         weights: dict[int, NDArray[np.float32]] = {}
         for chosen in cut_batches(np.argsort(costs, kind="stable"), costs, FORCED_TOKENS, "tokens"):
-            weights |= zip(chosen.tolist(), in_halves(weights_of, [pairs[i] for i in chosen]), strict=True)
-        numbers = iter(range(len(pairs)))
+            weights |= zip(chosen.tolist(), in_halves(weights_of, [rows[i] for i in chosen]), strict=True)
+        numbers = iter(range(len(rows)))
         return [[replace(one, weights=weights[next(numbers)]) for one in few] for few in found]
 
     def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
@@ -295,15 +310,20 @@ class Translator:
             self.tokenizer.begins_word if any(NEW_WORD in prefix for prefix in prefixes) else None,
         )
 
-    def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], NDArray[np.float32]]]:
-        """Log-probabilities of each target piece and EOS, and the weights."""
+    def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], float, NDArray[np.float32]]]:
+        """Log-probabilities of each target piece and EOS, the score, and the weights."""
         batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(self.device)
         with evaluating(self.model):
-            log_probs, weights = self.model.posterior(batch) if self.posterior else self.model.forced(batch)
-        lengths = [len(target.ids) + 1 for _, target in pairs]
-        matrices = _trim(weights, [len(source.ids) for source, _ in pairs], lengths)
-        rows = [row[:length] for row, length in zip(log_probs.tolist(), lengths, strict=True)]
-        return list(zip(rows, matrices, strict=True))
+            log_probs, attention = self.model.forced(batch)
+            weights = self.model.posterior(batch)[1] if self.posterior else attention
+        sizes = [len(source.ids) for source, _ in pairs], [len(target.ids) + 1 for _, target in pairs]
+        rows = [row[:length] for row, length in zip(log_probs.tolist(), sizes[1], strict=True)]
+        # The score is that of search, which ranks by the attention.
+        looked = _trim(attention, *sizes)
+        scores = [
+            self._scoring.score(math.fsum(row), torch.from_numpy(own)) for row, own in zip(rows, looked, strict=True)
+        ]
+        return list(zip(rows, scores, _trim(weights, *sizes) if self.posterior else looked, strict=True))
 
     def _empty(self, source: Encoded, target: Encoded) -> Translation:
         """The translation of a line without pieces; something said of nothing is impossible."""

@@ -136,7 +136,7 @@ class Seq2Seq(nn.Module):
         log_probs[batch.tgt_mask] = self._log_probs(features[batch.tgt_mask], batch.tgt_out[batch.tgt_mask])
         return log_probs, weights
 
-    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what `forced` does, but with the weights of a step as they are once its token is known.
 
         The weight of a position is the probability that the attention gives to it before the token is known. Bayes'
@@ -144,12 +144,18 @@ class Seq2Seq(nn.Module):
         sees this position alone, and the row is normalised (posterior attention; Shankar and Sarawagi 2019, Posterior
         attention models for sequence to sequence learning, equation 4). The steps before are those of `forced`.
 
+        Args:
+            batch: sentence pairs.
+            hidden: ``[B, S]`` bool, True on source tokens that the attention may not look at; None for none.
+
         Raises:
             ModelError: if the decoder is not a recurrent one with attention.
         """
         if not isinstance(self.decoder, LooksAtOnePosition) or not self.decoder.attention.context_size:
             raise ModelError("posterior weights need a recurrent decoder with attention")
         memory = self.encode(batch)
+        if hidden is not None:
+            memory = memory.without(hidden)
         state = self.decoder.start(memory)
         contexts = self.decoder.attention.contexts_of_each(memory)  # [B, L, M]
         length = contexts.shape[1]

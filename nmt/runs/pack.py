@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,7 @@ from safetensors.torch import load, save
 
 from nmt.atomic import atomic_write
 from nmt.config import DataConfig
-from nmt.errors import CheckpointError
+from nmt.errors import CheckpointError, out_of_memory
 from nmt.regular import MIB
 from nmt.runs.checkpoint import intact_checkpoint, write_checkpoint
 from nmt.runs.folder import RunFolder, replace_symlink
@@ -87,7 +89,7 @@ def unpacked(archive: Path) -> Path:
     except OSError as error:
         raise CheckpointError(f"{archive}: cannot be read: {error.strerror}") from None
     cache = Path(str(DataConfig.model_fields["cache_dir"].default)).expanduser() / "packed" / digest
-    folder = cache / archive.stem
+    folder = cache / (archive.stem.lstrip(".") or "model")
     if (folder / "config.yaml").exists():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
@@ -138,6 +140,10 @@ def _extract(archive: Path, folder: Path) -> None:
         NotImplementedError,
     ) as error:
         raise CheckpointError(f"{archive}: is no packed model, or damaged: {error}") from None
+    except (zlib.error, EOFError, RuntimeError, OverflowError, struct.error) as error:
+        if out_of_memory(error):
+            raise
+        raise CheckpointError(f"{archive}: is no packed model, or damaged: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{archive}: cannot be unpacked: {error.strerror or error}") from None
 
@@ -153,6 +159,8 @@ def _is_ours(name: str) -> bool:
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     """Return a member, and no more bytes than it may have, whatever the archive says of its size."""
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed in a way that no packed model is")
     with archive.open(name) as member:
         content = member.read(limit + 1)
     if len(content) > limit:

@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 _TYPES = {"page.css": "text/css", "page.js": "text/javascript", "docs.js": "text/javascript"}
-_LOCAL = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
-_TAG = re.compile(r"(<[^<>]*>)")
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_MOST_HYPOTHESES = 2_000  # lines times translations of each, in one request
+_LONGEST_PREFIX = 2_000  # characters
+# Comments, scripts and styles whole, and tags with whatever their quoted attributes hold.
+_TAG = re.compile(
+    r"""(<!--.*?(?:-->|$)|<script\b.*?(?:</script\s*>|$)|<style\b.*?(?:</style\s*>|$)|<(?:[^<>"']|"[^"]*"|'[^']*')*>)""",
+    re.DOTALL | re.IGNORECASE,
+)
 _SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -70,7 +76,7 @@ class Limits:
     lines: int = 500
     seconds: float = 60.0
     api_key: str | None = None
-    hosts: frozenset[str] | None = _LOCAL
+    hosts: frozenset[str] | None = LOCAL_HOSTS
     origins: frozenset[str] = frozenset()
 
     @property
@@ -121,7 +127,7 @@ class Server:
             for model in self.models:
                 await model.stop()
 
-        handlers: dict[Any, Any] = {404: _not_found, 405: _not_found}
+        handlers: dict[Any, Any] = {404: _not_found, 405: _not_found, 500: _failed}
         return _Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), self.limits)
 
     def _post(
@@ -131,7 +137,7 @@ class Server:
 
         async def handle(request: Request) -> Response:
             try:
-                body = await _body_of(request, self.limits.body)
+                body = await asyncio.wait_for(_body_of(request, self.limits.body), self.limits.seconds)
                 self._check_key(request, body)
                 work = asyncio.create_task(_answered(answer, body))
                 gone = asyncio.create_task(_gone(request))
@@ -145,6 +151,8 @@ class Server:
                 raise Refused(503, f"the request took longer than {self.limits.seconds:.0f} s; ask for less text")
             except Refused as error:
                 return self._counted(_error(error.status, error.message))
+            except TimeoutError:
+                return self._counted(_error(408, "the request did not arrive in time"))
             except ClientDisconnect:
                 return self._counted(_error(400, "the client went away"))
 
@@ -155,17 +163,19 @@ class Server:
         return response
 
     def _check_key(self, request: Request, body: dict[str, Any]) -> None:
-        wanted = self.limits.api_key
-        if wanted is None:
-            return
-        given = body.get("api_key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(str(given).encode("utf-8", "replace"), wanted.encode()):
+        if self._refuses(request, str(body.get("api_key") or "")):
             raise Refused(403, "this server wants an API key (api_key)")
+
+    def _refuses(self, request: Request, given: str = "") -> bool:
+        """Return whether a key is wanted and neither in the body nor in the headers."""
+        wanted = self.limits.api_key
+        given = given or request.headers.get("authorization", "").removeprefix("Bearer ")
+        return wanted is not None and not hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
     async def _translate(self, body: dict[str, Any]) -> Response:
         asked = _validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts)
+        self._check_size(texts, asked.prefix)
         found = await self._translations(asked, texts)
         calibration = (await self._ready(asked.model))[0].calibration
         answers = [_answer(asked, text, lines, calibration) for text, lines in zip(texts, found, strict=True)]
@@ -196,6 +206,8 @@ class Server:
             for line in _lines(text, asked.format):
                 jobs.append(_job(asked, line))
                 owners.append((owner, line))
+        if len(jobs) * (asked.alternatives + 1) > min(batcher.limit, _MOST_HYPOTHESES):
+            raise Refused(413, f"{len(jobs)} lines with {asked.alternatives} alternatives are too many for one request")
         try:
             answers = await batcher.translate(jobs)
         except Busy:
@@ -208,7 +220,7 @@ class Server:
     async def _stream(self, body: dict[str, Any]) -> Response:
         asked = _validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts)
+        self._check_size(texts, asked.prefix)
         lines = [line for text in texts for line in text.split("\n")]
         calibration = (await self._ready(asked.model))[0].calibration
 
@@ -229,7 +241,7 @@ class Server:
 
     async def _suggest(self, body: dict[str, Any]) -> Response:
         asked = _validated(SuggestRequest, body)
-        self._check_size([asked.q, asked.prefix])
+        self._check_size([asked.q], asked.prefix)
         _, batcher = await self._ready(asked.model)
         try:
             found = await batcher.suggest(asked.q.replace("\n", " "), asked.prefix, asked.count)
@@ -255,7 +267,9 @@ class Server:
         except NmtError as error:
             raise Refused(503, str(error)) from None
 
-    def _check_size(self, texts: Sequence[str]) -> None:
+    def _check_size(self, texts: Sequence[str], prefix: str) -> None:
+        if len(prefix) > _LONGEST_PREFIX:
+            raise Refused(413, f"the prefix has {len(prefix)} characters; at most {_LONGEST_PREFIX} are allowed")
         characters, lines = sum(map(len, texts)), sum(text.count("\n") + 1 for text in texts)
         if not texts:
             raise Refused(400, "q is empty")
@@ -263,11 +277,6 @@ class Server:
             raise Refused(413, f"the text has {characters} characters; at most {self.limits.characters} are allowed")
         if lines > self.limits.lines:
             raise Refused(413, f"the text has {lines} lines; at most {self.limits.lines} are allowed")
-        for text in texts:
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise Refused(400, "the text holds half a character (a lone surrogate)") from None
 
     @staticmethod
     def _check_languages(asked: TranslateRequest, source: str, target: str) -> None:
@@ -327,13 +336,13 @@ class Server:
 
     async def _examples(self, request: Request) -> Response:
         """Return a few source sentences of the first model's test data, if it may be read."""
-        if not self.models:
+        if not self.models or self._refuses(request):
             return JSONResponse({"examples": []})
         loaded, _ = await self._ready("")
         return JSONResponse({"examples": await asyncio.to_thread(examples_of, loaded)})
 
     async def _training(self, request: Request) -> Response:
-        if self.metrics_file is None:
+        if self.metrics_file is None or self._refuses(request):
             return JSONResponse({"records": []})
         from nmt.training.records import read_records
 
@@ -376,7 +385,10 @@ class _Guard:
         if reason is not None:
             await _error(403, reason)(scope, receive, with_headers)
         elif scope["method"] == "OPTIONS" and origin in self.limits.origins:
-            allowed = {"access-control-allow-headers": "content-type", "access-control-allow-methods": "GET, POST"}
+            allowed = {
+                "access-control-allow-headers": "content-type, authorization",
+                "access-control-allow-methods": "GET, POST",
+            }
             await Response(status_code=204, headers=allowed)(scope, receive, with_headers)
         else:
             await self.app(scope, receive, with_headers)
@@ -412,6 +424,10 @@ async def _not_found(request: Request, error: Exception) -> Response:
     return _error(status, "not found" if status == 404 else "this address wants another method")
 
 
+async def _failed(request: Request, error: Exception) -> Response:
+    return _error(500, "something went wrong here; the server's log says what")
+
+
 def _error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
@@ -443,6 +459,10 @@ async def _body_of(request: Request, limit: int) -> dict[str, Any]:
 
 
 def _validated(model: type[Asked], body: dict[str, Any]) -> Asked:
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused(400, "the request holds half a character (a lone surrogate)") from None
     try:
         return model.model_validate(body)
     except ValidationError as error:

@@ -53,6 +53,7 @@ class Batcher:
     """One model, one thread that computes with it, and the lines that wait for it.
 
     Attributes:
+        limit: the most lines that wait or are being translated.
         waiting: the number of lines that are waiting or being translated.
         lines: the number of lines translated so far.
         batches: the number of batches so far.
@@ -65,7 +66,7 @@ class Batcher:
             translator: returns the translator, which may be another one after each batch.
             limit: the most lines that wait or are being translated.
         """
-        self._translator, self._limit = translator, limit
+        self._translator, self.limit = translator, limit
         self._queue: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "translate")
@@ -91,7 +92,7 @@ class Batcher:
         Raises:
             Busy: if too many lines are waiting already.
         """
-        if self.waiting + len(jobs) > self._limit:
+        if self.waiting + len(jobs) > self.limit:
             raise Busy
         loop = asyncio.get_running_loop()
         mine = [_Waiting(job, loop.create_future()) for job in jobs]
@@ -137,7 +138,7 @@ class Batcher:
         for one in self._queue:
             if batch and (one.job.n_best, one.job.with_links) != (batch[0].job.n_best, batch[0].job.with_links):
                 continue
-            characters += len(one.job.line)
+            characters += (len(one.job.line) + len(one.job.prefix)) * one.job.n_best
             if batch and (characters > _CHARACTERS_AT_ONCE or len(batch) == _LINES_AT_ONCE):
                 break
             batch.append(one)

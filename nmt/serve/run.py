@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.errors import ConfigError
-from nmt.serve.app import Limits, Server
+from nmt.serve.app import LOCAL_HOSTS, Limits, Server
 from nmt.serve.models import LoadOptions, named
 
 log = logging.getLogger(__name__)
 _KEEP_ALIVE = 15  # seconds
+_LAST_REQUESTS = 70  # seconds that requests in flight have to end, a little more than each may take
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
     limits = Limits(
         characters=options.characters,
         api_key=options.api_key,
-        hosts=Limits.hosts if is_local else None,
+        hosts=LOCAL_HOSTS | {options.host.lower()} if is_local else None,
         origins=frozenset(options.origins),
     )
     listening = _listen(options.host, options.port)
@@ -76,6 +77,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_LAST_REQUESTS,
         lifespan="on",
     )
     if not is_local:

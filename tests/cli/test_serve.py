@@ -194,10 +194,27 @@ def test_wrong_requests_are_answered_with_what_is_wrong(client: TestClient) -> N
         ({"q": LINE, "alternatives": 99}, "alternatives: "),
         ({"q": LINE, "model": "other"}, "there is no model 'other'; the models are: tiny"),
         ([], "not a JSON object"),
+        ({"q": LINE, "prefix": "je " * 600}, "more than decoding.max_tgt_length"),
     ):
         answer = client.post("/translate", json=body)
         assert answer.status_code == 400
         assert said in answer.json()["error"]
+
+
+def test_half_characters_anywhere_and_long_beginnings_are_refused(client: TestClient) -> None:
+    for field in ("q", "model", "source", "prefix"):
+        body = json.dumps({"q": LINE, field: "\ud800"}).encode()
+        answer = client.post("/translate", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, "half a character" in answer.json()["error"]) == (400, True), field
+    assert client.post("/translate", json={"q": LINE, "prefix": "a" * 2001}).status_code == 413
+
+
+def test_comments_scripts_and_attributes_of_html_stay(client: TestClient) -> None:
+    markup = '<a title="x>y">', "</a> <!-- a <i>comment</i> --><script>if (a<b) alert(1)</script>"
+    answer = client.post("/translate", json={"q": f"{markup[0]}{LINE}{markup[1]}", "source": "src", "format": "html"})
+    text = answer.json()["translatedText"]
+    assert text.startswith(markup[0])
+    assert text.endswith(markup[1])
 
 
 def test_malformed_requests_get_an_answer_and_the_server_lives(client: TestClient) -> None:

@@ -79,6 +79,38 @@ def test_the_pairs_that_are_set_aside_are_in_no_training_data(pairs: list[tuple[
     assert sorted(trained_on) == sorted(set(pairs) - held_out)
 
 
+def test_what_is_set_aside_overwrites_nothing_and_is_in_no_other_split(pairs: list[tuple[str, str]]) -> None:
+    files = write(pairs)
+    valid = write(pairs[:150], "v")
+    invoke("init", *files, "--valid", *valid, "--no-estimate", "-o", "one.yaml")
+    drawn = set(Path("one/test.en").read_text(encoding="utf-8").splitlines())
+    assert not drawn & {src for src, _ in pairs[:150]}
+    Path("two").mkdir()
+    Path("two/test.fr").write_text("mine", encoding="utf-8")
+    refused = runner.invoke(app, ["init", *files, "--no-estimate", "-o", "two.yaml"])
+    assert (refused.exit_code, "two/test.fr is there already and stays" in refused.output) == (1, True)
+    assert [path.name for path in Path("two").iterdir()] == ["test.fr"]
+    for wrong, said in ((["-o", "three"], "ends with .yaml"), (["--src-lang", "a/b"], "cannot be a language's name")):
+        other = runner.invoke(app, ["init", *files, "--no-estimate", *wrong])
+        assert (other.exit_code, said in other.output) == (1, True)
+
+
+def test_cells_of_several_lines_are_written_as_one_line(make_config: Callable[..., Config]) -> None:
+    Path("t.csv").write_text('en,fr\n"a dog\nruns","un\tchien"\nsame,same\n"b\nb","b\nb"\n', encoding="utf-8")
+    Path("c.yaml").write_text(
+        "data: {train: {path: t.csv, src: en, tgt: fr}, valid: builtin:phrasebook, filters: [identical]}\n",
+        encoding="utf-8",
+    )
+    assert invoke("doctor", "c.yaml", "--write", "clean").startswith("clean: 1 pairs kept, 2 left out")
+    assert Path("clean/train.src").read_text(encoding="utf-8") == "a dog runs\n"
+    assert Path("clean/lines").read_text(encoding="utf-8") == "1\n"
+    rows = Path("clean/left-out.tsv").read_text(encoding="utf-8").splitlines()
+    assert [row.split("\t") for row in rows] == [
+        ["2", "source and target the same", "same", "same"],
+        ["3", "source and target the same", "b b", "b b"],
+    ]
+
+
 def test_splits_that_are_there_are_found_and_checked(pairs: list[tuple[str, str]]) -> None:
     files = write(pairs[:200], "train")
     write(pairs[200:250], "dev")

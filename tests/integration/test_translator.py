@@ -64,7 +64,8 @@ def test_forcing_what_was_found_gives_its_scores_and_matrix(
     found = [translation for translation in translator.translate(LINES) if translation.src.ids]
     # A random model says pieces in another segmentation than its text would have, so the pieces are forced.
     forced = translator._score([(translation.src, translation.tgt) for translation in found])
-    for translation, (log_probs, weights) in zip(found, forced, strict=True):
+    for translation, (log_probs, score, weights) in zip(found, forced, strict=True):
+        assert score == pytest.approx(translation.score, rel=1e-5, abs=1e-5)
         assert sum(log_probs) == pytest.approx(translation.log_prob, rel=1e-6, abs=1e-5)  # a sum of many float32
         assert log_probs == pytest.approx(translation.token_log_probs, abs=1e-5)
         np.testing.assert_allclose(weights, translation.weights, atol=1e-5)
@@ -144,7 +145,7 @@ def test_n_best_are_in_order_and_each_has_its_matrix(make_model: Callable[..., S
         assert [one.score for one in every] == sorted((one.score for one in every), reverse=True)
         assert len({tuple(one.tgt.ids) for one in every}) == 3
         forced = translator._score([(one.src, one.tgt) for one in every])
-        for one, (log_probs, weights) in zip(every, forced, strict=True):
+        for one, (log_probs, _, weights) in zip(every, forced, strict=True):
             assert sum(log_probs) == pytest.approx(one.log_prob, abs=1e-5)
             np.testing.assert_allclose(weights, one.weights, atol=1e-5)
 
@@ -180,7 +181,7 @@ def test_an_ensemble_of_one_model_twice_is_that_model_and_of_two_their_mean(
         assert both.log_prob == pytest.approx((a.log_prob + b.log_prob) / 2, abs=1e-5)
         np.testing.assert_allclose(both.weights, (a.weights + b.weights) / 2, atol=1e-5)
     found = [one for one in mixed.translate(LINES) if one.src.ids]
-    for translation, (log_probs, _) in zip(found, mixed._score([(t.src, t.tgt) for t in found]), strict=True):
+    for translation, (log_probs, _, _) in zip(found, mixed._score([(t.src, t.tgt) for t in found]), strict=True):
         assert sum(log_probs) == pytest.approx(translation.log_prob, rel=1e-6, abs=1e-5)  # a sum of many float32
 
 
@@ -278,9 +279,20 @@ def test_posterior_matrices_of_search_are_those_of_the_same_translation_forced(
         assert not one.src.ids or not np.allclose(one.weights, other.weights, atol=1e-4)
     found = [one for first in found if first.src.ids for one in (first, *first.others)]
     again = translator._score([(one.src, one.tgt) for one in found])
-    for one, (log_probs, weights) in zip(found, again, strict=True):
+    for one, (log_probs, score, weights) in zip(found, again, strict=True):
         np.testing.assert_allclose(one.weights, weights, atol=1e-5)
+        assert score == pytest.approx(one.score, rel=1e-5, abs=1e-5)
         assert sum(log_probs) == pytest.approx(one.log_prob, rel=1e-6, abs=1e-5)
         matrix = one.alignment()
         assert matrix is not None
         assert matrix.read_from == "posterior attention"
+
+
+def test_posterior_weights_are_0_on_hidden_words(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
+    translator = translator_of(make_model(), tokenizer, alignment_from="posterior")
+    found = translator.translate(["the black cat sees me"], hidden=[[(4, 9)]])[0]
+    matrix = found.alignment()
+    assert matrix is not None
+    assert matrix.src_tokens[1] == "black"
+    assert not matrix.weights[:, 1].any()
+    np.testing.assert_allclose(matrix.weights.sum(axis=1), 1.0, atol=1e-4)

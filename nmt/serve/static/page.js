@@ -21,8 +21,9 @@ function element(tag, attributes = {}, ...children) {
 }
 
 async function ask(path, body, signal) {
-  const response = await fetch(path, body === undefined ? {signal} : {
-    method: "POST", signal, headers: {"content-type": "application/json"}, body: JSON.stringify(body),
+  const key = $("key").value ? {authorization: "Bearer " + $("key").value} : {};
+  const response = await fetch(path, body === undefined ? {signal, headers: key} : {
+    method: "POST", signal, headers: {"content-type": "application/json", ...key}, body: JSON.stringify(body),
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error || response.statusText);
@@ -289,15 +290,19 @@ async function choose(anchor, line, at, model, text, word) {
   const before = text.slice(0, word.start).trimEnd();
   const glue = before ? before + (/\s$/.test(text.slice(0, word.start)) ? " " : "") : "";
   const box = $("chooser");
-  const take = (chosen) => { box.hidden = true; set(at, {prefix: glue + chosen + " "}); };
+  const take = (chosen) => {
+    box.hidden = true;
+    const begun = /^[\p{P}]+$/u.test(chosen) ? glue.trimEnd() : glue; // no space before a full stop
+    set(at, {prefix: begun + chosen + " "});
+  };
   const input = element("input", {type: "text", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
     onkeydown: (event) => { if (event.key === "Enter" && input.value.trim()) { box.hidden = true; set(at, {prefix: glue + input.value}); } }});
   const list = element("ul", {}, element("li", {}, "…"));
   openBox(anchor, "Other words", list, input);
   try {
     const {words} = await ask("/suggest", {q: line, prefix: glue, count: 8, model});
-    list.replaceChildren(...words.map(({word: other, probability}) => element("li", {}, element("button",
-      {type: "button", onclick: () => take(other)}, element("span", {dir: "auto"}, other || "(end)"), element("span", {class: "quiet"}, probability.toFixed(3))))));
+    list.replaceChildren(...words.filter(({word: other}) => other).map(({word: other, probability}) => element("li", {}, element("button",
+      {type: "button", onclick: () => take(other)}, element("span", {dir: "auto"}, other), element("span", {class: "quiet"}, probability.toFixed(3))))));
     (list.querySelector("button") || input).focus();
   } catch (error) { list.replaceChildren(element("li", {class: "error"}, error.message)); input.focus(); }
 }
@@ -322,8 +327,9 @@ async function showTraining() {
   setTimeout(showTraining, 5000);
 }
 
-$("source").addEventListener("input", () => { changes.clear(); clearTimeout(timer); timer = setTimeout(translate, PAUSE); });
+$("source").addEventListener("input", () => { $("chooser").hidden = true; changes.clear(); clearTimeout(timer); timer = setTimeout(translate, PAUSE); });
 for (const id of ["model", "beside"]) $(id).addEventListener("change", async () => { await loadModels(); translate(); });
+$("key").addEventListener("change", () => { begin(); translate(); });
 for (const id of ["show-matrix", "show-others"]) $(id).addEventListener("change", translate);
 $("show-lines").addEventListener("change", drawAllLinks);
 document.addEventListener("click", (event) => {
@@ -340,6 +346,7 @@ function fromAddress() {
 async function begin() {
   try {
     await loadModels();
+    document.querySelector(".key").hidden = !(await ask("/frontend/settings")).keyRequired;
     const {examples} = await ask("/examples");
     $("examples").replaceChildren(...examples.slice(0, EXAMPLES).map((text) => element("button", {type: "button",
       onclick: () => { $("source").value = text; changes.clear(); translate(); }}, text.length > 40 ? text.slice(0, 40) + " …" : text)));
