@@ -4,7 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+
+from nmt.threads import thread_environment
+
+with thread_environment():  # as the program does, or tests of it crawl beside other programs
+    import torch
 
 from nmt.config import Config
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
