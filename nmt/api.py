@@ -52,8 +52,7 @@ class Model:
     @property
     def languages(self) -> tuple[str, str]:
         """The names of the source and the target language, as the configuration has them."""
-        data = self.config.data
-        return (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
+        return self.config.data.languages
 
     @property
     def calibration(self) -> Calibration:

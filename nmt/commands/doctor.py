@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -10,10 +10,10 @@ from typing import get_args
 from nmt.atomic import atomic_write
 from nmt.config import Config, Filter, Source, TokenizerConfig
 from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
-from nmt.data.filters import judged, pair_hash
+from nmt.data.filters import judged
 from nmt.data.lines import one_line, without_packing
 from nmt.data.prepare import load_corpora
-from nmt.data.sources import read_pairs
+from nmt.data.sources import pair_hashes, read_pairs, read_texts
 from nmt.data.tokenizer import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
@@ -30,7 +30,7 @@ def examine_files(src: Path, tgt: Path) -> Iterator[str]:
     Raises:
         DataError: if they cannot be read, or differ in length (naming the likely place of the first slip).
     """
-    yield from split_report(f"{src} | {tgt}", examine(_texts(Source(src=str(src), tgt=str(tgt)), "train")))
+    yield from split_report(f"{src} | {tgt}", examine(read_texts(Source(src=str(src), tgt=str(tgt)), "train")))
 
 
 def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
@@ -65,25 +65,25 @@ def run_doctor(config: Config) -> Iterator[str]:
     """
     train_source = config.data.source("train")
     assert train_source is not None  # the schema requires it
-    train = examine(_texts(train_source, "train"))
+    train = examine(read_texts(train_source, "train"))
     yield from split_report("train", train)
     for split in ("valid", "test"):
         source = config.data.source(split)
         if source is None:
             continue
         yield ""
-        found = examine(_texts(source, split))
+        found = examine(read_texts(source, split))
         yield from split_report(split, found)
         if sides_are_swapped(train, found):
             yield report_row(
                 "source and target seem exchanged", f"the words of {split}'s source are those of train's target"
             )
-        shared = described(overlap(train, _texts(source, split)))
+        shared = described(overlap(train, read_texts(source, split)))
         kept_out = "; the filter overlap keeps them out" if shared != "0" and "overlap" in config.data.filters else ""
         yield report_row("pairs that are in train, too", shared + kept_out)
     yield ""
     if isinstance(config.tokenizer, TokenizerConfig):
-        lowest, highest = feasible_sizes(config.tokenizer, lambda: _texts(train_source, "train"))
+        lowest, highest = feasible_sizes(config.tokenizer, lambda: read_texts(train_source, "train"))
         size = config.tokenizer.vocab_size
         yield report_row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
     yield report_row("BLEU tokenizer", _bleu_tokenizer(config, train))
@@ -124,7 +124,7 @@ def write_filtered(
     Raises:
         DataError: if the data cannot be read, or a file is there already.
     """
-    hashes = frozenset(pair_hash(*pair) for name, other in held_out.items() if other for pair in _texts(other, name))
+    hashes = pair_hashes(held_out)
     paths = [folder / name for name in (*names, "lines", "left-out.tsv")]
     there = [path for path in paths if path.exists()]
     if there:
@@ -154,14 +154,10 @@ def _bleu_tokenizer(config: Config, train: Examination) -> str:
     """Return the tokenizer that BLEU will use, and what speaks for another one."""
     source = config.data.source("valid")
     assert source is not None  # the schema requires it
-    targets = [tgt for _, tgt in islice(_texts(source, "valid"), 1000)]
+    targets = [tgt for _, tgt in islice(read_texts(source, "valid"), 1000)]
     chosen = choose_tokenizer(config.evaluation.bleu_tokenize, targets)
     if chosen in ("13a", "intl") and train.is_tokenised[1]:
         return f"{chosen}; the target is tokenised already, so set evaluation.bleu_tokenize=none"
     if chosen != "13a" and config.evaluation.bleu_tokenize == "auto":
         return f"{chosen}, since 13a cannot split the targets' script"
     return chosen
-
-
-def _texts(source: Source, split: str) -> Iterable[tuple[str, str]]:
-    return ((src, tgt) for src, tgt, _ in read_pairs(source, split))

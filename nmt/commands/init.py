@@ -1,7 +1,7 @@
 """`nmt init`: look at the data, set test sentences aside, and write a configuration that fits."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,8 +15,8 @@ from nmt.data.examine import Examination, examine, overlap, report_row, sides_ar
 from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import without_packing
 from nmt.data.prepare import load_corpora
-from nmt.data.sources import read_pairs
-from nmt.data.tables import column_names
+from nmt.data.sources import pair_hashes, read_pairs, read_texts
+from nmt.data.tables import TableFormat, column_names
 from nmt.data.tokenizer import feasible_sizes
 from nmt.errors import ConfigError, DataError
 from nmt.runtime import set_up_machine
@@ -27,7 +27,7 @@ _HELD_OUT: tuple[Held, ...] = ("valid", "test")
 _FEWEST, _SHARE, _MOST = 20, 20, 1_000  # pairs of a split that is set aside; one of 20 pairs between the two limits
 _SMALL = 50_000  # pairs up to which sentencepiece is asked how large a vocabulary can be
 _SIBLINGS: dict[Held, tuple[str, ...]] = {"valid": ("valid", "val", "dev", "validation"), "test": ("test", "tst")}
-_TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
+_TABLES = tuple(f".{kind}" for kind in get_args(TableFormat))
 _MEANINGS = {
     "data": None,
     "tokenizer": "sentencepiece, trained on the training text",
@@ -82,7 +82,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
         if Path(lang).name != lang:
             raise ConfigError(f"'{lang}' cannot be a language's name, since files are named after it")
     train, langs = _source_of(options)
-    found = examine(_texts(train, "train"))
+    found = examine(read_texts(train, "train"))
     yield from split_report("train", found)
     splits: dict[Held, Source] = {}
     for split in _HELD_OUT:
@@ -90,14 +90,14 @@ def run_init(options: InitOptions) -> Iterator[str]:
         if source is None:
             continue
         splits[split] = source
-        other = examine(_texts(source, split))
+        other = examine(read_texts(source, split))
         yield from split_report(split, other)
         if sides_are_swapped(found, other):
             raise DataError(
                 f"the {split} data seems to have its sides exchanged: the words of its source are those of the "
                 f"training target; give the two files in the other order"
             )
-        shared = overlap(found, _texts(source, split))
+        shared = overlap(found, read_texts(source, split))
         if shared.count:
             yield report_row("pairs that are in train, too", str(shared.count))
             found.filters.add("overlap")
@@ -106,8 +106,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
     if missing:
         folder = options.output.with_suffix("")
         count = _size_of_split(found.pairs)
-        known = frozenset(pair_hash(*pair) for split, source in splits.items() for pair in _texts(source, split))
-        splits |= _set_aside(train, folder, missing, count, langs, known)
+        splits |= _set_aside(train, folder, missing, count, langs, pair_hashes(splits))
         found.filters.add("overlap")
         comments |= dict.fromkeys(missing, f"{count} pairs of the training data, which `overlap` keeps out of it")
         yield f"{folder}: {count} pairs each for {' and '.join(missing)}, taken from the training data"
@@ -286,8 +285,8 @@ def _plain(source: Source) -> dict[str, str]:
 
 def _training_texts(train: Source, filters: Sequence[Filter], splits: dict[Held, Source]) -> list[tuple[str, str]]:
     """Return the pairs that training will see."""
-    held_out = frozenset(pair_hash(*pair) for split, source in splits.items() for pair in _texts(source, split))
-    return [pair for _, pair, reason in judged(_texts(train, "train"), filters, held_out) if reason is None]
+    judgements = judged(read_texts(train, "train"), filters, pair_hashes(splits))
+    return [pair for _, pair, reason in judgements if reason is None]
 
 
 def _possible_vocabulary(tokenizer: dict[str, Any], texts: Sequence[tuple[str, str]]) -> int:
@@ -295,7 +294,3 @@ def _possible_vocabulary(tokenizer: dict[str, Any], texts: Sequence[tuple[str, s
     settings = TokenizerConfig(**tokenizer)
     lowest, highest = feasible_sizes(settings, lambda: texts)
     return max(min(settings.vocab_size, highest * 9 // 10), lowest)
-
-
-def _texts(source: Source, split: str) -> Iterable[tuple[str, str]]:
-    return ((src, tgt) for src, tgt, _ in read_pairs(source, split))

@@ -54,13 +54,12 @@ def run_inspect(model: Path | None) -> Iterator[str]:
     parameters, size = weight_sizes(checkpoint)
     records = read_records(run.metrics)
     data = config.data
-    src, tgt = (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
     source = data.source("train")
     named = source.model_dump(exclude_none=True) if source is not None else {}
     tokenizer = config.tokenizer.model_dump()
     rows: list[tuple[str, str]] = [
         ("run", str(run.path)),
-        ("languages", f"{src} -> {tgt}"),
+        ("languages", " -> ".join(data.languages)),
         ("encoder", _part(config.model.encoder, "type")),
         ("decoder", _part(config.model.decoder, "type")),
         ("attention", _part(config.model.attention, "score")),

@@ -133,6 +133,11 @@ class DataConfig(Section):
                 message = f"{split}: src and tgt are both {what} {source.src}; give the other side its own"
                 yield Problem(message, (f"{split}.tgt",))
 
+    @property
+    def languages(self) -> tuple[str, str]:
+        """The names of the source and the target language, with `reverse` applied."""
+        return (self.tgt_lang, self.src_lang) if self.reverse else (self.src_lang, self.tgt_lang)
+
     def source(self, split: Literal["train", "valid", "test"]) -> Source | None:
         """The source of one split, with `root` and `reverse` applied; None if the configuration names none."""
         source: Source | None = getattr(self, split)

@@ -78,9 +78,7 @@ def _load_filtered(
     fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split), filters, others_id)
 
     def rows() -> Iterator[dict[str, Any]]:
-        hashes = frozenset(
-            pair_hash(src, tgt) for name, other in others.items() for src, tgt, _ in read_pairs(other, name)
-        )
+        hashes = pair_hashes(others)
         left_out: Counter[str] = Counter()
         for line, (src, tgt, links), reason in judged(read_pairs(source, split), filters, hashes):
             if reason is None:
@@ -112,6 +110,22 @@ def read_pairs(source: Source, split: str) -> Iterator[Pair]:
             yield from _with_links(source, read_files(Path(src).expanduser(), Path(tgt).expanduser()))
         case _:
             raise DataError(f"{source!r} names no sentence pairs")
+
+
+def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
+    """Yield the source and target texts of the pairs of a source."""
+    return ((src, tgt) for src, tgt, _ in read_pairs(source, split))
+
+
+def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
+    """Return the hashes of the pairs of several splits, by which the filter `overlap` knows them.
+
+    Args:
+        splits: the source of each split, by its name; None for a split that is missing.
+    """
+    return frozenset(
+        pair_hash(*pair) for name, source in splits.items() if source is not None for pair in read_texts(source, name)
+    )
 
 
 def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pair]:

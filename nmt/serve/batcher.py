@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +70,6 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "translate")
         self._task: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
         self.waiting = self.lines = self.batches = 0
 
     def start(self) -> None:

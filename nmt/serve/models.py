@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # these import torch, and the page can be sent before
-    from nmt.decoding.translation import Translation
     from nmt.runs.load import LoadedModel
     from nmt.serve.batcher import Batcher
 
@@ -123,7 +122,7 @@ class ServedModel:
         if self.loaded is None:
             return {"name": self.name, "loading": self.error is None, "error": self.error}
         config = self.loaded.config
-        source, target = languages_of(self.loaded)
+        source, target = config.data.languages
         return {
             "name": self.name,
             "source": source,
@@ -137,12 +136,6 @@ class ServedModel:
             if self.loaded.translator.aligner is None
             else self.loaded.translator.aligner.read_from,
         }
-
-
-def languages_of(loaded: "LoadedModel") -> tuple[str, str]:
-    """Return the names of the source and target language."""
-    data = loaded.config.data
-    return (data.tgt_lang, data.src_lang) if data.reverse else (data.src_lang, data.tgt_lang)
 
 
 def examples_of(loaded: "LoadedModel") -> list[str]:
@@ -171,27 +164,3 @@ def named(folders: Sequence[Path | None], options: LoadOptions) -> list[ServedMo
             name, number = f"{base}-{number}", number + 1
         models.append(ServedModel(name, folder, options))
     return models
-
-
-def alignment_fields(translation: "Translation") -> dict[str, Any] | None:
-    """Return words with character offsets, links and weights of a translation; None for a model without attention."""
-    from nmt.alignment.words import spans_at
-
-    matrix = translation.alignment()
-    if matrix is None:
-        return None
-    sides = {}
-    for name, text, pieces in (
-        ("source", translation.src.text, translation.src.ids),
-        ("target", translation.tgt.text, translation.tgt.ids),
-    ):
-        spans = spans_at("words", text) if pieces else []
-        sides[name] = [{"text": text[start:end], "start": start, "end": end} for start, end in spans]
-    links = matrix.links() if matrix.tgt_tokens else []
-    return {
-        **sides,
-        "links": [[source, target, round(float(matrix.weights[target, source]), 4)] for source, target in links],
-        "weights": [[round(float(weight), 4) for weight in row] for row in matrix.weights],
-        "null": None if matrix.null is None else [round(float(value), 4) for value in matrix.null],
-        "from": matrix.read_from,
-    }

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.errors import ConfigError
-from nmt.serve.app import LOCAL_HOSTS, Limits, Server
+from nmt.serve.app import Server
+from nmt.serve.guard import LOCAL_HOSTS, Limits
 from nmt.serve.models import LoadOptions, named
 
 log = logging.getLogger(__name__)

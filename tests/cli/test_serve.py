@@ -22,8 +22,9 @@ import nmt
 from nmt.decoding.suggest import next_words
 from nmt.decoding.translation import Translation
 from nmt.errors import DataError
-from nmt.serve.app import Limits, Server
+from nmt.serve.app import Server
 from nmt.serve.batcher import Batcher, Busy, Job
+from nmt.serve.guard import Limits
 from nmt.serve.models import LoadOptions, named
 
 LINE = "I love you"

@@ -1,0 +1,134 @@
+"""From a text to the lines that are translated, and from translations to the answer that was asked for."""
+
+import html
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nmt.errors import NmtError
+from nmt.serve.guard import Refused
+from nmt.serve.schema import TranslateRequest
+
+if TYPE_CHECKING:  # these import torch, and the page can be sent before
+    from nmt.decoding.translation import Translation
+    from nmt.evaluation.calibration import Calibration
+    from nmt.serve.batcher import Job
+
+# Comments, scripts and styles whole, and tags with whatever their quoted attributes hold.
+_TAG = re.compile(
+    r"""(<!--.*?(?:-->|$)|<script\b.*?(?:</script\s*>|$)|<style\b.*?(?:</style\s*>|$)|<(?:[^<>"']|"[^"]*"|'[^']*')*>)""",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def lines_of(text: str, kind: str) -> list[str]:
+    """Return what is translated of a text: its lines, or the texts between the tags of HTML."""
+    if kind == "html":
+        return [html.unescape(part) for part in _TAG.split(text)[::2]]
+    return text.split("\n")
+
+
+def job_of(asked: TranslateRequest, line: str) -> "Job":
+    """Return what the batcher is to do with a line."""
+    from nmt.serve.batcher import Job
+
+    return Job(line, asked.alternatives + 1, asked.prefix, tuple(asked.hide), with_links=asked.alignment)
+
+
+def keys_of(asked: TranslateRequest) -> list[str]:
+    """Return the names of what was asked for."""
+    wanted = {
+        "alternatives": asked.alternatives > 0,
+        "alignment": asked.alignment,
+        "scores": asked.scores,
+        "confidence": asked.confidence,
+    }
+    return ["translatedText", *(name for name, is_wanted in wanted.items() if is_wanted)]
+
+
+def answer_of(
+    asked: TranslateRequest,
+    text: str,
+    lines: "Sequence[tuple[str, Translation | NmtError]]",
+    calibration: "Calibration",
+) -> dict[str, Any]:
+    """Return what was asked for of one text.
+
+    Raises:
+        Refused: if a single line was asked for and something is wrong with it.
+    """
+    errors = [answer for _, answer in lines if isinstance(answer, NmtError)]
+    if errors and len(lines) == 1:
+        raise Refused(400, str(errors[0]))
+    found = [None if isinstance(answer, NmtError) else answer for _, answer in lines]
+    answer: dict[str, Any] = {"translatedText": _joined_text(asked, text, [one.text if one else "" for one in found])}
+    if asked.alternatives:
+        most = max((len(one.others) for one in found if one), default=0)
+        answer["alternatives"] = [
+            _joined_text(
+                asked, text, [one.others[rank].text if one and rank < len(one.others) else "" for one in found]
+            )
+            for rank in range(most)
+        ]
+    per_line: dict[str, list[Any]] = {
+        "alignment": [alignment_fields(one) if one else None for one in found] if asked.alignment else [],
+        "scores": [_scores(one) if one else None for one in found] if asked.scores else [],
+        "confidence": [[round(v, 4) for v in one.confidence("words", calibration)] if one else None for one in found]
+        if asked.confidence
+        else [],
+    }
+    # Of a single line they are the thing itself; of several lines a list.
+    answer |= {name: values[0] if len(values) == 1 else values for name, values in per_line.items() if values}
+    return answer
+
+
+def alignment_fields(translation: "Translation") -> dict[str, Any] | None:
+    """Return words with character offsets, links and weights of a translation; None for a model without attention."""
+    from nmt.alignment.words import spans_at
+
+    matrix = translation.alignment()
+    if matrix is None:
+        return None
+    sides = {}
+    for name, text, pieces in (
+        ("source", translation.src.text, translation.src.ids),
+        ("target", translation.tgt.text, translation.tgt.ids),
+    ):
+        spans = spans_at("words", text) if pieces else []
+        sides[name] = [{"text": text[start:end], "start": start, "end": end} for start, end in spans]
+    links = matrix.links() if matrix.tgt_tokens else []
+    return {
+        **sides,
+        "links": [[source, target, round(float(matrix.weights[target, source]), 4)] for source, target in links],
+        "weights": [[round(float(weight), 4) for weight in row] for row in matrix.weights],
+        "null": None if matrix.null is None else [round(float(value), 4) for value in matrix.null],
+        "from": matrix.read_from,
+    }
+
+
+def _joined_text(asked: TranslateRequest, text: str, parts: list[str]) -> str:
+    if asked.format != "html":
+        return "\n".join(part.replace("\n", " ") for part in parts)
+    pieces = _TAG.split(text)
+    pieces[::2] = [
+        _like(html.escape(part, quote=False), between) for part, between in zip(parts, pieces[::2], strict=True)
+    ]
+    return "".join(pieces)
+
+
+def _like(part: str, original: str) -> str:
+    """Return a part with the white space around it that the original has."""
+    if not original.strip():
+        return original
+    start, end = len(original) - len(original.lstrip()), len(original.rstrip())
+    return original[:start] + part + original[end:]
+
+
+def _scores(translation: "Translation") -> dict[str, Any]:
+    log_prob = translation.log_prob
+    return {
+        "score": round(translation.score, 6) if math.isfinite(translation.score) else None,
+        "log_prob": round(log_prob, 6) if math.isfinite(log_prob) else None,
+        "proven": translation.proven,
+    }

@@ -1,0 +1,157 @@
+"""What a request must be before it is looked at: its size, its sender, its form; and headers of every answer."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_SECURITY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+class Refused(Exception):
+    """A request that gets an error instead of an answer."""
+
+    def __init__(self, status: int, message: str):
+        """Take the HTTP status and what the client is told."""
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for, and who may ask.
+
+    Attributes:
+        characters: the most characters of a request's texts.
+        lines: the most lines of a request's texts.
+        seconds: after so many an unfinished request is given up.
+        api_key: what clients must know; None if everybody may ask.
+        hosts: names under which the server may be addressed; None for any.
+        origins: other sites whose pages may ask.
+    """
+
+    characters: int = 20_000
+    lines: int = 500
+    seconds: float = 60.0
+    api_key: str | None = None
+    hosts: frozenset[str] | None = LOCAL_HOSTS
+    origins: frozenset[str] = frozenset()
+
+    @property
+    def body(self) -> int:
+        """The most bytes of a request."""
+        return 12 * self.characters + 10_000
+
+
+class Guard:
+    """Checks under which name and from which site the server is asked, and adds headers to every answer."""
+
+    def __init__(self, app: ASGIApp, limits: Limits):
+        """Take the application behind it."""
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = _SECURITY | ({"access-control-allow-origin": origin} if origin in self.limits.origins else {})
+                if message["status"] == 503:
+                    added = added | {"retry-after": "1"}
+                message["headers"] += [(name.encode(), str(value).encode("latin-1")) for name, value in added.items()]
+            await send(message)
+
+        reason = self._refusal(headers.get("host", ""), origin)
+        if reason is not None:
+            await error_response(403, reason)(scope, receive, with_headers)
+        elif scope["method"] == "OPTIONS" and origin in self.limits.origins:
+            allowed = {
+                "access-control-allow-headers": "content-type, authorization",
+                "access-control-allow-methods": "GET, POST",
+            }
+            await Response(status_code=204, headers=allowed)(scope, receive, with_headers)
+        else:
+            await self.app(scope, receive, with_headers)
+
+    def _refusal(self, host: str, origin: str | None) -> str | None:
+        """Return why a request is refused; None if it is not.
+
+        A name other than ours means that a site of somebody else has made its name point to this machine (rebinding).
+        """
+        if self.limits.hosts is not None and _hostname(host) not in self.limits.hosts:
+            return "this server is not addressed under that name"
+        if origin in (None, "null") or origin in self.limits.origins:
+            return None if origin != "null" else "pages without an origin may not ask"
+        return None if urlsplit(origin or "").netloc == host else "pages of other sites may not ask (--cors allows one)"
+
+
+def _hostname(host: str) -> str:
+    return re.sub(r":\d*$", "", host).lower()
+
+
+def error_response(status: int, message: str) -> JSONResponse:
+    """Return an error as clients of LibreTranslate know it."""
+    return JSONResponse({"error": message}, status_code=status)
+
+
+async def body_of(request: Request, limit: int) -> dict[str, Any]:
+    """Return the fields of a JSON or form body.
+
+    Raises:
+        Refused: if it is too large, or neither.
+    """
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > limit:
+            raise Refused(413, f"the request has more than {limit} bytes")
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/x-www-form-urlencoded":
+        try:
+            form = parse_qs(read.decode("utf-8"), keep_blank_values=True, max_num_fields=100, errors="strict")
+        except ValueError:
+            raise Refused(400, "the body is not a form in UTF-8") from None
+        return {key: values if len(values) > 1 and key == "q" else values[-1] for key, values in form.items()}
+    try:
+        body = json.loads(read)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON in UTF-8") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "the body is not a JSON object")
+    return body
+
+
+def validated(model: type[Asked], body: dict[str, Any]) -> Asked:
+    """Return the request that the fields of a body make.
+
+    Raises:
+        Refused: naming the first field that is wrong.
+    """
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused(400, "the request holds half a character (a lone surrogate)") from None
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"][:1])
+        raise Refused(400, f"{place}: {first['msg']}") from None
