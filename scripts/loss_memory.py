@@ -37,7 +37,7 @@ def rise(way: str, tokens: int, vocabulary: int) -> float:
     before = peak()
     with autocast(cpu, torch.bfloat16):
         if way == "together":
-            loss, _ = sequence_loss(features, targets, mask, output, SMOOTHING)
+            loss = sequence_loss(features, targets, mask, output, SMOOTHING).total
         else:
             logits = output(features[mask]).float()
             loss = functional.cross_entropy(logits, targets[mask], reduction="sum", label_smoothing=SMOOTHING)

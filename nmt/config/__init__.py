@@ -58,6 +58,7 @@ from nmt.config.model import (
 )
 from nmt.config.section import LOWER_IS_BETTER, Metric, NonNegative, Problem, Section, problem
 from nmt.config.training import (
+    ConsistencyConfig,
     EarlyStoppingConfig,
     GuidedConfig,
     OptimizerConfig,
@@ -86,6 +87,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Config",
+    "ConsistencyConfig",
     "DataConfig",
     "DecodingConfig",
     "DropoutConfig",

@@ -116,6 +116,40 @@ class GuidedConfig(Section):
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 
+class ConsistencyConfig(Section):
+    """Each pair goes through the model twice, and both distributions of every target token are made to agree.
+
+    It costs twice the time and keeps small corpora from being learned by heart.
+
+    - `rdrop`: both passes have a dropout of their own and both learn the gold tokens. The loss is half that of Liang et
+      al. 2021 (R-Drop: Regularized dropout for neural networks, equation 4), the mean of two passes.
+    - `simcut`: the second pass sees each source and target token with probability `cut` as nothing, a vector of zeros.
+      Only the first pass learns the gold tokens (Gao et al. 2022, Bi-SimCut, equation 5; `weight` 3, `cut` 0.05).
+
+    `weight` is the papers' alpha.
+    """
+
+    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
+        "weight": ("type", ("rdrop", "simcut")),
+        "cut": ("type", ("simcut",)),
+    }
+    type: Literal["none", "rdrop", "simcut"] = "none"
+    weight: Annotated[float, Field(gt=0.0)] = 3.0
+    cut: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+
+    @property
+    def input_cut(self) -> float:
+        """The probability with which an input token of the second pass is cut."""
+        return self.cut if self.type == "simcut" else 0.0
+
+    @property
+    def shares(self) -> tuple[float, float, float, float]:
+        """The factors of: the first pass's cross-entropy, the second's, KL(first || second), KL(second || first)."""
+        if self.type == "rdrop":
+            return 0.5, 0.5, self.weight / 4, self.weight / 4
+        return 1.0, 0.0, self.weight, 0.0
+
+
 class AveragingConfig(Section):
     """How many checkpoints are averaged at the end of training (0: none), and which.
 
@@ -153,6 +187,7 @@ class TrainingConfig(Section):
     guided_alignment: GuidedConfig = GuidedConfig()
     coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
     coverage_loss_after: NonNegative = 0
+    consistency: ConsistencyConfig = ConsistencyConfig()
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

@@ -53,6 +53,25 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def twice(self, cut: float) -> "Batch":
+        """Return the same pairs twice, first as they are, then with some input tokens cut.
+
+        Args:
+            cut: the probability with which a token of the second half is cut: it becomes PAD, whose embedding is 0, and
+                the masks still count it.
+        """
+        both: dict[str, Any] = {
+            field.name: torch.cat([value, value])
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        if cut:
+            for name in ("src_ids", "tgt_in"):
+                second = both[name][len(self.src_ids) :]
+                second.masked_fill_(torch.rand(second.shape, device=second.device) < cut, PAD)
+        both |= {"src_tokens": 2 * self.src_tokens, "tgt_tokens": 2 * self.tgt_tokens}
+        return replace(self, **both)
+
     def halves(self) -> "list[Batch]":
         """Return the same pairs in two batches, or in one if there is a single pair."""
         middle = len(self.src_ids) // 2

@@ -1,10 +1,14 @@
 """The losses: label-smoothed cross-entropy over real tokens, and those of the attention weights."""
 
-from typing import Any, Literal
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from nmt.config import ConsistencyConfig
 
 GuidedLoss = Literal["cross_entropy", "squared"]
 _TOKENS_AT_ONCE = 2048  # at most, in the output layer's products: large enough to be fast, and bounds the memory
@@ -42,30 +46,60 @@ def coverage_loss(weights: Tensor, tgt_mask: Tensor) -> Tensor:
     return again.masked_fill(~tgt_mask, 0.0).sum()
 
 
+class SequenceLoss(NamedTuple):
+    """Sums over the real tokens of a batch, in nats.
+
+    Attributes:
+        total: what is minimised: the smoothed cross-entropy and, with two passes, how far they are from each other.
+        loss: the smoothed cross-entropy alone, without gradient.
+        nll: the negative log-likelihood, without gradient.
+    """
+
+    total: Tensor
+    loss: Tensor
+    nll: Tensor
+
+
 def sequence_loss(
-    features: Tensor, tgt_out: Tensor, tgt_mask: Tensor, output: nn.Linear, smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Return the sums over the real tokens of a batch; padding never reaches the output layer.
+    features: Tensor,
+    tgt_out: Tensor,
+    tgt_mask: Tensor,
+    output: nn.Linear,
+    smoothing: float,
+    consistency: ConsistencyConfig | None = None,
+) -> SequenceLoss:
+    """Return the losses of a batch; padding never reaches the output layer.
 
     Output layer, softmax and their gradients are computed together for some tokens at a time, so no tensor of all
     tokens and the whole vocabulary is made.
 
     Args:
-        features: ``[B, T, F]``.
+        features: ``[B, T, F]``; with `consistency` ``[2 B, T, F]``, the first pass and then the second.
         tgt_out: ``[B, T]`` the tokens to predict.
         tgt_mask: ``[B, T]`` bool, True on real tokens.
         output: features to logits of the V pieces; under autocast it multiplies in that precision.
         smoothing: e in the target distribution (1 - e) one-hot + e / V (Szegedy et al. 2016, section 7).
-
-    Returns:
-        The smoothed cross-entropy that is minimised, and the plain negative log-likelihood (without gradient), in nats.
+        consistency: how two passes over the same pairs are made to agree; None if there is one pass.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else output.weight.dtype
-    learns = torch.is_grad_enabled()
-    return _ProjectedLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
-        features[tgt_mask], output.weight, output.bias, tgt_out[tgt_mask], smoothing, dtype, learns
+    targets, passes = tgt_out[tgt_mask], 1
+    criterion: _Criterion = functools.partial(_smoothed, smoothing=smoothing)
+    if consistency is None:
+        rows = features[tgt_mask]  # [N, F]
+    else:  # the two passes of a token become neighbours, so that a block of rows has both
+        passes = 2
+        rows = torch.stack([one_pass[tgt_mask] for one_pass in features.chunk(2)], dim=1).flatten(0, 1)  # [2 N, F]
+        criterion = functools.partial(_consistent, smoothing=smoothing, consistency=consistency)
+    sums = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
+        rows, output.weight, output.bias, targets, passes, criterion, dtype, torch.is_grad_enabled()
     )
+    return SequenceLoss(*sums)
+
+
+# Logits [N, V] with the memory to reuse, targets [N / passes, 1], whether gradients are wanted -> the three sums of
+# SequenceLoss and the gradient of the first one by the logits.
+_Criterion = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 class _ProjectedLoss(torch.autograd.Function):
@@ -78,59 +112,87 @@ class _ProjectedLoss(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         targets: Tensor,
-        smoothing: float,
+        passes: int,
+        criterion: _Criterion,
         dtype: torch.dtype,
         learns: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         x, w = features.to(dtype), weight.to(dtype)
         wide = torch.promote_types(dtype, torch.float32)
-        nll, uniform = (torch.zeros((), dtype=wide, device=x.device) for _ in range(2))
+        total, loss, nll = (torch.zeros((), dtype=wide, device=x.device) for _ in range(3))
         d_x, d_weight, d_bias = torch.empty_like(x), None, torch.zeros_like(bias, dtype=wide)
         blocks = max(1, -(-len(x) // _TOKENS_AT_ONCE))
-        for x_block, target_block, d_block in zip(
-            x.tensor_split(blocks), targets[:, None].tensor_split(blocks), d_x.tensor_split(blocks), strict=True
-        ):
+        tokens = max(1, -(-len(targets) // blocks))  # of a block
+        for start in range(0, len(targets), tokens):
+            rows = slice(start * passes, (start + tokens) * passes)
+            x_block, target_block = x[rows], targets[start : start + tokens, None]
             logits = x_block @ w.T  # without the bias, which the softmax's smaller parts add at no cost
-            for position in range(0, len(logits), _SOFTMAX_AT_ONCE):
-                part = slice(position, position + _SOFTMAX_AT_ONCE)
-                part_nll, part_uniform, probabilities = _cross_entropy(
-                    logits[part].to(wide).add_(bias), target_block[part]
+            at_once = _SOFTMAX_AT_ONCE // passes
+            for first in range(0, len(target_block), at_once):
+                part = slice(first * passes, (first + at_once) * passes)
+                part_total, part_loss, part_nll, d_part = criterion(
+                    logits[part].to(wide).add_(bias), target_block[first : first + at_once], learns
                 )
-                nll, uniform = nll + part_nll, uniform + part_uniform
+                total, loss, nll = total + part_total, loss + part_loss, nll + part_nll
                 if learns:
-                    d_part = _gradient(probabilities, target_block[part], smoothing)
                     d_bias += d_part.sum(dim=0)
                     logits[part] = d_part  # the memory of the logits is used again
             if learns:
                 d_logits = logits
-                torch.mm(d_logits, w, out=d_block)
+                torch.mm(d_logits, w, out=d_x[rows])
                 product = d_logits.T @ x_block
                 d_weight = product if d_weight is None else d_weight.to(weight.dtype).add_(product)
         if learns:
             context.save_for_backward(d_x, d_weight, d_bias)
         context.features_dtype, context.weight_dtype = features.dtype, weight.dtype
-        context.mark_non_differentiable(nll)
-        return (1.0 - smoothing) * nll + smoothing * uniform, nll
+        context.mark_non_differentiable(loss, nll)
+        return total, loss, nll
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = context.saved_tensors
         d_weight = d_weight.to(context.weight_dtype, copy=True).mul_(gradient)
-        return (d_x * gradient).to(context.features_dtype), d_weight, d_bias * gradient, *(None,) * 4
+        return (d_x * gradient).to(context.features_dtype), d_weight, d_bias * gradient, *(None,) * 5
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``, in parts.
-
-    Returns:
-        The sum of the targets' -log p, the sum of the means of -log p over the vocabulary, and p, ``[N, V]``.
-    """
+def _smoothed(
+    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the smoothed cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``; see `_Criterion`."""
     probabilities = logits.softmax(dim=-1)
     # The largest probability is at least 1 / V, so its logarithm is safe; torch's own logsumexp takes twice as long.
     sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
     nll = (sums - logits.gather(1, targets)[:, 0]).sum()
-    return nll, (sums - logits.mean(dim=-1)).sum(), probabilities
+    loss = (1.0 - smoothing) * nll + smoothing * (sums - logits.mean(dim=-1)).sum()
+    return loss, loss, nll, _gradient(probabilities, targets, smoothing) if learns else probabilities
+
+
+def _consistent(
+    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float, consistency: ConsistencyConfig
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the loss of two passes, logits ``[2 N, V]`` with the passes of a token as neighbours; see `_Criterion`.
+
+    With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) by the
+    first logits and q - p by the second.
+    """
+    log_p, log_q = (one.log_softmax(dim=-1) for one in logits.unflatten(0, (-1, 2)).unbind(1))  # type: ignore[no-untyped-call]
+    p, q = log_p.exp(), log_q.exp()  # [N, V] each
+    difference = log_p - log_q
+    p_to_q, q_to_p = (p * difference).sum(dim=-1, keepdim=True), -(q * difference).sum(dim=-1, keepdim=True)  # [N, 1]
+    first, second, forward, backward = consistency.shares
+    nll_p, nll_q = (-one.gather(1, targets).sum() for one in (log_p, log_q))
+    uniform_p, uniform_q = (-one.mean(dim=-1).sum() for one in (log_p, log_q))
+    nll, uniform = first * nll_p + second * nll_q, first * uniform_p + second * uniform_q
+    loss = (1.0 - smoothing) * nll + smoothing * uniform
+    total = loss + forward * p_to_q.sum() + backward * q_to_p.sum()
+    if learns:
+        d_p = forward * p * (difference - p_to_q) + backward * (p - q)
+        d_q = forward * (q - p) - backward * q * (difference + q_to_p)
+        d_p += first * _gradient(p, targets, smoothing)
+        d_q += second * _gradient(q, targets, smoothing)
+        logits = torch.stack([d_p, d_q], dim=1).flatten(0, 1)
+    return total, loss, nll, logits
 
 
 def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:

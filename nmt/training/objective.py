@@ -45,15 +45,19 @@ class Objective(nn.Module):
         """Take the model, which stays the caller's, and the settings of the losses; see `Config.guided_loss`."""
         super().__init__()
         self.model, self.smoothing, self.guided = model, config.label_smoothing, guided
+        self.consistency = None if config.consistency.type == "none" else config.consistency
         self.needs_weights = config.coverage_loss > 0 or guided is not None
 
     def forward(self, batch: Batch, weights: LossWeights) -> LossSums:
         """Return the sums of the losses of a batch."""
-        features, attention = self.model(batch, weights.teacher_forcing, need_weights=self.needs_weights)
-        loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, self.model.output, self.smoothing)
-        total = loss
+        passes = batch if self.consistency is None else batch.twice(self.consistency.input_cut)
+        features, attention = self.model(passes, weights.teacher_forcing, need_weights=self.needs_weights)
+        total, loss, nll = sequence_loss(
+            features, batch.tgt_out, batch.tgt_mask, self.model.output, self.smoothing, self.consistency
+        )
+        attention = attention[: len(batch.src_ids)]  # of the first pass, whose input is whole
         if weights.coverage > 0:
             total = total + weights.coverage * coverage_loss(attention, batch.tgt_mask)
         if self.guided is not None and batch.guide is not None and weights.guided > 0:
             total = total + weights.guided * guided_loss(attention, batch.guide, self.guided)
-        return LossSums(total, loss.detach(), nll.detach())
+        return LossSums(total, loss, nll)

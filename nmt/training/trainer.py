@@ -338,7 +338,7 @@ def corpus_loss(
     with evaluating(model):
         for batch in (batch.to(device) for batch in islice(batches, processes.rank, None, processes.size)):
             features, _ = model(batch, need_weights=False)
-            loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
+            _, loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
     if processes.size > 1:
         sums = processes.sum(torch.tensor([loss_sum, nll_sum, tokens], dtype=torch.float64, device=device))

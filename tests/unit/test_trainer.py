@@ -60,10 +60,13 @@ def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * new_cell.tanh(), new_cell
 
 
-def plain_loss(features: Tensor, tgt_out: Tensor, mask: Tensor, output: nn.Module, e: float) -> tuple[Tensor, Tensor]:
+def plain_loss(
+    features: Tensor, tgt_out: Tensor, mask: Tensor, output: nn.Module, e: float, consistency: None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     log_probs = output(features[mask]).log_softmax(-1)
     nll = -log_probs.gather(1, tgt_out[mask][:, None]).sum()
-    return (1 - e) * nll - e * log_probs.mean(-1).sum(), nll.detach()
+    loss = (1 - e) * nll - e * log_probs.mean(-1).sum()
+    return loss, loss.detach(), nll.detach()
 
 
 def plain_unroll(self: RNNDecoder, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
