@@ -176,23 +176,29 @@ def _consistent(
     With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) by the
     first logits and q - p by the second.
     """
+    first, second, forward, backward = consistency.shares
     log_p, log_q = (one.log_softmax(dim=-1) for one in logits.unflatten(0, (-1, 2)).unbind(1))  # type: ignore[no-untyped-call]
     p, q = log_p.exp(), log_q.exp()  # [N, V] each
     difference = log_p - log_q
-    p_to_q, q_to_p = (p * difference).sum(dim=-1, keepdim=True), -(q * difference).sum(dim=-1, keepdim=True)  # [N, 1]
-    first, second, forward, backward = consistency.shares
-    nll_p, nll_q = (-one.gather(1, targets).sum() for one in (log_p, log_q))
-    uniform_p, uniform_q = (-one.mean(dim=-1).sum() for one in (log_p, log_q))
-    nll, uniform = first * nll_p + second * nll_q, first * uniform_p + second * uniform_q
-    loss = (1.0 - smoothing) * nll + smoothing * uniform
-    total = loss + forward * p_to_q.sum() + backward * q_to_p.sum()
-    if learns:
-        d_p = forward * p * (difference - p_to_q) + backward * (p - q)
-        d_q = forward * (q - p) - backward * q * (difference + q_to_p)
-        d_p += first * _gradient(p, targets, smoothing)
-        d_q += second * _gradient(q, targets, smoothing)
-        logits = torch.stack([d_p, d_q], dim=1).flatten(0, 1)
-    return total, loss, nll, logits
+    gradients = torch.empty_like(logits)
+    d_p, d_q = gradients.unflatten(0, (-1, 2)).unbind(1)  # type: ignore[no-untyped-call]
+    p_to_q = torch.linalg.vecdot(p, difference)[:, None]  # [N, 1]
+    torch.sub(difference, p_to_q, out=d_p).mul_(p).mul_(forward)
+    torch.sub(q, p, out=d_q).mul_(forward)
+    total = forward * p_to_q.sum()
+    if backward:
+        q_to_p = -torch.linalg.vecdot(q, difference)[:, None]  # [N, 1]
+        total = total + backward * q_to_p.sum()
+        d_p.add_(p, alpha=backward).sub_(q, alpha=backward)
+        d_q.sub_(difference.add_(q_to_p).mul_(q), alpha=backward)
+    loss, nll = (torch.zeros_like(total) for _ in range(2))
+    for share, log_probs, probabilities, gradient in ((first, log_p, p, d_p), (second, log_q, q, d_q)):
+        if share:
+            one_nll = -log_probs.gather(1, targets).sum()
+            nll = nll + share * one_nll
+            loss = loss + share * ((1.0 - smoothing) * one_nll - smoothing * log_probs.mean(dim=-1).sum())
+            gradient.add_(_gradient(probabilities, targets, smoothing), alpha=share)
+    return total + loss, loss, nll, gradients
 
 
 def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
