@@ -134,16 +134,11 @@ def _size(folder: Path) -> int:
 
 def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
     """Return whether a run is training, has finished, or was interrupted."""
-    from filelock import FileLock, Timeout
-
-    lock = run.path / ".lock"
-    if lock.exists():
-        try:
-            FileLock(lock).acquire(blocking=False).lock.release()
-        except Timeout:
+    try:
+        if run.is_locked():
             return "training"
-        except OSError:
-            return "unknown"
+    except OSError:
+        return "unknown"
     if not run.log.exists():
         return "packed" if any(run.checkpoints.glob("*/model.safetensors")) else "empty"
     tail = run.log.read_text(encoding="utf-8", errors="replace")[-20_000:]

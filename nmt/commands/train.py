@@ -1,11 +1,7 @@
 """`nmt train`: data, model and loop put together, and everything that is done between updates."""
 
 import contextlib
-import importlib.metadata
-import json
 import logging
-import platform
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,8 +9,7 @@ from typing import Any
 
 import torch
 
-from nmt import __version__
-from nmt.atomic import atomic_write, copy_folder
+from nmt.atomic import copy_folder
 from nmt.config import Config, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
@@ -22,20 +17,11 @@ from nmt.data.tokenizer import load_tokenizer
 from nmt.errors import CheckpointError, ModelError, TrainingError
 from nmt.model.allocate import allocate_model
 from nmt.processes import Processes
-from nmt.runs.checkpoint import (
-    average_checkpoints,
-    checkpoint_name,
-    find_damage,
-    load_state,
-    newest_checkpoint,
-    prune,
-    rank_checkpoints,
-    remedy_for_writing,
-    remove_leftovers,
-    save_checkpoint,
-)
-from nmt.runs.folder import RunFolder, remember_latest, replace_symlink
+from nmt.runs.checkpoint import checkpoint_name, load_state, newest_checkpoint, remedy_for_writing, remove_leftovers
+from nmt.runs.folder import RunFolder, remember_latest
+from nmt.runs.kept import KeptCheckpoints
 from nmt.runs.resume import earlier_checkpoint, first_weights
+from nmt.runs.versions import write_versions
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
     STOP_SIGNALS,
@@ -47,6 +33,7 @@ from nmt.runtime import (
     set_up_machine,
     stop_signals,
 )
+from nmt.training.describe import describe_guidance, describe_run
 from nmt.training.progress import Best, Progress
 from nmt.training.reporter import NoReporter, Reporter, readable
 from nmt.training.restore import number
@@ -56,7 +43,6 @@ from nmt.training.word_aligner import cached_word_aligner
 
 log = logging.getLogger(__name__)
 _RELEASE_EVERY = 200  # updates between two calls of `release_memory`
-_PACKAGES = ("torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "numpy")
 
 
 def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
@@ -111,10 +97,12 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None, proces
         if checkpoint is None and processes.is_first:
             run.tokenizer.mkdir(exist_ok=True)
             corpora.tokenizer.save(run.tokenizer)
-            _write_versions(run)
+            write_versions(run.path)
         session.run()
         if session.progress.ended and processes.is_first:
             _save_aligner(config, run, corpora)
+            split = "" if config.data.test else " --split valid"
+            log.info('next: nmt translate -m %s "A sentence." and nmt eval -m %s%s', run.path, run.path, split)
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -132,19 +120,13 @@ def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
     copy_folder(made, run.aligner)
 
 
-def _write_versions(run: RunFolder) -> None:
-    versions = {"nmt": __version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
-    versions |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    with atomic_write(run.path / "versions.json") as tmp_path:
-        tmp_path.write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
-
-
 class _Session:
     """One process's share of a run: it drives the trainer, validates, saves and stops."""
 
     def __init__(self, config: Config, run: RunFolder, corpora: Corpora, trainer: Trainer):
         self.config, self.run_folder, self.corpora, self.trainer = config, run, corpora, trainer
         self.metric = config.training.early_stopping.metric
+        self.checkpoints = KeptCheckpoints(run.checkpoints, config.training)
         self.progress = Progress()
         self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
         self.validator = Validator(config, corpora, trainer)
@@ -168,8 +150,8 @@ class _Session:
         session = cls(config, run, corpora, trainer)
         if checkpoint is not None:
             session._restore(checkpoint, torch.get_num_threads())
-        _describe(corpora, model, device, precision, processes)
-        _describe_guidance(corpora)
+        describe_run(corpora, model, device, precision, processes)
+        describe_guidance(corpora)
         return session
 
     def _restore(self, checkpoint: Path, threads: int) -> None:
@@ -248,8 +230,6 @@ class _Session:
         if (best := self.progress.best) is not None:
             log.info("best validation %s %s at update %d", self.metric, readable(best.value, 2), best.update)
         remember_latest(self.run_folder)
-        path, split = self.run_folder.path, "" if self.config.data.test else " --split valid"
-        log.info('next: nmt translate -m %s "A sentence." and nmt eval -m %s%s', path, path, split)
 
     def _reporter(self) -> Reporter | NoReporter:
         if not self.processes.is_first:
@@ -312,56 +292,33 @@ class _Session:
 
     def _average(self, reporter: Reporter | NoReporter) -> None:
         """Average the last or best checkpoints; the mean becomes the best model if it validates better."""
-        folder, averaging = self.run_folder.checkpoints, self.config.training.averaging
-        order = self._ranked(best=averaging.which == "best")
-        chosen = [path for path in order if find_damage(path) is None][: averaging.checkpoints]
-        if len(chosen) < averaging.checkpoints:
-            log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), averaging.checkpoints)
-        target = folder / f"mean-{self.trainer.update:06d}"
+        update, count = self.trainer.update, 0
         if self.processes.is_first:
-            average_checkpoints(chosen, target)
+            count = self.checkpoints.average(update, self.progress.values)
         self.processes.wait()
-        load_weights(target, self.trainer.model)
+        load_weights(self.checkpoints.mean_of(update), self.trainer.model)
         found = self.validator.run()
-        reporter.pictures(self.trainer.update, found.matrices)
-        load_weights(folder / checkpoint_name(self.trainer.update), self.trainer.model)  # `last` may be a kill behind
-        better = self.progress.observe(self.metric, found.metrics, self.trainer.update, averaged=True)
+        reporter.pictures(update, found.matrices)
+        newest = self.run_folder.checkpoints / checkpoint_name(update)  # `last` may be a kill behind
+        load_weights(newest, self.trainer.model)
+        better = self.progress.observe(self.metric, found.metrics, update, averaged=True)
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
-        mark = "  * best so far" if better else ""
-        log.info("mean of the %s %d checkpoints: %s%s", averaging.which, len(chosen), numbers, mark)
+        which, mark = self.config.training.averaging.which, "  * best so far" if better else ""
+        log.info("mean of the %s %d checkpoints: %s%s", which, count, numbers, mark)
         self.processes.wait()
-        if not self.processes.is_first:
-            return
-        if not better:
-            shutil.rmtree(target)
-            return
-        replace_symlink(folder / "best", target.name)
-        for other in folder.glob("mean-*"):
-            if other != target:
-                shutil.rmtree(other)
+        if self.processes.is_first:
+            self.checkpoints.keep_mean(update, better)
 
     def _repair_best(self) -> None:
-        """Make `best` what the progress says; if that is gone or damaged, the best checkpoint that is left."""
-        folder, best = self.run_folder.checkpoints, self.progress.best
+        """Make the checkpoint `best` what the progress says it is, or the other way round if it is lost."""
+        best = self.progress.best
         if best is None:
             return
-        if not best.averaged and find_damage(folder / (name := checkpoint_name(best.update))) is None:
-            if (folder / "best").resolve().name != name:  # the process died between the checkpoint and the link
-                replace_symlink(folder / "best", name)
-            return
-        if (folder / "best").exists() and find_damage(folder / "best") is None:
-            return
-        left = next((path.name for path in self._ranked(best=True) if find_damage(path) is None), None)
-        log.warning("%s is missing or damaged; the best that is left is %s", folder / "best", left or "none")
-        (folder / "best").unlink(missing_ok=True)
-        self.progress.best = None
-        if left is not None:
+        left = self.checkpoints.repair_best(best.update, best.averaged, self.progress.values)
+        if left is None:
+            self.progress.best = None
+        elif left in self.progress.values and (best.averaged or left != checkpoint_name(best.update)):
             self.progress.best = Best(*self.progress.values[left], int(left.removeprefix("step-")))
-            replace_symlink(folder / "best", left)
-
-    def _ranked(self, best: bool) -> list[Path]:
-        """Return the validated checkpoints that are kept, the best or the newest first."""
-        return rank_checkpoints(self.run_folder.checkpoints, self.progress.values, self.metric if best else None)
 
     def _save(self, reporter: Reporter | NoReporter) -> None:
         if not self.processes.is_first:
@@ -374,12 +331,9 @@ class _Session:
             "data": self.corpora.fingerprint,
             "machine": self._machine(torch.get_num_threads()),
         }
-        folder, best, averaging = self.run_folder.checkpoints, self.progress.best, self.config.training.averaging
-        saved = save_checkpoint(folder, self.trainer.update, self.trainer.model, state)
-        if best is not None and best.update == self.trainer.update and not best.averaged:
-            replace_symlink(folder / "best", saved.name)
-        to_average = self._ranked(best=True)[: averaging.checkpoints] if averaging.which == "best" else []
-        prune(folder, self.config.training.keep_last, self.progress.values, [path.name for path in to_average])
+        update, best = self.trainer.update, self.progress.best
+        is_best = best is not None and best.update == update and not best.averaged
+        self.checkpoints.save(update, self.trainer.model, state, self.progress.values, is_best)
         remember_latest(self.run_folder)
 
     def _leave(self, signal_number: int, reporter: Reporter | NoReporter) -> None:
@@ -392,39 +346,3 @@ class _Session:
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal_number)
-
-
-def _describe_guidance(corpora: Corpora) -> None:
-    """Say by which links the attention is guided, and which pairs have none."""
-    if (guide := corpora.train.guide) is not None:
-        log.info(
-            "the attention is guided by links of %s: %d pairs (without links: %d, words changed by the tokenizer: %d)",
-            corpora.links_from,
-            guide.counts.guided,
-            guide.counts.no_links,
-            guide.counts.words_changed,
-        )
-
-
-def _describe(
-    corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype, processes: Processes
-) -> None:
-    train, tokenizer = corpora.train, corpora.tokenizer
-    log.info(
-        "%d training pairs (dropped: %d empty, %d too long), %d for validation",
-        len(train),
-        train.drops.empty,
-        train.drops.too_long,
-        len(corpora.valid),
-    )
-    joint, threads = tokenizer.joint, torch.get_num_threads()
-    log.info(
-        "%s, %s parameters, %s on %s with %d thread%s%s",
-        f"{tokenizer.src_size} joint pieces" if joint else f"{tokenizer.src_size} + {tokenizer.tgt_size} pieces",
-        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
-        str(precision).removeprefix("torch."),
-        device,
-        threads,
-        "" if threads == 1 else "s",
-        "" if processes.size == 1 else f" in each of {processes.size} processes",
-    )

@@ -13,7 +13,7 @@ from nmt.config import Config
 from nmt.errors import CheckpointError
 
 RUNS_DIR = Path(str(Config.model_fields["runs_dir"].default))  # where the commands look for the run trained last
-_LOCK = ".lock"
+_LOCK, _HOLDER = ".lock", ".holder"
 
 
 @dataclass(frozen=True)
@@ -105,22 +105,46 @@ class RunFolder:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise CheckpointError(f"{self.path} is busy: {_holder(path)} already") from None
+            raise CheckpointError(f"{self.path} is busy: {self._holder()} already") from None
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
                 f"{path}: the run cannot be locked: {reason}. Keep runs on a file system that has locks, or see that "
                 f"the folder can be written (--set runs_dir=...)"
             ) from None
+        holder = self.path / _HOLDER  # a file of its own, since a locked one cannot be read everywhere
         try:
-            path.write_text(f"process {os.getpid()} {work}", encoding="utf-8")
+            holder.write_text(f"process {os.getpid()} {work}", encoding="utf-8")
             yield
         finally:
             with suppress(OSError):
+                holder.unlink(missing_ok=True)
                 if os.listdir(self.path) == [_LOCK]:
                     path.unlink()
                     self.path.rmdir()
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Return whether a process is at work here.
+
+        Raises:
+            OSError: if that cannot be found out.
+        """
+        lock = self.path / _LOCK
+        if not lock.exists():
+            return False
+        try:
+            FileLock(lock).acquire(blocking=False).lock.release()
+        except Timeout:
+            return True
+        return False
+
+    def _holder(self) -> str:
+        """Return who holds the lock, and what for."""
+        with suppress(OSError, UnicodeDecodeError):
+            if said := (self.path / _HOLDER).read_text(encoding="utf-8")[:100].strip():
+                return said
+        return "another process is training this run"
 
     def checkpoint(self, name: str | None = None) -> Path:
         """The checkpoint called `name`, or the best one, or for want of it the last.
@@ -149,14 +173,6 @@ def _target(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # Python 3.13 returns the path itself
         raise CheckpointError(f"{path}: its links lead in a circle; remove it") from None
-
-
-def _holder(lock: Path) -> str:
-    """Return who holds a lock, and what for."""
-    with suppress(OSError, UnicodeDecodeError):  # Windows lets nobody else read a locked file
-        if said := lock.read_text(encoding="utf-8")[:100].strip():
-            return said
-    return "another process is training this run"
 
 
 def resolved(path: Path) -> Path:

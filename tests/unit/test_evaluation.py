@@ -141,6 +141,7 @@ def test_the_picture_of_lengths_begins_at_zero_and_has_a_title(tmp_path: Path, m
     without: list[Any] = [LengthScore(1, 5, 20.0), LengthScore(6, 9, 0.0)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")  # what it does inside
         draw_lengths({"模型 $\\frac$": groups}, tmp_path / "one.png")
         draw_lengths({"_a": groups, "b": without}, tmp_path / "two.png")
         draw_lengths({"empty": []}, tmp_path / "none.png")
