@@ -18,6 +18,7 @@ import torch
 
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.config import Config
+from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.errors import AlignmentError
@@ -67,6 +68,8 @@ class Model:
         beam_size: int | None = None,
         n_best: int = 1,
         prefixes: Iterable[str] | None = None,
+        require: Iterable[Sequence[str]] | None = None,
+        forbid: Iterable[Sequence[str]] | None = None,
     ) -> list[Translation]:
         """Translate lines.
 
@@ -76,13 +79,18 @@ class Model:
             beam_size: another name of `beam`, as the configuration has it.
             n_best: the number of translations per line; all but the best are its `others`.
             prefixes: what each translation must begin with, "" for nothing.
+            require: for each line the phrases that its translation must have, as whole words; ``Haus|Häuser`` stands
+                for one of the two. `Translation.phrases` says where they are.
+            forbid: for each line the phrases that its translation must not have.
 
         Returns:
             One translation per line, in order.
 
         Raises:
             TypeError: for a single string, or for a line that is no string.
-            ValueError: for a beam or number of translations below 1, or another number of prefixes than lines.
+            ValueError: for a beam or number of translations below 1, or another number of prefixes or lists of phrases
+                than lines.
+            DataError: for a prefix or phrase that the model cannot write.
         """
         if beam is not None and beam_size is not None:
             raise TypeError("beam and beam_size are two names of one number; give one of them")
@@ -90,16 +98,18 @@ class Model:
         if n_best < 1 or (beam is not None and beam < 1):
             raise ValueError(f"beam and n_best are at least 1, not {beam} and {n_best}")
         texts = _texts(lines, "lines")
-        begins = None if prefixes is None else _texts(prefixes, "prefixes")
-        if begins is not None and len(begins) != len(texts):
+        begins = [""] * len(texts) if prefixes is None else _texts(prefixes, "prefixes")
+        phrases = [_phrases(each, len(texts), name) for each, name in ((require, "require"), (forbid, "forbid"))]
+        if len(begins) != len(texts):
             raise ValueError(f"{len(begins)} prefixes for {len(texts)} lines; give one for each")
+        requests = [Request(*each) for each in zip(texts, begins, *phrases, strict=True)]
         translator = self._loaded.translator
         if beam is not None:
             settings = translator.settings.model_copy(update={"beam_size": beam})
             translator = Translator(
                 translator.model, translator.tokenizer, settings, translator.device, translator.aligner
             )
-        return translator.translate(texts, n_best=n_best, prefixes=begins)
+        return translator.translate(requests, n_best=n_best)
 
     def score(self, pairs: Iterable[tuple[str, str]]) -> list[Translation]:
         """Score given (source, target) pairs: log-probabilities and matrices, as search would have them.
@@ -135,6 +145,16 @@ def _texts(lines: Iterable[str], name: str) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"{name}[{index}] is {type(text).__name__}, not a string")
     return texts
+
+
+def _phrases(lists: Iterable[Sequence[str]] | None, count: int, name: str) -> list[tuple[str, ...]]:
+    """Return the phrases of each line, none if none are given."""
+    if lists is None:
+        return [()] * count
+    phrases = [tuple(_texts(each, f"{name}[{at}]")) for at, each in enumerate(lists)]
+    if len(phrases) != count:
+        raise ValueError(f"{name} has {len(phrases)} lists of phrases for {count} lines; give one for each")
+    return phrases
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

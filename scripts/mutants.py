@@ -41,7 +41,7 @@ def changeable_nodes(tree: ast.Module) -> Iterator[ast.AST]:
             hidden = [node.returns, *(arg.annotation for arg in [*node.args.args, *node.args.kwonlyargs])]
         elif isinstance(node, ast.AnnAssign):
             hidden = [node.annotation]
-        elif isinstance(node, ast.Raise):
+        elif isinstance(node, ast.Raise) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             hidden = [node]
         elif isinstance(node, ast.ClassDef):
             hidden = list(node.bases)
@@ -91,11 +91,10 @@ def mutate(path: Path, index: int) -> tuple[str, str, str]:
     """Return the changed file, and the changed expression before and after."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     node = list(changeable_nodes(tree))[index]
-    shown = lambda: ast.unparse(node).splitlines()[0]  # noqa: E731
-    before = shown()
+    before = ast.unparse(node).splitlines()[0]
     change(node)
     ast.fix_missing_locations(tree)
-    return ast.unparse(tree), before, shown()
+    return ast.unparse(tree), before, ast.unparse(node).splitlines()[0]
 
 
 def tests_of_lines(root: Path) -> dict[tuple[str, int], list[str]]:
@@ -148,7 +147,10 @@ def main() -> None:
         for number, (path, index, line) in enumerate(chosen, start=1):
             name, original = str(path.relative_to(root)), path.read_text(encoding="utf-8")
             text, before, after = mutate(path, index)
-            ids = test_ids(covering.get((name, line), []))[:TESTS_AT_MOST]
+            contexts = covering.get((name, line)) or [  # a line that runs at import: the tests of its file
+                context for (other, _), found in covering.items() if other == name for context in found
+            ]
+            ids = test_ids(contexts)[:TESTS_AT_MOST]
             began, noticed = time.monotonic(), False
             if ids:
                 path.write_text(text, encoding="utf-8")

@@ -49,6 +49,24 @@ AlignmentsOption = Annotated[
         show_default=False,
     ),
 ]
+RequireOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        help="A phrase that every translation must have, as whole words; 'a|b' is one of the two. Repeatable.",
+    ),
+]
+ForbidOption = Annotated[
+    list[str] | None, typer.Option("--forbid", help="A phrase that no translation may have. Repeatable.")
+]
+GlossaryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--glossary",
+        help="A table of terms: source term, translation and, if you like, what to forbid, between tabs.",
+        show_default=False,
+    ),
+]
 LevelOption = Annotated[
     Level, typer.Option("--level", help="Matrices on words, on white-space separated tokens, or on pieces.")
 ]

@@ -13,9 +13,12 @@ from nmt.cli.options import (
     BeamOption,
     CheckpointOption,
     EosOption,
+    ForbidOption,
+    GlossaryOption,
     LevelOption,
     ModelsOption,
     PrecisionOption,
+    RequireOption,
     SetOption,
     refuse_without_effect,
     with_search,
@@ -46,10 +49,17 @@ def translate(
         ),
     ] = 1,
     prefix: Annotated[str, typer.Option("--prefix", help="What every translation must begin with.")] = "",
+    require: RequireOption = None,
+    forbid: ForbidOption = None,
+    glossary: GlossaryOption = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Draw translations at random; see decoding.sampling.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="JSON in and out: objects with src, and perhaps id, prefix, require, forbid."),
+    ] = False,
     show_alignment: Annotated[
         bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")
     ] = False,
@@ -59,17 +69,21 @@ def translate(
     overrides: SetOption = None,
 ) -> None:
     """Translate: one line out for every line in."""
+    as_json = as_json or jsonl
     with_matrices = show_alignment or as_json or alignments is not None
     refuse_without_effect(
         ctx,
         level=(with_matrices, "--show-alignment, --json or --alignments"),
         keep_eos=(with_matrices, "--show-alignment, --json or --alignments"),
-        beam=(not sample, "search, and --sample draws at random"),
+        **dict.fromkeys(
+            ("beam", "require", "glossary"), (not sample, "search, and --sample draws translations at random")
+        ),
+        jsonl=(not texts, "--input and standard input"),
     )
     if texts and input_file:
         raise typer.BadParameter("give texts or --input, not both")
     from nmt.atomic import atomic_write
-    from nmt.commands.translate import run_translate, warn_of_arguments
+    from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
     from nmt.data.lines import argument_lines, count_lines, input_lines
     from nmt.decoding.output import OutputOptions
     from nmt.runs.load import load_model
@@ -84,13 +98,15 @@ def translate(
     total = len(texts) if texts else None
     if input_file is not None and sys.stderr.isatty():  # where there is a bar
         total = count_lines(input_file)
+    wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
+    asked = requests(lines, wishes, jsonl)
     try:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-            run_translate(loaded, lines, sys.stdout, shown, total, prefix)
+            run_translate(loaded, asked, sys.stdout, shown, total)
             return
         with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
-            run_translate(loaded, lines, out, shown, total, prefix)
+            run_translate(loaded, asked, out, shown, total)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise

@@ -94,14 +94,19 @@ class Tokenizer(ABC):
         """A digest that two tokenizers share only if they encode alike."""
 
     @functools.cached_property
+    def tgt_pieces(self) -> list[str]:
+        """The target pieces as they are written, with sentencepiece's mark for a space."""
+        return [self._tgt_piece(piece) for piece in range(self.tgt_size)]
+
+    @functools.cached_property
     def begins_word(self) -> list[bool]:
         """For each target piece, True if it begins a word."""
-        return [self._tgt_piece(piece).startswith(SPACE) for piece in range(self.tgt_size)]
+        return [piece.startswith(SPACE) for piece in self.tgt_pieces]
 
     @functools.cached_property
     def is_punctuation(self) -> list[bool]:
         """For each target piece, True if it has neither letters nor digits."""
-        return [not any(map(str.isalnum, self._tgt_piece(piece))) for piece in range(self.tgt_size)]
+        return [not any(map(str.isalnum, piece)) for piece in self.tgt_pieces]
 
     def _tgt_piece(self, piece: int) -> str:
         return "".join(self.decode_tgt([piece]).pieces)

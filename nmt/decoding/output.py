@@ -10,7 +10,9 @@ from nmt.alignment.diagnostics import diagnose
 from nmt.alignment.files import matrix_fields
 from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.alignment.report import ReportOption
+from nmt.alignment.words import word_spans
 from nmt.data.lines import one_line
+from nmt.decoding.phrases import AskedPhrase
 from nmt.decoding.translation import Translation
 from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
@@ -38,7 +40,8 @@ class OutputOptions:
     n_best: int = 1
 
 
-def _report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:
+def report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:
+    """Return a translation as a page shows it."""
     matrix = matrix_of(translation, shown)
     eos = [1.0] if shown.keep_eos else []
     return ReportOption(matrix, [*translation.confidence(shown.level, calibration), *eos], translation.score)
@@ -77,6 +80,8 @@ def json_fields(
             name: round(value, 4) if isinstance(value, float) else value
             for name, value in asdict(diagnose(matrix)).items()
         }
+    if translation.phrases:
+        fields["phrases"] = [_phrase_fields(one, translation, shown) for one in translation.phrases]
     if translation.others:
         fields["others"] = [_json_fields(other, shown, calibration) for other in translation.others]
     return fields
@@ -97,15 +102,45 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
     }
 
 
+def _phrase_fields(asked: AskedPhrase, translation: Translation, shown: OutputOptions) -> dict[str, Any]:
+    """Return what became of a phrase, and from which source words it came as far as the alignment tells."""
+    fields = {"phrase": asked.phrase, "required": asked.required, "satisfied": asked.satisfied, "span": asked.span}
+    matrix = translation.alignment("words")
+    if asked.span is None or matrix is None:
+        return fields
+    rows = [
+        row
+        for row, (start, end) in enumerate(word_spans(translation.tgt.text))
+        if start < asked.span[1] and asked.span[0] < end
+    ]
+    columns = sorted({int(matrix.weights[row].argmax()) for row in rows})
+    return fields | {"words": rows, "src_words": [matrix.src_tokens[column] for column in columns]}
+
+
 def _number(value: float) -> float | None:
     """Rounded for JSON, which has no infinity: null for the impossible."""
     return round(value, 6) if math.isfinite(value) else None
 
 
-def _shown(translation: Translation, number: int, shown: OutputOptions, calibration: Calibration) -> str:
-    """Return what is written for one line of input."""
+def text_of(
+    translation: Translation,
+    number: int,
+    shown: OutputOptions,
+    calibration: Calibration,
+    called: str | int | None = None,
+) -> str:
+    """Return what is written for one line of input, without the line end.
+
+    Args:
+        translation: of the line.
+        number: of the line, from 1.
+        shown: the form.
+        calibration: of the confidences in JSON.
+        called: the `id` of the line, which JSON gives back.
+    """
     if shown.as_json:
-        return json.dumps(json_fields(translation, number, shown, calibration), ensure_ascii=False)
+        name = {} if called is None else {"id": called}
+        return json.dumps(name | json_fields(translation, number, shown, calibration), ensure_ascii=False)
     if shown.n_best == 1:
         return one_line(translation.tgt.text)
     every = [translation, *translation.others]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.decoding.phrases import Vocabulary
 
 NEW_WORD = -2  # in a prefix: the next piece begins a word
 
@@ -24,6 +25,8 @@ class Rules:
         forbid_unk: True if the unknown piece is never generated.
         no_repeat_ngram: the n for which no n pieces in a row are generated twice; 0 if they may be.
         begins_word: ``[V]`` True if a piece begins a word; needed for NEW_WORD only.
+        forbid: for each sentence the phrases that are not generated; none for any if empty.
+        vocabulary: the pieces that spell these phrases.
     """
 
     max_lengths: Tensor
@@ -32,6 +35,8 @@ class Rules:
     forbid_unk: bool = False
     no_repeat_ngram: int = 0
     begins_word: Tensor | None = None
+    forbid: Sequence[Sequence[str]] = ()
+    vocabulary: Vocabulary | None = None
 
     @classmethod
     def of(
@@ -43,6 +48,8 @@ class Rules:
         no_repeat_ngram: int = 0,
         device: torch.device | None = None,
         begins_word: Sequence[bool] | None = None,
+        forbid: Sequence[Sequence[str]] = (),
+        vocabulary: Vocabulary | None = None,
     ) -> "Rules":
         """Return rules made of plain numbers; a prefix longer than its sentence's limit moves the limit."""
         prefixes = prefixes or [[] for _ in max_lengths]
@@ -57,6 +64,8 @@ class Rules:
             forbid_unk,
             no_repeat_ngram,
             None if begins_word is None else torch.tensor(begins_word, device=device),
+            forbid if any(forbid) else (),
+            vocabulary,
         )
 
     def select(self, rows: Tensor) -> "Rules":
@@ -66,6 +75,7 @@ class Rules:
             max_lengths=self.max_lengths[rows],
             min_lengths=self.min_lengths[rows],
             prefixes=self.prefixes[rows],
+            forbid=[self.forbid[row] for row in rows.tolist()] if self.forbid else (),
         )
 
     def apply(self, log_probs: Tensor, ids: Tensor) -> Tensor:
@@ -77,17 +87,19 @@ class Rules:
         """
         inside_prefix = ids.shape[1] < self.prefixes.shape[1]
         # A prefix may hold pieces that the rules forbid, so their log-probabilities are kept.
-        raw = log_probs.clone() if inside_prefix or self.no_repeat_ngram else log_probs
+        raw = log_probs.clone() if inside_prefix or self.no_repeat_ngram or self.forbid else log_probs
         beams = len(log_probs) // len(self.max_lengths)
         length = ids.shape[1] + 1  # counting the piece to come
         for piece in (PAD, BOS, UNK) if self.forbid_unk else (PAD, BOS):
             log_probs[:, piece] = -torch.inf
         if self.no_repeat_ngram:
             _forbid_repeats(log_probs, ids.tolist(), self.no_repeat_ngram)
+        if self.forbid:
+            self._forbid_phrases(log_probs, ids.tolist(), beams)
         at_limit = (self.max_lengths <= length).repeat_interleave(beams)
         too_short = (self.min_lengths >= length).repeat_interleave(beams)
         log_probs[:, EOS].masked_fill_(too_short & ~at_limit, -torch.inf)
-        if self.no_repeat_ngram:  # where every piece would be a repetition, EOS is allowed, however short the row is
+        if self.no_repeat_ngram or self.forbid:  # where nothing else is allowed, EOS is, however short the row is
             stuck = (log_probs == -torch.inf).all(dim=-1)
             log_probs[stuck, EOS] = raw[stuck, EOS]
         if at_limit.any():
@@ -104,6 +116,14 @@ class Rules:
                 inside[EOS] = False
                 log_probs = log_probs.masked_fill((wanted == NEW_WORD)[:, None] & inside, -torch.inf)
         return log_probs
+
+    def _forbid_phrases(self, log_probs: Tensor, generated: list[list[int]], beams: int) -> None:
+        """Forbid, in place, the pieces that would complete a forbidden phrase."""
+        assert self.vocabulary is not None
+        for row, ids in enumerate(generated):
+            text = self.vocabulary.text(ids) if self.forbid[row // beams] else ""
+            for phrase in self.forbid[row // beams]:
+                log_probs[row, list(self.vocabulary.completing(text, phrase))] = -torch.inf
 
 
 @dataclass(frozen=True)

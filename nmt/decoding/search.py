@@ -53,6 +53,7 @@ class Hypothesis:
             tell.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
             ``[len(ids) + 1, 0]`` for a model without attention.
+        missing: how many required phrases it lacks.
     """
 
     ids: list[int]
@@ -61,6 +62,7 @@ class Hypothesis:
     token_log_probs: list[float]
     proven: bool
     weights: NDArray[np.float32]
+    missing: int = 0
 
 
 def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:
@@ -188,13 +190,13 @@ def beam_search(
     Returns:
         For each sentence its finished hypotheses, best score first, `n_best` at most.
     """
-    beams = _Beams(model, memory, beam_size, rules, scoring, n_best)
+    beams = Beams(model, memory, beam_size, rules, scoring, n_best)
     while beams.advance():
         pass
     return beams.results()
 
 
-class _Beams:
+class Beams:
     """The unfinished sentences of a batch, at most K rows each, and everything found so far."""
 
     def __init__(
@@ -222,26 +224,25 @@ class _Beams:
         count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
-        # A row gives the beam at most K candidates; one more shows the best one that is left out.
-        row_best, row_ids = _best(log_probs, min(self.size + 1, log_probs.shape[-1]))
-        width = row_best.shape[-1]
-        totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
-        best, where = totals.topk(min(self.size + 1, totals.shape[-1]))
-        self._note_pruned(best)
-        best, where = best[:, : self.size], where[:, : self.size]
+        best, parents, tokens = self.choose(log_probs)
         size = best.shape[1]
-        parents = where // width  # [B, size] which row each came from
-        tokens = row_ids.view(count, before * width).gather(1, where)
         chosen = (torch.arange(size, device=best.device) < self.slots[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
-        self._remember(weights[rows].view(count, size, -1), row_best.view(count, -1).gather(1, where), rows)
+        token_log_probs = log_probs[rows, tokens.flatten()].view(count, size)
+        self._remember(weights[rows].view(count, size, -1), token_log_probs, rows)
         ended = chosen & (tokens == EOS)
         for sentence, row in ended.nonzero().tolist():
             original = self.sentences[sentence]
             assert self.weights is not None
             attention = self.weights[sentence, row, :, : self.src_lengths[original]]
             self.found[original].append(
-                _hypothesis(self.ids[sentence, row], self.log_probs[sentence, row], attention, self.scoring)
+                _hypothesis(
+                    self.ids[sentence, row],
+                    self.log_probs[sentence, row],
+                    attention,
+                    self.scoring,
+                    self.missing(sentence, row),
+                )
             )
         self.slots = self.slots - ended.sum(1)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
@@ -249,21 +250,46 @@ class _Beams:
         self.ids = torch.cat([self.ids, tokens[:, :, None]], dim=-1)
         return self._drop_done(state, rows)
 
+    def candidates(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the best continuations of each sentence, in order: totals, rows and pieces ``[B, <= K + 1]``.
+
+        The last one is the best of those that the beam has no room for.
+
+        Args:
+            log_probs: ``[N, V]`` of the pieces that may come next.
+        """
+        count, before = self.tokens.shape
+        row_best, row_ids = _best(log_probs, min(self.size + 1, log_probs.shape[-1]))
+        width = row_best.shape[-1]
+        totals = (self.log_prob[:, :, None] + row_best.view(count, before, width)).flatten(1)
+        best, where = totals.topk(min(self.size + 1, totals.shape[-1]))
+        return best, where // width, row_ids.view(count, before * width).gather(1, where)
+
+    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the beam holds next: totals, the rows that they come from, and pieces ``[B, <= K]``."""
+        best, parents, tokens = self.candidates(log_probs)
+        if best.shape[1] > self.size:
+            for sentence, value in enumerate(best.gather(1, self.slots[:, None])[:, 0].tolist()):
+                self.note_pruned(sentence, value)
+        return best[:, : self.size], parents[:, : self.size], tokens[:, : self.size]
+
+    def note_pruned(self, sentence: int, log_prob: float) -> None:
+        """Note the best continuation that the beam has no room for; `sentence` is its place in the batch."""
+        original = self.sentences[sentence]
+        self.best_pruned[original] = max(self.best_pruned[original], log_prob)
+
+    def missing(self, sentence: int, row: int) -> int:
+        """Return how many required phrases a row lacks; none are required here."""
+        return 0
+
     def results(self) -> list[list[Hypothesis]]:
         """Return the n best hypotheses of each sentence; the first one says whether it is proven."""
-        ranking = [sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.n_best] for found in self.found]
+        ranking = [sorted(found, key=lambda one: (one.missing, -one.score))[: self.n_best] for found in self.found]
         for sentence, hypotheses in enumerate(ranking):
             bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
             if hypotheses and hypotheses[0].score >= bound:
                 hypotheses[0] = replace(hypotheses[0], proven=True)
         return ranking
-
-    def _note_pruned(self, best: Tensor) -> None:
-        """Note the score of the best candidate that the beam has no room for; `best` ``[B, K + 1]`` is in order."""
-        if best.shape[1] <= self.size:
-            return
-        for sentence, value in zip(self.sentences, best.gather(1, self.slots[:, None])[:, 0].tolist(), strict=True):
-            self.best_pruned[sentence] = max(self.best_pruned[sentence], value)
 
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
         """Put the history in the order of the new beam and append this step's weights and log-probabilities."""
@@ -306,7 +332,7 @@ class _Beams:
         """
         if best_alive == -torch.inf:
             return True
-        scores = sorted((hypothesis.score for hypothesis in self.found[sentence]), reverse=True)
+        scores = sorted((one.score for one in self.found[sentence] if not one.missing), reverse=True)
         bound = self.scoring.bound(best_alive, self.max_lengths[sentence])
         return len(scores) >= self.n_best and scores[self.n_best - 1] >= bound
 
@@ -328,7 +354,7 @@ def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return best, positions.gather(1, where)
 
 
-def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring) -> Hypothesis:
+def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring, missing: int = 0) -> Hypothesis:
     """Make a finished hypothesis of its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
     token_log_probs = log_probs.tolist()
     value = math.fsum(token_log_probs)  # float32 would round at every addition
@@ -339,4 +365,5 @@ def _hypothesis(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scorin
         token_log_probs,
         False,
         weights.float().cpu().numpy(),
+        missing,
     )

@@ -7,6 +7,7 @@ import torch
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.decoding.request import prefix_pieces
 from nmt.decoding.translator import Translator
 from nmt.model.seq2seq import evaluating
 
@@ -45,7 +46,7 @@ def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -
     source = translator.tokenizer.encode_src(line)
     if not source.ids:
         return []
-    begun = [piece for piece in translator.prefix_pieces(prefix, 1) if piece >= 0]
+    begun = [piece for piece in prefix_pieces(prefix, 1, translator.tokenizer) if piece >= 0]
     device = translator.device
     model: Any = translator.model
     pieces = torch.tensor(translator.tokenizer.begins_word, device=device)

@@ -9,6 +9,7 @@ from nmt.alignment.matrix import AlignmentMatrix, Level, WordLinks, piece_matrix
 from nmt.alignment.words import spans_at
 from nmt.data.tokenizer import Encoded
 from nmt.decoding.confidence import word_log_probs
+from nmt.decoding.phrases import AskedPhrase
 from nmt.decoding.word_aligner import WordAligner
 from nmt.evaluation.calibration import Calibration
 
@@ -30,6 +31,7 @@ class Translation:
         shifted: whether a target piece's row is that of the step after, where it was the input.
         aligner: the word aligner that `alignment` asks; None to read the attention.
         links: what the aligner says of this pair, if it was asked already (see `Translator.with_links`).
+        phrases: what became of the phrases that it must or must not have.
         others: the next best translations of the same line, best first, if they were asked for.
     """
 
@@ -44,6 +46,7 @@ class Translation:
     shifted: bool = False
     aligner: WordAligner | None = None
     links: WordLinks | None = None
+    phrases: tuple[AskedPhrase, ...] = ()
     others: tuple["Translation", ...] = ()
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
 """Text in, text out: batches lines, searches, detokenises, and keeps every translation's attention."""
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,12 @@ from tqdm import tqdm
 
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
-from nmt.data.tokenizer import UNK, Encoded, Tokenizer
+from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
+from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.ensemble import Ensemble
+from nmt.decoding.phrases import Vocabulary, asked_phrases
+from nmt.decoding.request import Request, RequestPieces, Span, request_pieces, requests_of
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
 from nmt.decoding.translation import Translation
@@ -52,68 +56,57 @@ class Translator:
         self.aligner = aligner if settings.alignment_from in ("auto", "aligner") else None
         self.posterior = settings.alignment_from == "posterior"
 
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The target pieces, as the text that they spell."""
+        return Vocabulary(self.tokenizer.tgt_pieces)
+
     def translate(
         self,
-        lines: Sequence[str],
+        lines: Sequence[str | Request],
         first_line: int = 1,
         progress: bool = False,
         n_best: int = 1,
-        prefixes: Sequence[str] | None = None,
-        hidden: Sequence[Sequence[tuple[int, int]]] | None = None,
         cut: CutLines | None = None,
         done: Callable[[int], object] | None = None,
     ) -> list[Translation]:
         """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
 
         Args:
-            lines: source texts.
+            lines: source texts, or requests that ask for more than a translation.
             first_line: the number of the first one, for warnings and for what is drawn at random.
             progress: whether a bar is drawn, if standard error is a terminal.
             n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
-            prefixes: what each translation must begin with, "" for nothing; a space at its end ends its last word.
-            hidden: for each line the spans of characters, start and end, that the attention may not look at.
             cut: counts lines that are cut over several calls; the caller lets it sum up. None for this call alone.
             done: called with the number of lines of each batch that is translated; empty lines are in none.
 
         Raises:
-            DataError: for a prefix that the model cannot say, naming its line.
+            DataError: for a prefix or phrase that the model cannot say, naming its line.
             ModelError: if the model gives no finite probabilities.
         """
-        sources = self._sources(lines, first_line, cut)
-        begun = [self.prefix_pieces(prefix, first_line + at) for at, prefix in enumerate(prefixes or [""] * len(lines))]
-        places = self.model.max_tgt_length
-        for at, prefix in enumerate(begun):
-            if len(prefix) > self.settings.max_tgt_length:
-                raise DataError(
-                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, more than decoding.max_tgt_length = "
-                    f"{self.settings.max_tgt_length}; shorten it"
-                )
-            if places is not None and len(prefix) >= places:
-                raise DataError(
-                    f"line {first_line + at}: the prefix has {len(prefix)} pieces, but the model has positions for "
-                    f"{places}, the end mark counted; shorten it"
-                )
+        requests = requests_of(lines)
+        sources = self._sources([request.text for request in requests], first_line, cut)
+        limits = self.settings.max_tgt_length, self.model.max_tgt_length
+        asked = [request_pieces(each, first_line + at, self.tokenizer, *limits) for at, each in enumerate(requests)]
+        if self.settings.sampling.enabled and any(each.require for each in asked):
+            raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:
-            for start in range(0, len(order), self.settings.batch_size):
-                chosen = order[start : start + self.settings.batch_size]
+            for chosen in self._batches(order, asked):
                 found = in_halves(
                     lambda part: self._search(
-                        [sources[i] for i in part],
-                        [begun[i] for i in part],
-                        [first_line + i for i in part],
-                        n_best,
-                        None if hidden is None else [hidden[i] for i in part],
+                        [sources[i] for i in part], [asked[i] for i in part], [first_line + i for i in part], n_best
                     ),
                     chosen,
                 )
                 refuse_not_finite(found)
                 if self.posterior:
-                    hidden_here = None if hidden is None else [hidden[i] for i in chosen]
-                    found = self._with_posteriors([sources[i] for i in chosen], found, hidden_here)
+                    found = self._with_posteriors(
+                        [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
+                    )
                 for index, hypotheses in zip(chosen, found, strict=True):
-                    first, *others = (self._translation(sources[index], hypothesis) for hypothesis in hypotheses)
+                    first, *others = (self._translation(sources[index], one, asked[index]) for one in hypotheses)
                     results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
                 if done is not None:
@@ -123,18 +116,14 @@ class Translator:
             for result, source in zip(results, sources, strict=True)
         ]
 
-    def prefix_pieces(self, prefix: str, line: int) -> list[int]:
-        """The pieces of a prefix."""
-        if not prefix.strip():
-            return []
-        encoded = self.tokenizer.encode_tgt(prefix.strip())
-        if UNK in encoded.ids:
-            start, end = encoded.offsets[encoded.ids.index(UNK)]
-            unknown = encoded.text[start:end].strip()
-            raise DataError(f"line {line}: the prefix has '{unknown}', which is not in the model's vocabulary")
-        return [*encoded.ids, NEW_WORD] if prefix[-1].isspace() else encoded.ids
+    def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
+        """Yield the lines that are searched together; those with required phrases have their own search."""
+        for is_constrained in (False, True):
+            group = [line for line in order if bool(asked[line].require) == is_constrained]
+            for start in range(0, len(group), self.settings.batch_size):
+                yield group[start : start + self.settings.batch_size]
 
-    def _translation(self, source: Encoded, found: Hypothesis) -> Translation:
+    def _translation(self, source: Encoded, found: Hypothesis, asked: RequestPieces) -> Translation:
         target = self.tokenizer.decode_tgt(found.ids)
         if self.settings.unk == "replace":
             target = replace_unknown(target, source, found.weights[1:] if self.shifted else found.weights)
@@ -149,6 +138,7 @@ class Translator:
             self.read_from,
             self.shifted,
             self.aligner,
+            phrases=asked_phrases(target.text, asked.require, asked.forbid),
         )
 
     @property
@@ -226,41 +216,38 @@ class Translator:
         return Scoring(self.settings.length_penalty, self.settings.coverage_penalty)
 
     def _search(
-        self,
-        sources: list[Encoded],
-        prefixes: list[list[int]],
-        lines: list[int],
-        n_best: int,
-        hidden: Sequence[Sequence[tuple[int, int]]] | None = None,
+        self, sources: list[Encoded], asked: list[RequestPieces], lines: list[int], n_best: int
     ) -> list[list[Hypothesis]]:
-        """The n best hypotheses of each source; `lines` are their numbers, `hidden` spans that nothing looks at."""
+        """The n best hypotheses of each source; `lines` are their numbers. All have required phrases, or none has."""
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
-        rules = self._rules([len(source.ids) for source in sources], prefixes)
+        required = [RequiredPhrases(each.require, self.tokenizer, self.vocabulary) for each in asked if each.require]
+        rules = self._rules([len(source.ids) for source in sources], asked, [each.pieces for each in required])
         with evaluating(self.model):
             memory = self.model.encode(batch)
-            if hidden is not None and any(hidden):
-                memory = memory.without(_hidden_pieces(sources, hidden).to(self.device))
+            if any(each.hidden for each in asked):
+                memory = memory.without(_hidden_pieces(sources, [each.hidden for each in asked]).to(self.device))
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
-            if settings.beam_size == 1 and n_best == 1:
-                return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             beam = max(settings.beam_size, n_best)
+            if required:
+                return constrained_beam_search(self.model, memory, beam, rules, self._scoring, required, n_best)
+            if beam == 1:
+                return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
     def _with_posteriors(
         self,
         sources: list[Encoded],
         found: list[list[Hypothesis]],
-        hidden: Sequence[Sequence[tuple[int, int]]] | None,
+        hidden: Sequence[Sequence[Span]],
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each source with posterior weights, which search does not compute."""
-        spans = hidden if hidden is not None and any(hidden) else [()] * len(sources)
-        rows = [(source, one.ids, own) for source, few, own in zip(sources, found, spans, strict=True) for one in few]
+        rows = [(source, one.ids, own) for source, few, own in zip(sources, found, hidden, strict=True) for one in few]
 
         def weights_of(
-            part: Sequence[tuple[Encoded, list[int], Sequence[tuple[int, int]]]],
+            part: Sequence[tuple[Encoded, list[int], Sequence[Span]]],
         ) -> list[NDArray[np.float32]]:
             batch = batch_of([(source.ids, ids) for source, ids, _ in part]).to(self.device)
             mask = _hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
@@ -277,37 +264,31 @@ class Translator:
 
     def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
         """The `number`-th random translation of each line."""
-        drawing = self.settings.sampling
-        generators = [
-            torch.Generator().manual_seed(((drawing.seed * 1_000_003 + line) * 1009 + number) % 2**63) for line in lines
-        ]
-        return sample(
-            self.model,
-            memory,
-            rules,
-            self._scoring,
-            generators,
-            drawing.temperature,
-            drawing.top_k,
-            drawing.top_p,
-        )
+        sampling = self.settings.sampling
+        seeds = [((sampling.seed * 1_000_003 + line) * 1009 + number) % 2**63 for line in lines]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        options = sampling.temperature, sampling.top_k, sampling.top_p
+        return sample(self.model, memory, rules, self._scoring, generators, *options)
 
-    def _rules(self, lengths: list[int], prefixes: list[list[int]]) -> Rules:
-        """The settings' rules for sources of `lengths` pieces."""
+    def _rules(self, lengths: list[int], asked: list[RequestPieces], required: list[int]) -> Rules:
+        """The rules for sources of `lengths` pieces, of which each or none has so many `required` pieces."""
         settings = self.settings
-        places = self.model.max_tgt_length or math.inf
-        longest = [
-            int(min(settings.max_length_ratio * length + settings.max_length_extra, places)) for length in lengths
-        ]
-        shortest = [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths]
+        positions = self.model.max_tgt_length or math.inf
+        longest = [settings.max_length_ratio * length + settings.max_length_extra for length in lengths]
+        prefixes = [each.prefix for each in asked]
         return Rules.of(
-            longest,
-            shortest,
+            [
+                int(min(most + more, positions))
+                for most, more in zip(longest, required or [0] * len(asked), strict=True)
+            ],
+            [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths],
             prefixes,
             settings.unk == "forbid",
             settings.no_repeat_ngram,
             torch.device(self.device),
             self.tokenizer.begins_word if any(NEW_WORD in prefix for prefix in prefixes) else None,
+            [each.forbid for each in asked],
+            self.vocabulary if any(each.forbid for each in asked) else None,
         )
 
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], float, NDArray[np.float32]]]:
@@ -337,9 +318,9 @@ class Translator:
     def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:
         """The pieces of source texts; those that are cut are told through `cut`."""
         told = cut or CutLines()
-        limit, places = self.settings.max_src_length, self.model.max_src_length
+        limit, positions = self.settings.max_src_length, self.model.max_src_length
         encoded = map(self.tokenizer.encode_src, lines)
-        sources = [limited(source, line, limit, places, told) for line, source in enumerate(encoded, first_line)]
+        sources = [limited(source, line, limit, positions, told) for line, source in enumerate(encoded, first_line)]
         if cut is None:
             told.sum_up()
         return sources
@@ -350,7 +331,7 @@ def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=None if progress else True)
 
 
-def _hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+def _hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[Span]]) -> Tensor:
     """Return ``[B, S]``, True on the source pieces that overlap with a hidden span."""
     mask = torch.zeros(len(sources), max(len(source.ids) for source in sources), dtype=torch.bool)
     for row, (source, spans) in enumerate(zip(sources, hidden, strict=True)):

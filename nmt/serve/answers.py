@@ -31,9 +31,11 @@ def lines_of(text: str, kind: str) -> list[str]:
 
 def job_of(asked: TranslateRequest, line: str) -> "Job":
     """Return what the batcher is to do with a line."""
+    from nmt.decoding.request import Request
     from nmt.serve.batcher import Job
 
-    return Job(line, asked.alternatives + 1, asked.prefix, tuple(asked.hide), with_links=asked.alignment)
+    request = Request(line, asked.prefix, tuple(asked.require), tuple(asked.forbid), tuple(asked.hide))
+    return Job(request, asked.alternatives + 1, with_links=asked.alignment)
 
 
 def keys_of(asked: TranslateRequest) -> list[str]:

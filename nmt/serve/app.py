@@ -119,7 +119,7 @@ class Server:
     async def _translate(self, body: dict[str, Any]) -> Response:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts, asked.prefix)
+        self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
         loaded, _ = await self._ready(asked.model)
         found = await self._translations(asked, texts)
         answers = [answer_of(asked, text, lines, loaded.calibration) for text, lines in zip(texts, found, strict=True)]
@@ -163,7 +163,7 @@ class Server:
     async def _stream(self, body: dict[str, Any]) -> Response:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts, asked.prefix)
+        self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
         lines = [line for text in texts for line in text.split("\n")]
         calibration = (await self._ready(asked.model))[0].calibration
 
@@ -210,9 +210,11 @@ class Server:
         except NmtError as error:
             raise Refused(503, str(error)) from None
 
-    def _check_size(self, texts: Sequence[str], prefix: str) -> None:
-        if len(prefix) > _LONGEST_PREFIX:
-            raise Refused(413, f"the prefix has {len(prefix)} characters; at most {_LONGEST_PREFIX} are allowed")
+    def _check_size(self, texts: Sequence[str], *phrases: str) -> None:
+        if (characters := sum(map(len, phrases))) > _LONGEST_PREFIX:
+            raise Refused(
+                413, f"prefix and phrases have {characters} characters; at most {_LONGEST_PREFIX} are allowed"
+            )
         characters, lines = sum(map(len, texts)), sum(text.count("\n") + 1 for text in texts)
         if not texts:
             raise Refused(400, "q is empty")

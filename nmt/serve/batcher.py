@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from nmt.decoding.request import Request
 from nmt.decoding.suggest import Suggestion, next_words
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
@@ -27,17 +28,13 @@ class Job:
     """One line to translate.
 
     Attributes:
-        line: the source text.
+        request: the source text and what is asked for.
         n_best: how many translations.
-        prefix: what each of them must begin with.
-        hidden: spans of source characters that the attention may not look at.
         with_links: whether the word aligner is asked, too.
     """
 
-    line: str
+    request: Request
     n_best: int = 1
-    prefix: str = ""
-    hidden: tuple[tuple[int, int], ...] = ()
     with_links: bool = False
 
 
@@ -136,7 +133,7 @@ class Batcher:
         for one in self._queue:
             if batch and (one.job.n_best, one.job.with_links) != (batch[0].job.n_best, batch[0].job.with_links):
                 continue
-            characters += (len(one.job.line) + len(one.job.prefix)) * one.job.n_best
+            characters += (len(one.job.request.text) + len(one.job.request.prefix)) * one.job.n_best
             if batch and (characters > _CHARACTERS_AT_ONCE or len(batch) == _LINES_AT_ONCE):
                 break
             batch.append(one)
@@ -150,12 +147,7 @@ class Batcher:
         """Translate jobs in this thread; where something is wrong with one of them, each by itself."""
         translator = self._translator()
         try:
-            found = translator.translate(
-                [job.line for job in jobs],
-                n_best=jobs[0].n_best,
-                prefixes=[job.prefix for job in jobs],
-                hidden=[job.hidden for job in jobs],
-            )
+            found = translator.translate([job.request for job in jobs], n_best=jobs[0].n_best)
             return list(translator.with_links(found) if jobs[0].with_links else found)
         except NmtError as error:
             if len(jobs) == 1:

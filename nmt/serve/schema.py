@@ -23,6 +23,12 @@ class TranslateRequest(BaseModel):
     scores: Annotated[bool, Field(description="Scores and log-probabilities in nats.")] = False
     confidence: Annotated[bool, Field(description="The model's confidence in each target word, 0 to 1.")] = False
     prefix: Annotated[str, Field(description="What the translation must begin with.")] = ""
+    require: Annotated[
+        list[str], Field(max_length=20, description="Phrases that the translation must have, as whole words.")
+    ] = []
+    forbid: Annotated[
+        list[str], Field(max_length=100, description="Phrases that the translation must not have, as whole words.")
+    ] = []
     hide: Annotated[
         list[tuple[int, int]], Field(description="Spans of source characters that attention may not look at.")
     ] = []

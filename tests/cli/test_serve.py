@@ -19,6 +19,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import nmt
+from nmt.decoding.request import Request
 from nmt.decoding.suggest import next_words
 from nmt.decoding.translation import Translation
 from nmt.errors import DataError
@@ -87,11 +88,11 @@ def test_forms_lists_lines_and_html_are_answered_in_kind(client: TestClient, mod
 
 def test_a_beginning_is_kept_and_a_hidden_word_is_not_looked_at(client: TestClient, model: nmt.Model) -> None:
     begun = client.post("/translate", json={"q": LINE, "prefix": "elle "}).json()
-    assert begun["translatedText"] == model.translate([LINE], prefixes=["elle "])[0].text
+    assert begun["translatedText"] == model.translate([Request(LINE, prefix="elle ")])[0].text
     assert begun["translatedText"].startswith("elle ")
     answer = client.post("/translate", json={"q": LINE, "hide": [[2, 6]], "alignment": True}).json()
     attention = nmt.load("runs/tiny", overrides=["decoding.alignment_from=attention"])._loaded.translator
-    hidden = attention.translate([LINE], hidden=[[(2, 6)]])[0]
+    hidden = attention.translate([Request(LINE, hidden=((2, 6),))])[0]
     matrix = hidden.alignment()
     assert matrix is not None
     assert answer["translatedText"] == hidden.text
@@ -263,7 +264,7 @@ def run_batcher(limit: int, work: Any) -> Any:
 
 def test_lines_of_many_clients_are_translated_together_and_a_bad_one_harms_none(model: nmt.Model) -> None:
     lines = [f"I see {word}" for word in ("you", "him", "the cat", "a dog", "it", "them")] * 4
-    jobs = [Job(line, prefix="漢字" if at == 5 else "") for at, line in enumerate(lines)]
+    jobs = [Job(Request(line, prefix="漢字" if at == 5 else "")) for at, line in enumerate(lines)]
 
     async def work(batcher: Batcher) -> Any:
         answers = await asyncio.gather(*(batcher.translate([job]) for job in jobs))
@@ -281,13 +282,13 @@ def test_lines_of_many_clients_are_translated_together_and_a_bad_one_harms_none(
 def test_too_many_lines_are_refused_and_those_of_clients_that_left_are_dropped() -> None:
     async def work(batcher: Batcher) -> Any:
         with pytest.raises(Busy):
-            await batcher.translate([Job(LINE)] * 11)
-        gone = asyncio.create_task(batcher.translate([Job("a " * 2000)] * 10))
+            await batcher.translate([Job(Request(LINE))] * 11)
+        gone = asyncio.create_task(batcher.translate([Job(Request("a " * 2000))] * 10))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         waiting = batcher.waiting
-        return waiting, await batcher.translate([Job(LINE)] * 10)
+        return waiting, await batcher.translate([Job(Request(LINE))] * 10)
 
     waiting, answers = run_batcher(10, work)
     assert waiting == 0

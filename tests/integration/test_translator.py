@@ -10,6 +10,7 @@ from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble
+from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
@@ -206,7 +207,7 @@ def test_a_prefix_longer_than_the_model_has_places_is_refused(
     decoder = {**TRANSFORMER_DECODER, "positions": "learned", "max_positions": 101}
     translator = translator_of(make_model(decoder=decoder), tokenizer)
     with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has positions for 101"):
-        translator.translate(["a cat"], prefixes=["chat " * 120])
+        translator.translate([Request("a cat", prefix="chat " * 120)])
 
 
 def test_a_space_after_a_prefix_ends_its_word(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
@@ -215,7 +216,7 @@ def test_a_space_after_a_prefix_ends_its_word(make_model: Callable[..., Seq2Seq]
     with torch.no_grad():
         model.output.bias[inner] += 9.0  # a piece that would be glued to the prefix
     translator = translator_of(model, tokenizer, min_length=4)
-    open_ended, closed = (translator.translate(["a cat"], prefixes=[prefix])[0].text for prefix in ("le", "le "))
+    open_ended, closed = (translator.translate([Request("a cat", prefix=prefix)])[0].text for prefix in ("le", "le "))
     assert open_ended.startswith("le" + str(tokenizer.tgt.id_to_piece(inner)))
     assert closed.startswith("le ")
 
@@ -224,7 +225,7 @@ def test_a_prefix_that_cannot_be_said_is_refused_by_line(
     make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
 ) -> None:
     with pytest.raises(DataError, match=r"line 2: the prefix has '漢字', which is not in the model's vocabulary"):
-        translator_of(make_model(), tokenizer).translate(["a cat", "a dog"], prefixes=["", "le 漢字"])
+        translator_of(make_model(), tokenizer).translate(["a cat", Request("a dog", prefix="le 漢字")])
 
 
 def test_unknown_pieces_are_replaced_if_wanted(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
@@ -290,7 +291,7 @@ def test_posterior_matrices_of_search_are_those_of_the_same_translation_forced(
 
 def test_posterior_weights_are_0_on_hidden_words(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
     translator = translator_of(make_model(), tokenizer, alignment_from="posterior")
-    found = translator.translate(["the black cat sees me"], hidden=[[(4, 9)]])[0]
+    found = translator.translate([Request("the black cat sees me", hidden=((4, 9),))])[0]
     matrix = found.alignment()
     assert matrix is not None
     assert matrix.src_tokens[1] == "black"

@@ -1,0 +1,230 @@
+"""Beam search for translations that must have given phrases (Post and Vilar 2018, dynamic beam allocation)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
+
+import torch
+from torch import Tensor
+
+from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.decoding.phrases import Vocabulary, count_phrase, takes_no_space
+from nmt.decoding.rules import Rules, Scoring
+from nmt.decoding.search import Beams, Hypothesis, SearchMemory, SearchModel
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a hypothesis is with the phrases that it must have.
+
+    Attributes:
+        text: of its pieces.
+        met: for each phrase, whether the text has it.
+        begun: for each phrase that the last pieces begin: the pieces that are left of it, and how many are done.
+        done: pieces of the phrases that are met, and of the one that is begun.
+    """
+
+    text: str
+    met: tuple[bool, ...]
+    begun: tuple[tuple[tuple[int, ...], int], ...] = ()
+    done: int = 0
+
+    @property
+    def missing(self) -> int:
+        """The number of phrases that are not there yet."""
+        return self.met.count(False)
+
+
+class RequiredPhrases:
+    """The phrases that one sentence's translation must have."""
+
+    def __init__(self, phrases: Sequence[Sequence[str]], tokenizer: Tokenizer, vocabulary: Vocabulary):
+        """Take the phrases.
+
+        Args:
+            phrases: for each its alternatives, of which one is enough.
+            tokenizer: that spells them.
+            vocabulary: its target pieces.
+        """
+        self.phrases, self.vocabulary = [tuple(each) for each in phrases], vocabulary
+        # A phrase that is given for the second time needs a second occurrence, and so on.
+        self.needed = [self.phrases[: at + 1].count(each) for at, each in enumerate(self.phrases)]
+        self.lengths = [max(len(tokenizer.encode_tgt(one).ids) for one in each) for each in self.phrases]
+
+        @cache
+        def spelled(phrase: str, before: str) -> tuple[int, ...]:
+            encoded = tokenizer.encode_tgt(before + phrase)
+            first = next((at for at, (start, _) in enumerate(encoded.offsets) if start >= len(before)), None)
+            # Where no piece begins with the phrase itself, there is no such spelling.
+            whole = first is not None and encoded.offsets[first][0] == len(before)
+            return tuple(encoded.ids[first:]) if whole else ()
+
+        self._spelled = spelled
+
+    @property
+    def pieces(self) -> int:
+        """The number of pieces of all phrases together."""
+        return sum(self.lengths)
+
+    def start(self) -> Progress:
+        """Return the progress before the first piece."""
+        return Progress("", (False,) * len(self.phrases))
+
+    def after(self, progress: Progress, piece: int) -> Progress:
+        """Return the progress after one more piece."""
+        text = progress.text + self.vocabulary.texts[piece]
+        met = tuple(
+            sum(count_phrase(text, one) for one in each) >= needed
+            for each, needed in zip(self.phrases, self.needed, strict=True)
+        )
+        open_ones = [*progress.begun, *((pieces, 0) for pieces in self._beginnings(progress))]
+        begun = tuple((pieces[1:], done + 1) for pieces, done in open_ones if len(pieces) > 1 and pieces[0] == piece)
+        done = sum(length for length, is_met in zip(self.lengths, met, strict=True) if is_met)
+        return Progress(text, met, begun, done + max((done for _, done in begun), default=0))
+
+    def next_pieces(self, progress: Progress) -> set[int]:
+        """Return the pieces that go on with a phrase that is begun; where none is, those that begin one."""
+        pieces = [left for left, _ in progress.begun] or self._beginnings(progress)
+        return {left[0] for left in pieces}
+
+    def _beginnings(self, progress: Progress) -> list[tuple[int, ...]]:
+        """Return the pieces of each phrase that is not there yet, as they can follow the text."""
+        found = []
+        for each, is_met in zip(self.phrases, progress.met, strict=True):
+            for phrase in () if is_met else each:
+                found.append(self._spelled(phrase, ""))
+                if takes_no_space(progress.text, phrase):
+                    found.append(self._spelled(phrase, progress.text[-1]))
+        return [pieces for pieces in found if pieces]
+
+
+def constrained_beam_search(
+    model: SearchModel,
+    memory: SearchMemory,
+    beam_size: int,
+    rules: Rules,
+    scoring: Scoring,
+    required: Sequence[RequiredPhrases],
+    n_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """Beam search for translations that have all required phrases; see `beam_search`.
+
+    Each sentence has `beam_size` rows and one more for each piece that is required. They are shared out among the
+    hypotheses by how much of the phrases they have, the best of each kind first, so that those that have a phrase
+    already, and are less likely for it, are not lost to those that have none. Where the rules leave no way to a
+    translation with all phrases, those with the most come first.
+
+    Args:
+        model: what is searched.
+        memory: B encoded sentences.
+        beam_size: rows without those for required pieces.
+        rules: for B sentences.
+        scoring: what the finished ones are ranked by.
+        required: for B sentences.
+        n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
+
+    Returns:
+        For each sentence its finished hypotheses, best first, `n_best` at most.
+    """
+    beams = _ConstrainedBeams(model, memory, beam_size, rules, scoring, n_best, required)
+    while beams.advance():
+        pass
+    return beams.results()
+
+
+class _ConstrainedBeams(Beams):
+    """Beams whose rows are shared out by progress."""
+
+    def __init__(
+        self,
+        model: SearchModel,
+        memory: SearchMemory,
+        beam_size: int,
+        rules: Rules,
+        scoring: Scoring,
+        n_best: int,
+        required: Sequence[RequiredPhrases],
+    ):
+        sizes = [beam_size + each.pieces for each in required]
+        super().__init__(model, memory, max(sizes), rules, scoring, n_best)
+        self.slots = torch.tensor(sizes, device=self.slots.device)
+        self.required, self.beam_size = required, beam_size
+        self.progress: list[list[Progress]] = [[each.start()] for each in required]  # of each sentence's rows
+
+    def advance(self) -> bool:
+        before = self.sentences
+        goes_on = super().advance()
+        left = set(self.sentences)
+        self.progress = [rows for sentence, rows in zip(before, self.progress, strict=True) if sentence in left]
+        return goes_on
+
+    def missing(self, sentence: int, row: int) -> int:
+        return self.progress[sentence][row].missing
+
+    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        count, before = self.tokens.shape
+        log_probs = log_probs.view(count, before, -1)
+        length = self.ids.shape[-1] + 1  # counting the piece to come
+        for sentence, rows in enumerate(self.progress):
+            if length < self.max_lengths[self.sentences[sentence]]:  # at the limit there is only EOS
+                incomplete = [row for row, progress in enumerate(rows) if progress.missing]
+                log_probs[sentence, incomplete, EOS] = -torch.inf
+        _, parents, tokens = super().candidates(log_probs.flatten(0, 1))
+        best_of_rows = log_probs.max(dim=-1).indices.tolist()
+        slots = self.slots.tolist()
+        chosen: list[list[tuple[int, int]]] = []
+        progress: list[list[Progress]] = []
+        for sentence, rows in enumerate(self.progress):
+            phrases = self.required[self.sentences[sentence]]
+            most = self.beam_size + phrases.pieces + 1  # whatever the other sentences of the batch have
+            wanted = set(zip(parents[sentence, :most].tolist(), tokens[sentence, :most].tolist(), strict=True))
+            wanted |= set(enumerate(best_of_rows[sentence]))
+            for row, one in enumerate(rows):
+                wanted |= {(row, piece) for piece in phrases.next_pieces(one)}
+            kept, pruned = self._share_out(sentence, sorted(wanted), log_probs[sentence], slots[sentence])
+            self.note_pruned(sentence, pruned)
+            chosen.append([candidate for candidate, _ in kept])
+            progress.append([after for _, after in kept])
+        width = max(1, *map(len, chosen))
+        rows_of, pieces_of = (
+            torch.tensor([[each[at] for each in few] + [0] * (width - len(few)) for few in chosen]).to(tokens.device)
+            for at in (0, 1)
+        )
+        here = torch.arange(count, device=tokens.device)[:, None]
+        best = self.log_prob.gather(1, rows_of) + log_probs[here, rows_of, pieces_of]
+        filled = torch.tensor([len(few) for few in chosen], device=tokens.device)
+        best = best.masked_fill(torch.arange(width, device=tokens.device) >= filled[:, None], -torch.inf)
+        filler = [[few[0] if few else each.start()] for few, each in zip(progress, self._here(), strict=True)]
+        self.progress = [few + one * (width - len(few)) for few, one in zip(progress, filler, strict=True)]
+        return best, rows_of, pieces_of
+
+    def _here(self) -> list[RequiredPhrases]:
+        return [self.required[sentence] for sentence in self.sentences]
+
+    def _share_out(
+        self, sentence: int, candidates: list[tuple[int, int]], log_probs: Tensor, slots: int
+    ) -> tuple[list[tuple[tuple[int, int], Progress]], float]:
+        """Choose the candidates that get a place, and return the best total of the others.
+
+        Args:
+            sentence: its place in the batch.
+            candidates: rows and pieces.
+            log_probs: ``[K, V]`` of the pieces after each row.
+            slots: the number of rows.
+        """
+        rows, pieces = (torch.tensor(side, device=log_probs.device) for side in zip(*candidates, strict=True))
+        totals = (self.log_prob[sentence][rows] + log_probs[rows, pieces]).tolist()
+        ranked = sorted((-total, candidate) for total, candidate in zip(totals, candidates, strict=True))
+        phrases = self._here()[sentence]
+        by_progress: dict[tuple[int, int], list[tuple[float, tuple[int, int], Progress]]] = {}
+        for cost, (row, piece) in ranked:
+            if cost == torch.inf:
+                continue
+            parent = self.progress[sentence][row]
+            after = parent if piece == EOS else phrases.after(parent, piece)
+            by_progress.setdefault((-after.missing, after.done), []).append((cost, (row, piece), after))
+        groups = [by_progress[key] for key in sorted(by_progress, reverse=True)]
+        in_turn = [one for round_ in zip_longest(*groups) for one in round_ if one is not None]
+        pruned = max((-cost for cost, _, _ in in_turn[slots:]), default=-torch.inf)
+        return [(candidate, after) for _, candidate, after in in_turn[:slots]], pruned

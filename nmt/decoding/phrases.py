@@ -1,0 +1,159 @@
+"""Phrases as whole words of a text, and how the pieces of a vocabulary spell them."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from nmt.alignment.words import SPACE, split_words, word_spans
+
+_NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a space
+
+
+def find_phrase(text: str, phrase: str, begin: int = 0) -> tuple[int, int] | None:
+    """Return the characters ``[start, end)`` where a phrase first stands as whole words, from `begin` on, or None."""
+    return next(_occurrences(text, phrase, begin), None)
+
+
+def count_phrase(text: str, phrase: str) -> int:
+    """Return how often a phrase stands in a text as whole words."""
+    return sum(1 for _ in _occurrences(text, phrase))
+
+
+def _occurrences(text: str, phrase: str, begin: int = 0) -> Iterator[tuple[int, int]]:
+    start = text.find(phrase, begin) if phrase else -1
+    if start < 0:
+        return
+    spans = word_spans(text)
+    starts, ends = {start for start, _ in spans}, {end for _, end in spans}
+    while start >= 0:
+        end = start + len(phrase)
+        whole = start in starts and end in ends
+        if whole:
+            yield start, end
+        start = text.find(phrase, end if whole else start + 1)
+
+
+@dataclass(frozen=True)
+class AskedPhrase:
+    """A phrase that a translation must or must not have, and whether it has it.
+
+    Attributes:
+        phrase: as the tokenizer writes it, with bars between alternatives.
+        required: True if it must be there, False if it must not.
+        span: the characters ``[start, end)`` of the target text where it stands; None if it does not.
+    """
+
+    phrase: str
+    required: bool
+    span: tuple[int, int] | None
+
+    @property
+    def satisfied(self) -> bool:
+        """True if the translation is as it was asked for."""
+        return self.required == (self.span is not None)
+
+
+def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[str]) -> tuple[AskedPhrase, ...]:
+    """Return what became of the phrases that were asked for.
+
+    Args:
+        text: the translation.
+        require: for each required phrase its alternatives; one that is given twice must be there twice.
+        forbid: forbidden phrases.
+    """
+    found = []
+    for at, each in enumerate(require):
+        spans = sorted(span for phrase in each for span in _occurrences(text, phrase))
+        number = require[:at].count(each)
+        found.append(AskedPhrase("|".join(each), True, spans[number] if number < len(spans) else None))
+    return (*found, *(AskedPhrase(phrase, False, find_phrase(text, phrase)) for phrase in forbid))
+
+
+def satisfaction(phrases: Sequence[AskedPhrase]) -> str:
+    """Return, for a person, how many of the phrases that were asked for are as they were asked for."""
+    counts = []
+    for required, what in ((True, "required"), (False, "forbidden")):
+        kind = [one for one in phrases if one.required == required]
+        if kind:
+            done = sum(one.satisfied for one in kind)
+            counts.append(f"{done} of {len(kind)} {what} phrases ({done / len(kind):.1%})")
+    return f"satisfied: {', '.join(counts)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The target pieces, as the text that they spell.
+
+    Attributes:
+        pieces: of the tokenizer, with its mark for a space.
+    """
+
+    pieces: Sequence[str]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each piece; a piece that begins a word begins with a space."""
+        return [piece.replace(SPACE, " ") for piece in self.pieces]
+
+    @cached_property
+    def _sorted(self) -> list[tuple[str, int]]:
+        return sorted((text, piece) for piece, text in enumerate(self.texts))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of pieces, with the space that begins the first word."""
+        return "".join(self.texts[piece] for piece in ids)
+
+    def completing(self, text: str, phrase: str) -> set[int]:
+        """Return the pieces after which a text would have one more of a phrase, as whole words, at its end.
+
+        Any way to spell the phrase counts, so that a forbidden one is not written in smaller pieces.
+        """
+        found: set[int] = set()
+        for done in range(len(phrase)):
+            if not text.endswith(phrase[:done]):
+                continue
+            before = text[: len(text) - done]
+            # A phrase begins a word: after a space, which the next piece may bring, or where words part without one.
+            for space in ("", " ") if done == 0 else ("",):
+                if _may_follow(before + space, phrase):
+                    found.update(self._beginning(space + phrase[done:]))
+        return found | self._containing(phrase)
+
+    @lru_cache(maxsize=100_000)  # noqa: B019 (one vocabulary lives as long as its model)
+    def _beginning(self, rest: str) -> frozenset[int]:
+        """Return the pieces that are `rest`, or go on after it with another word."""
+        found = set()
+        for text, piece in self._sorted[bisect_left(self._sorted, (rest, 0)) :]:
+            if not text.startswith(rest):
+                break
+            if len(text) == len(rest) or len(split_words(rest[-1] + text[len(rest)])) == 2:
+                found.add(piece)
+        return frozenset(found)
+
+    @lru_cache(maxsize=10_000)  # noqa: B019
+    def _containing(self, phrase: str) -> frozenset[int]:
+        """Return the pieces that have the whole phrase after another word or sign."""
+        return frozenset(
+            piece
+            for piece, text in enumerate(self.texts)
+            if phrase in text and (found := find_phrase(text, phrase)) is not None and found[0] > 0
+        )
+
+
+def _may_follow(text: str, phrase: str) -> bool:
+    """Return True if a word that begins with the phrase's first character may follow a text without a space."""
+    return not text or text[-1].isspace() or len(split_words(text[-1] + phrase[0])) == 2
+
+
+def takes_no_space(before: str, phrase: str) -> bool:
+    """Return True if a phrase is written without a space after a text, as after an apostrophe or in Japanese.
+
+    Args:
+        before: the text so far.
+        phrase: what follows.
+    """
+    if not before or before[-1].isspace():
+        return False
+    unspaced = [len(split_words(character * 2)) == 2 for character in (before[-1], phrase[0]) if character.isalpha()]
+    return before[-1] in _NO_SPACE_AFTER or any(unspaced)

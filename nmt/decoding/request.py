@@ -1,0 +1,152 @@
+"""What is asked for beside the text of a line: how its translation begins, what it must have, what it must not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nmt.data.tokenizer import UNK, Tokenizer
+from nmt.decoding.rules import NEW_WORD
+from nmt.errors import DataError
+
+Span = tuple[int, int]  # characters [start, end)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A line to translate, and what is asked for.
+
+    Attributes:
+        text: the source text.
+        prefix: what the translation must begin with; a space at its end ends its last word.
+        require: phrases that it must have, as whole words; each is one phrase or, between bars, several of which one
+            is enough: ``Haus|Häuser``. A phrase that is given twice must be there twice.
+        forbid: phrases that it must not have, as whole words.
+        hidden: spans of source characters that the attention may not look at.
+        id: what its sender calls it.
+    """
+
+    text: str
+    prefix: str = ""
+    require: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    hidden: tuple[Span, ...] = ()
+    id: str | int | None = None
+
+
+@dataclass(frozen=True)
+class RequestPieces:
+    """The same as the search needs it.
+
+    Attributes:
+        prefix: pieces, and NEW_WORD at the end if the next one begins a word.
+        require: for each phrase its alternatives, as the tokenizer writes them.
+        forbid: phrases as the tokenizer writes them.
+        hidden: spans of source characters.
+    """
+
+    prefix: list[int]
+    require: list[list[str]]
+    forbid: list[str]
+    hidden: tuple[Span, ...]
+
+
+def request_pieces(
+    request: Request, line: int, tokenizer: Tokenizer, longest: int, positions: int | None
+) -> RequestPieces:
+    """Return a request in the tokenizer's terms.
+
+    Args:
+        request: of a person or a program.
+        line: its number, for errors.
+        tokenizer: of the model.
+        longest: the most pieces that a prefix or the required phrases may have (`decoding.max_tgt_length`).
+        positions: target pieces that the model has positions for, EOS counted; None for any number.
+
+    Raises:
+        DataError: naming the line, for what the model cannot write.
+    """
+    prefix = prefix_pieces(request.prefix, line, tokenizer)
+    require = [
+        [_written(one, line, tokenizer, "required phrase") for one in each.split("|") if one.strip()]
+        for each in request.require
+    ]
+    if not all(require):
+        raise DataError(f"line {line}: a required phrase is empty")
+    forbid = [_written(phrase, line, tokenizer, "forbidden phrase") for phrase in request.forbid]
+    spelled = sum(max(len(tokenizer.encode_tgt(one).ids) for one in each) for each in require)
+    for what, size in (("prefix has", len(prefix)), ("required phrases have", spelled)):
+        if size > longest:
+            raise DataError(
+                f"line {line}: the {what} {size} pieces, more than decoding.max_tgt_length = {longest}; shorten it"
+            )
+        if positions is not None and size >= positions:
+            raise DataError(
+                f"line {line}: the {what} {size} pieces, but the model has positions for {positions}, the end mark "
+                f"counted; shorten it"
+            )
+    return RequestPieces(prefix, require, forbid, request.hidden)
+
+
+def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
+    """Return the pieces of a prefix, and NEW_WORD after them if a space ends its last word.
+
+    Raises:
+        DataError: for a prefix that the model cannot write, naming its line.
+    """
+    if not prefix.strip():
+        return []
+    ids = _known(prefix.strip(), line, tokenizer, "prefix")
+    return [*ids, NEW_WORD] if prefix[-1].isspace() else ids
+
+
+def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
+    """Return a phrase as the tokenizer writes it, which may have normalised its signs."""
+    if not phrase.strip():
+        raise DataError(f"line {line}: a {what} is empty")
+    return tokenizer.decode_tgt(_known(phrase.strip(), line, tokenizer, what)).text
+
+
+def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
+    """Return the pieces of a text, none of them unknown."""
+    encoded = tokenizer.encode_tgt(text)
+    if UNK in encoded.ids:
+        start, end = encoded.offsets[encoded.ids.index(UNK)]
+        unknown = encoded.text[start:end].strip()
+        raise DataError(f"line {line}: the {what} has '{unknown}', which is not in the model's vocabulary")
+    return encoded.ids
+
+
+def requests_of(lines: Sequence[str | Request]) -> list[Request]:
+    """Return a request for each line; a text alone asks for nothing more."""
+    return [line if isinstance(line, Request) else Request(line) for line in lines]
+
+
+class JsonLine(BaseModel):
+    """A line of ``nmt translate --jsonl``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    src: str
+    id: str | int | None = None
+    prefix: str = ""
+    require: list[str] = []
+    forbid: list[str] = []
+
+    @classmethod
+    def read(cls, text: str, line: int) -> Request:
+        """Return the request that a JSON object makes.
+
+        Raises:
+            DataError: naming the line, if it is no such object.
+        """
+        try:
+            given = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise DataError(
+                f"line {line}: {f'{key}: ' if key else ''}{first['msg']}; a line of --jsonl is a JSON object with src, "
+                f"and perhaps id, prefix, require and forbid"
+            ) from None
+        return Request(given.src, given.prefix, tuple(given.require), tuple(given.forbid), id=given.id)
