@@ -11,7 +11,8 @@ with thread_environment():  # as the program does, or tests of it crawl beside o
     import torch
 
 from nmt.config import Config
-from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer_training import train_tokenizer
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 

@@ -9,6 +9,7 @@ from nmt.cli.app import app
 from nmt.cli.options import (
     BeamOption,
     CheckpointOption,
+    GlossaryOption,
     ModelsOption,
     PrecisionOption,
     SetOption,
@@ -28,9 +29,15 @@ def evaluate(
     src: Annotated[
         Path | None, typer.Option("--src", help="Source file instead of a split.", show_default=False)
     ] = None,
-    ref: Annotated[Path | None, typer.Option("--ref", help="Its reference translation.", show_default=False)] = None,
+    ref: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ref", help="Its reference translation; repeatable, for several references.", show_default=False
+        ),
+    ] = None,
     beam: BeamOption = None,
     precision: PrecisionOption = None,
+    glossary: GlossaryOption = None,
     versus: Annotated[
         list[Path] | None,
         typer.Option(
@@ -58,7 +65,8 @@ def evaluate(
         ),
     ] = None,
     tokenize: Annotated[
-        Literal["auto", "13a", "none", "intl", "char", "zh"] | None,
+        Literal["auto", "13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200", "spm"]
+        | None,
         typer.Option(
             "--tokenize", help="Tokenization of BLEU. [default: the run's; with --hypotheses auto]", show_default=False
         ),
@@ -71,20 +79,21 @@ def evaluate(
     refuse_without_effect(
         ctx,
         **dict.fromkeys(
-            ("model", "checkpoint", "src", "beam", "precision", "versus", "output", "overrides"), with_model
+            ("model", "checkpoint", "src", "beam", "precision", "glossary", "versus", "output", "overrides"),
+            with_model,
         ),
         split=(not hypotheses and src is None, "a run's own data"),
     )
     if hypotheses:
         from nmt.commands.evaluate import run_versus
 
-        if ref is None:
+        if not ref:
             raise typer.BadParameter("--hypotheses needs --ref")
         if len({str(path) for path in hypotheses}) < len(hypotheses):
             raise typer.BadParameter("a file of --hypotheses is given twice")
         typer.echo(run_versus([(str(path), path) for path in hypotheses], ref, tokenize or "auto", lowercase))
         return
-    if (src is None) != (ref is None):
+    if (src is None) != (not ref):
         raise typer.BadParameter("--src and --ref go together")
     from nmt.commands.evaluate import run_eval, run_eval_versus
     from nmt.runs.load import load_model
@@ -95,11 +104,12 @@ def evaluate(
     settings += [f"evaluation.bleu_tokenize={tokenize}"] if tokenize else []
     settings += ["evaluation.lowercase=true"] if lowercase else []
     loaded = load_model(model, checkpoint, settings)
-    files = (src, ref) if src and ref else None
+    files = (src, ref[0]) if src and ref else None
+    more = ref[1:] if ref else []
     if versus:
         others = [load_model(path, checkpoint, settings) for path in versus]
-        typer.echo(run_eval_versus([loaded, *others], split, files, output))
+        typer.echo(run_eval_versus([loaded, *others], split, files, output, more))
         return
-    report = run_eval(loaded, split, files, output)
+    report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary)
     typer.echo(report.table)
     typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)

@@ -14,7 +14,7 @@ from nmt.data.filters import judged
 from nmt.data.lines import one_line, without_packing
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import pair_hashes, read_pairs, read_texts
-from nmt.data.tokenizer import feasible_sizes
+from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
 from nmt.runtime import set_up_machine

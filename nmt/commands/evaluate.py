@@ -1,7 +1,6 @@
 """`nmt eval`: translate a test set and score it."""
 
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,24 +18,27 @@ from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
 from nmt.decoding.confidence import judged_words
+from nmt.decoding.glossary import Glossary
+from nmt.decoding.phrases import satisfaction
+from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.metrics import (
     LengthScore,
+    Reference,
     Score,
-    compare_systems,
     corpus_scores,
     perplexity,
     scores_by_length,
     sentence_scores,
 )
 from nmt.evaluation.plots import draw_lengths
+from nmt.evaluation.versus import HEADINGS, versus_table
 from nmt.runs.load import LoadedModel
 from nmt.training.trainer import corpus_nll
 
 _BOOTSTRAP = 1000
-HEADINGS = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}  # of the metrics that two systems can be compared by
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def run_eval(
     files: tuple[Path, Path] | None = None,
     output: Path | None = None,
     source: Source | None = None,
+    more_refs: Sequence[Path] = (),
+    glossary: Path | None = None,
 ) -> EvalReport:
     """Translate and score a split of the run's data, or given files.
 
@@ -66,6 +70,9 @@ def run_eval(
         files: source and reference files instead of a split.
         output: the stem of the files written; None for ``<run>/eval/<split or file name>``.
         source: where the pairs are, if not where `files` or the run's configuration say.
+        more_refs: files of further references. BLEU, chrF and TER take the best match of all; loss, confidence and
+            alignment see the first reference only.
+        glossary: a file of terms that the translations must keep to.
 
     Raises:
         ConfigError: if the configuration names no such split.
@@ -77,16 +84,19 @@ def run_eval(
     _prepare_output(stem, data)
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
+    references = with_more(refs, more_refs)
+    requests = _requests(srcs, glossary)
     started = time.perf_counter()
-    translations = translator.translate(srcs, progress=True)
+    translations = translator.translate(requests, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
     settings = config.evaluation
-    scores = corpus_scores(hyps, refs, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
+    scores = corpus_scores(hyps, references, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
-    ppl = perplexity(loss)
     raw, calibrated = _calibration_errors(model, translations, refs)
-    by_length = scores_by_length(srcs, hyps, refs, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP)
+    by_length = scores_by_length(
+        srcs, hyps, references, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP
+    )
     report: dict[str, Any] = {
         "data": data,
         "sentences": len(srcs),
@@ -97,20 +107,33 @@ def run_eval(
         "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
         "loss": loss,
-        "ppl": ppl,
+        "ppl": perplexity(loss),
         "by_length": [asdict(group) for group in by_length],
         "calibration_error": {"raw": raw, "calibrated": calibrated},
     }
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
-    _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, refs)
+    _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, references)
+    phrases = [phrase for one in translations for phrase in one.phrases]
+    if phrases:
+        report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
     agreement = None
     if _has_gold(model, text):
         agreement = _agreement(model, srcs, refs, list(text["links"]))
         report["alignment"] = asdict(agreement)
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
-    hyp_path, json_path = _write(stem, hyps, report)
-    return EvalReport(table, hyp_path, json_path, hyps, report, by_length)
+    if phrases:
+        table += "\n" + satisfaction(phrases)
+    return EvalReport(table, *_write(stem, hyps, report), hyps, report, by_length)
+
+
+def _requests(srcs: Sequence[str], glossary: Path | None) -> list[Request]:
+    """Return the source texts, with what a glossary asks of them."""
+    requests = [Request(src) for src in srcs]
+    if glossary is None:
+        return requests
+    terms = Glossary.read(glossary)
+    return [terms.applied_to(request) for request in requests]
 
 
 def _table(
@@ -213,6 +236,7 @@ def run_eval_versus(
     split: Literal["train", "valid", "test"],
     files: tuple[Path, Path] | None,
     output: Path | None,
+    more_refs: Sequence[Path] = (),
 ) -> str:
     """Translate one test set with several models and score them side by side; see `run_versus`.
 
@@ -221,6 +245,7 @@ def run_eval_versus(
         split: a split of the first model's configuration.
         files: source and reference files instead of a split.
         output: folder of what is written; None for each model's own ``eval`` folder.
+        more_refs: files of further references.
 
     Returns:
         A Markdown table, and BLEU by source length.
@@ -242,16 +267,16 @@ def run_eval_versus(
         _prepare_output(path, data)
     source = first.source(split, files)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
-    refs, settings = list(text["tgt"]), first.config.evaluation
+    refs, settings = with_more(list(text["tgt"]), more_refs), first.config.evaluation
     systems, curves = [], {}
     for name, model, stem in zip(names, models, stems, strict=True):
-        report = run_eval(model, split, files, stem, source)
+        report = run_eval(model, split, files, stem, source, more_refs)
         systems.append((name, report.hyps))
         curves[name] = report.by_length
     lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
     lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
     lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
-    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase, metrics)
+    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase, metrics, _BOOTSTRAP)
     return "\n".join([versus, "", *lines])
 
 
@@ -270,59 +295,33 @@ def _comparable(config: Config) -> list[str]:
     return names
 
 
-def run_versus(systems: Sequence[tuple[str, Path]], ref: Path, tokenize: str, lowercase: bool) -> str:
+def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
+    """Return references, each with those of further files.
+
+    Raises:
+        DataError: if a file cannot be read, or has another number of lines.
+    """
+    streams = [list(read_lines(path)) for path in more]
+    for path, lines in zip(more, streams, strict=True):
+        if len(lines) != len(refs):
+            raise DataError(f"{path} has {len(lines)} lines, but there are {len(refs)} references before it")
+    return list(zip(refs, *streams, strict=True)) if more else list(refs)
+
+
+def run_versus(systems: Sequence[tuple[str, Path]], refs: Sequence[Path], tokenize: str, lowercase: bool) -> str:
     """Score files of translations, without a model; see `versus_table`.
 
     Raises:
         DataError: if a file cannot be read, or has another number of lines than the reference.
     """
     translated = [(name, list(read_lines(path))) for name, path in systems]
-    return versus_table(translated, list(read_lines(ref)), tokenize, lowercase)
-
-
-def versus_table(
-    systems: Sequence[tuple[str, Sequence[str]]],
-    refs: Sequence[str],
-    tokenize: str,
-    lowercase: bool,
-    metrics: Sequence[str] = ("bleu", "chrf", "ter"),
-) -> str:
-    """Return each system's scores with their intervals, and each beside the first one's.
-
-    Args:
-        systems: names and translations; those of several runs of one system with different seeds can be given, too.
-        refs: references.
-        tokenize: the tokenizer of BLEU.
-        lowercase: whether case is ignored.
-        metrics: the metrics, any of `bleu`, `chrf` and `ter`; a column for each.
-
-    Returns:
-        A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
-
-    Raises:
-        DataError: if a system has another number of lines than there are references.
-    """
-    results = compare_systems(systems, refs, tokenize, lowercase, _BOOTSTRAP, metrics)
-    names = [name for name, _ in systems]
-    by_place = {(result.name, result.metric): result for result in results}
-    lines = [f"| system | {' | '.join(HEADINGS[metric] for metric in metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
-    for name in names:
-        cells = []
-        for metric in metrics:
-            result = by_place[name, metric]
-            p_value = "" if result.p_value is None else f" (p = {result.p_value:.3f})"
-            cells.append(f"{result.value:.2f} ± {result.margin:.2f}{p_value}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    if len(names) > 2:
-        values = {metric: [by_place[name, metric].value for name in names] for metric in metrics}
-        cells = [f"{statistics.mean(of):.2f} ± {statistics.stdev(of):.2f}" for of in values.values()]
-        lines.append(f"| mean ± standard deviation | {' | '.join(cells)} |")
-    signatures = [f"{metric}: {by_place[names[0], metric].signature}" for metric in metrics]
-    return "\n".join([*lines, "", *signatures])
+    return versus_table(
+        translated, with_more(list(read_lines(refs[0])), refs[1:]), tokenize, lowercase, bootstrap=_BOOTSTRAP
+    )
 
 
 def _write_sentences(
-    path: Path, config: Config, translations: Sequence[Translation], hyps: Sequence[str], refs: Sequence[str]
+    path: Path, config: Config, translations: Sequence[Translation], hyps: Sequence[str], refs: Sequence[Reference]
 ) -> None:
     """A table with one row per sentence: scores, lengths in words, log-probability."""
     scores = sentence_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
@@ -330,7 +329,8 @@ def _write_sentences(
         out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
         rows = zip(scores, translations, hyps, refs, strict=True)
         for number, (score, translation, hyp, ref) in enumerate(rows, start=1):
-            words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, ref))
+            first = ref if isinstance(ref, str) else ref[0]
+            words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, first))
             out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
 
 

@@ -17,7 +17,7 @@ from nmt.data.lines import without_packing
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import pair_hashes, read_pairs, read_texts
 from nmt.data.tables import TableFormat, column_names
-from nmt.data.tokenizer import feasible_sizes
+from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import ConfigError, DataError
 from nmt.runtime import set_up_machine
 from nmt.training.estimate import duration_rows, measure_duration

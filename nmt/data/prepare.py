@@ -18,7 +18,8 @@ from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guid
 from nmt.data.lines import read_lines
 from nmt.data.sources import load_text
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from nmt.data.tokenizer import Tokenizer, load_tokenizer
+from nmt.data.tokenizer_training import train_tokenizer
 from nmt.errors import ConfigError, DataError
 from nmt.processes import Processes
 

@@ -1,20 +1,17 @@
-"""Texts to pieces and back: encoding with character offsets, decoding, and the training of sentencepiece models."""
+"""Texts to pieces and back: encoding with character offsets, and decoding."""
 
 import functools
 import hashlib
-import io
 import itertools
-import math
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sentencepiece as spm
 
-from nmt.alignment.words import SPACE, word_spans
+from nmt.alignment.words import SPACE
 from nmt.atomic import atomic_write
 from nmt.config import BaseTokenizerConfig, TokenizerConfig
 from nmt.data.subword_regularization import Sampler, Sampling
@@ -24,17 +21,15 @@ from nmt.regular import MIB, read_regular
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 # A space in its name keeps a special piece out of every text, where sentencepiece has its own mark for a space; with
 # the usual names, a text with "<s>" or "<unk>" in it would be encoded with special ids.
-_SPECIALS: dict[str, Any] = {
+SPECIALS: dict[str, Any] = {
     name + suffix: value
     for index, name in enumerate(("pad", "unk", "bos", "eos"))
     for suffix, value in (("_id", index), ("_piece", f"< {name} >"))
 }
-_SPECIAL_IDS = {name: value for name, value in _SPECIALS.items() if name.endswith("_id")}
+_SPECIAL_IDS = {name: value for name, value in SPECIALS.items() if name.endswith("_id")}
 
-_MOST_PAIRS = 1_000_000  # pairs that a model is trained on
 _LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
 _CHUNK = 2000  # pairs that are encoded at a time
-_WORD_END = "\x1f"  # stands between words in the training text only
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class SentencePieceTokenizer(Tokenizer):
             TokenizerError: for a model that is damaged or has other special ids.
         """
         self.models = (src_model,) if tgt_model is None else (src_model, tgt_model)
-        processors = [_load(model) for model in self.models]
+        processors = [load_model(model) for model in self.models]
         self.src, self.tgt = processors[0], processors[-1]
         self.joint = len(self.models) == 1
         self.src_size, self.tgt_size = int(self.src.get_piece_size()), int(self.tgt.get_piece_size())
@@ -232,7 +227,12 @@ def _file_names(joint: bool) -> tuple[str, ...]:
     return ("joint.model",) if joint else ("src.model", "tgt.model")
 
 
-def _load(model: bytes) -> spm.SentencePieceProcessor:
+def load_model(model: bytes) -> spm.SentencePieceProcessor:
+    """Return a sentencepiece model from its bytes.
+
+    Raises:
+        TokenizerError: for a model that is damaged or has other special ids.
+    """
     processor = spm.SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(model)
@@ -252,103 +252,3 @@ def _encode(processor: spm.SentencePieceProcessor, text: str) -> Encoded:
 def _decode(processor: spm.SentencePieceProcessor, ids: Sequence[int]) -> Encoded:
     decoded: dict[str, Any] = processor.decode(list(map(int, ids)), return_type="offset_mapping")
     return Encoded(decoded["text"], decoded["ids"], decoded["pieces"], [(a, b) for a, b in decoded["offsets"]])
-
-
-def train_tokenizer(config: BaseTokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Tokenizer:
-    """Train a tokenizer on the training text: one model on both sides if joint, else one per side.
-
-    Args:
-        config: type, vocabulary size and options.
-        pairs: called for a fresh iteration over (source, target) texts; it is read a few times. If there are more than
-            a million pairs, sentencepiece, which holds its text in memory, is given every second, third and so on.
-
-    Raises:
-        TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
-    """
-    if not isinstance(config, TokenizerConfig):
-        tokenizer: Tokenizer = config.train(pairs)
-        return tokenizer
-    step = max(1, math.ceil(sum(1 for _ in pairs()) / _MOST_PAIRS))
-
-    def texts(sides: tuple[int, ...]) -> Iterator[str]:
-        chosen = itertools.islice(pairs(), 0, None, step)
-        return (pair[side] for pair in chosen for side in sides if pair[side].strip())
-
-    if config.joint:
-        return SentencePieceTokenizer(_train(config, lambda: texts((0, 1)), "both sides' training text"))
-    src = _train(config, lambda: texts((0,)), "the source side's training text")
-    return SentencePieceTokenizer(src, _train(config, lambda: texts((1,)), "the target side's training text"))
-
-
-def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: str) -> bytes:
-    try:
-        model = _run_trainer(config, config.vocab_size, texts())
-        if _load(model).get_piece_size() == config.vocab_size:
-            return model
-        message = "vocab_size not reached"  # a char model says nothing when the text has fewer characters
-    except RuntimeError as error:
-        message = str(error)
-    if not re.search(r"vocab(ulary)?[ _]size", message, re.IGNORECASE):
-        raise TokenizerError(f"sentencepiece could not be trained: {message}")
-    lowest, highest = _feasible_range(config, texts, message)
-    raise TokenizerError(
-        f"tokenizer.vocab_size is {config.vocab_size}, but a {config.type} model of {name} can have {lowest} to "
-        f"{highest} pieces; set tokenizer.vocab_size in that range"
-    )
-
-
-def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str], hard_limit: bool = True) -> bytes:
-    model = io.BytesIO()
-    cut_words = config.pretokenization == "words"
-    spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(map(_mark_words, texts) if cut_words else texts),
-        model_writer=model,
-        vocab_size=vocab_size,
-        model_type=config.type,
-        character_coverage=config.character_coverage,
-        byte_fallback=config.byte_fallback,
-        normalization_rule_name=config.normalization,
-        user_defined_symbols=config.user_defined_symbols,
-        hard_vocab_limit=hard_limit,
-        split_by_unicode_script=not cut_words,
-        pretokenization_delimiter=_WORD_END if cut_words else "",
-        max_sentence_length=65536,
-        input_sentence_size=5_000_000,
-        shuffle_input_sentence=False,
-        num_threads=1,
-        minloglevel=2,
-        **_SPECIALS,
-    )
-    return model.getvalue()
-
-
-def _mark_words(text: str) -> str:
-    """Return `text` with a mark between words that no white space parts."""
-    spans = word_spans(text)
-    cuts = [start for (_, end), (start, _) in itertools.pairwise(spans) if end == start]
-    return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
-
-
-def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> tuple[int, int]:
-    """Return the smallest and largest `vocab_size` that the text allows; with two vocabularies, that both sides do."""
-    sides = [(0, 1)] if config.joint else [(0,), (1,)]
-    ranges = [
-        _feasible_range(config, lambda chosen=chosen: (p[s] for p in pairs() for s in chosen if p[s].strip()), "")  # type: ignore[misc]
-        for chosen in sides
-    ]
-    return max(lowest for lowest, _ in ranges), min(highest for _, highest in ranges)
-
-
-def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:
-    """Return the least and the most pieces; `message` is what sentencepiece answered to an impossible one."""
-    lowest = 5
-    if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
-        lowest = int(found[1])
-    else:
-        try:
-            _run_trainer(config, 5, texts())
-        except RuntimeError as error:
-            if found := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
-                lowest = int(found[1])
-    highest = _load(_run_trainer(config, max(1_000_000, config.vocab_size), texts(), hard_limit=False)).get_piece_size()
-    return lowest, int(highest)

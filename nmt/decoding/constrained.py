@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.decoding.beam import Beams
 from nmt.decoding.phrases import Vocabulary, count_phrase, takes_no_space
 from nmt.decoding.rules import Rules, Scoring
-from nmt.decoding.search import Beams, Hypothesis, SearchMemory, SearchModel
+from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
+from nmt.decoding.beam import beam_search
 from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.phrases import Vocabulary, asked_phrases
 from nmt.decoding.request import Request, RequestPieces, Span, request_pieces, requests_of
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
-from nmt.decoding.search import Hypothesis, beam_search, greedy, sample
+from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
 from nmt.decoding.unknown import replace_unknown
 from nmt.decoding.word_aligner import WordAligner

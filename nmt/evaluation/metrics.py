@@ -9,6 +9,8 @@ from typing import Any
 from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, Metric, MetricConfig
 from nmt.errors import ConfigError, DataError
 
+Reference = str | Sequence[str]  # of a sentence: one, or several that are equally good
+
 
 @dataclass(frozen=True)
 class Score:
@@ -36,17 +38,17 @@ def ranking_key(metric: Metric, value: float, loss: float) -> tuple[float, float
 
 def corpus_scores(
     hyps: Sequence[str],
-    refs: Sequence[str],
+    refs: Sequence[Reference],
     tokenize: str = "13a",
     lowercase: bool = False,
     metrics: Sequence[str | MetricConfig] = ("bleu", "chrf", "ter"),
     bootstrap: int = 1,
 ) -> dict[str, Score]:
-    """Score translations against one reference each.
+    """Score translations against their references.
 
     Args:
         hyps: the translations.
-        refs: the references, as many.
+        refs: the references, as many; of several for a sentence, the metrics of other packages see the first.
         tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text, ``auto`` for `choose_tokenizer`.
         lowercase: whether case is ignored, by all metrics.
         metrics: names, any of `bleu`, `chrf` and `ter`, or sections of the configuration.
@@ -62,22 +64,22 @@ def corpus_scores(
     for chosen in metrics:
         name = chosen if isinstance(chosen, str) else chosen.name
         if isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
-            value, signature = chosen.score(list(hyps), list(refs))
+            value, signature = chosen.score(list(hyps), _streams(refs)[0])
             scores[name] = Score(name, float(value), signature)
         elif bootstrap > 1 and len(refs) > 1:
             scores[name] = _with_margin(_metric(name, tokenize, lowercase), hyps, refs, bootstrap)
         else:
             metric = _metric(name, tokenize, lowercase)
-            result = metric.corpus_score(list(hyps), [list(refs)])
+            result = metric.corpus_score(list(hyps), _streams(refs))
             scores[name] = Score(result.name, float(result.score), str(metric.get_signature()))
     return scores
 
 
-def _with_margin(metric: Any, hyps: Sequence[str], refs: Sequence[str], bootstrap: int) -> Score:
+def _with_margin(metric: Any, hyps: Sequence[str], refs: Sequence[Reference], bootstrap: int) -> Score:
     """Return the score with its confidence interval, which sacrebleu gives away in its test of systems only."""
     from sacrebleu.significance import PairedTest
 
-    test = PairedTest([("", list(hyps))], {"": metric}, [list(refs)], test_type="bs", n_samples=bootstrap)
+    test = PairedTest([("", list(hyps))], {"": metric}, _streams(refs), test_type="bs", n_samples=bootstrap)
     signatures, table = test()
     [(name, signature)] = signatures.items()
     [result] = table[name]
@@ -88,7 +90,7 @@ _ASIAN_TOKENIZERS = ("zh", "char", "ja-mecab")
 _CHARACTER_SCRIPTS = ("HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
-def choose_tokenizer(name: str, refs: Sequence[str]) -> str:
+def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
     """Return sacrebleu's tokenizer for BLEU: `name` itself, or for ``auto`` the one that suits the references.
 
     13a splits at spaces and punctuation only, so a sentence in Chinese, Japanese or Thai would be one token, and BLEU
@@ -103,7 +105,7 @@ def choose_tokenizer(name: str, refs: Sequence[str]) -> str:
     if name != "auto":
         return name
     letters = han = unspaced = tokens = 0
-    for ref in refs[:1000]:
+    for ref in _streams(refs[:1000])[0]:
         tokens += len(ref.split())
         for character in ref:
             if not character.isalpha():
@@ -131,7 +133,7 @@ class LengthScore:
 def scores_by_length(
     srcs: Sequence[str],
     hyps: Sequence[str],
-    refs: Sequence[str],
+    refs: Sequence[Reference],
     tokenize: str = "13a",
     lowercase: bool = False,
     groups: int = 4,
@@ -164,7 +166,7 @@ def scores_by_length(
         while start < end < len(order) and lengths[order[end]] == lengths[order[end - 1]]:
             end += 1
         if chosen := order[start:end]:
-            some_hyps, some_refs = ([lines[index] for index in chosen] for lines in (hyps, refs))
+            some_hyps, some_refs = [hyps[index] for index in chosen], [refs[index] for index in chosen]
             bleu = corpus_scores(some_hyps, some_refs, tokenize, lowercase, ("bleu",), bootstrap)["bleu"]
             scores.append(LengthScore(lengths[chosen[0]], lengths[chosen[-1]], bleu.value, bleu.margin))
         start = end
@@ -172,7 +174,7 @@ def scores_by_length(
 
 
 def sentence_scores(
-    hyps: Sequence[str], refs: Sequence[str], tokenize: str = "13a", lowercase: bool = False
+    hyps: Sequence[str], refs: Sequence[Reference], tokenize: str = "13a", lowercase: bool = False
 ) -> list[dict[str, float]]:
     """`bleu` (smoothed, effective order) and `chrf` of each sentence by itself."""
     _refuse_unequal(hyps, refs)
@@ -181,8 +183,8 @@ def sentence_scores(
     bleu = _bleu(choose_tokenizer(tokenize, refs), lowercase, effective_order=True)
     chrf = CHRF(lowercase=lowercase)
     return [
-        {"bleu": float(bleu.sentence_score(hyp, [ref]).score), "chrf": float(chrf.sentence_score(hyp, [ref]).score)}
-        for hyp, ref in zip(hyps, refs, strict=True)
+        {"bleu": float(bleu.sentence_score(hyp, own).score), "chrf": float(chrf.sentence_score(hyp, own).score)}
+        for hyp, *own in zip(hyps, *_streams(refs), strict=True)
     ]
 
 
@@ -209,7 +211,7 @@ class SystemScore:
 
 def compare_systems(
     systems: Sequence[tuple[str, Sequence[str]]],
-    refs: Sequence[str],
+    refs: Sequence[Reference],
     tokenize: str = "13a",
     lowercase: bool = False,
     samples: int = 1000,
@@ -235,7 +237,7 @@ def compare_systems(
     tokenize = choose_tokenizer(tokenize, refs)
     counted = {name: _metric(name, tokenize, lowercase) for name in metrics}
     named = [(name, list(hyps)) for name, hyps in systems]
-    signatures, table = PairedTest(named, counted, [list(refs)], test_type="bs", n_samples=samples)()
+    signatures, table = PairedTest(named, counted, _streams(refs), test_type="bs", n_samples=samples)()
     return [
         SystemScore(
             name,
@@ -287,7 +289,13 @@ def _bleu(tokenize: str, lowercase: bool, effective_order: bool = False) -> Any:
         ) from None
 
 
-def _refuse_unequal(hyps: Sequence[str], refs: Sequence[str], who: str = "") -> None:
+def _streams(refs: Sequence[Reference]) -> list[list[str]]:
+    """Return the first reference of every sentence, then the second of every sentence, and so on."""
+    several = [[ref] if isinstance(ref, str) else ref for ref in refs]
+    return [list(stream) for stream in zip(*several, strict=True)] or [[]]
+
+
+def _refuse_unequal(hyps: Sequence[str], refs: Sequence[Reference], who: str = "") -> None:
     """Refuse lists of different lengths, which sacrebleu would cut to the shorter one."""
     if len(hyps) != len(refs):
         raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; they must be one to one")

@@ -425,3 +425,48 @@ def test_the_page_and_the_calibration(home: Path) -> None:
     assert result.stdout.startswith(f"temperature {temperature:.3f}")
     assert " calibrated" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
     (home / "runs" / "tiny" / "calibration.json").unlink()
+
+
+def test_phrases_can_be_required_and_forbidden(home: Path) -> None:
+    free = runner.invoke(app, ["translate", "the cat", "she sings"]).stdout.splitlines()
+    word = free[0].split()[0]
+    command = ["translate", "--require", "chat noir", "--forbid", word, "the cat", "she sings"]
+    result = runner.invoke(app, command, catch_exceptions=False)
+    lines = result.stdout.splitlines()
+    assert all("chat noir" in line and word not in line.split() for line in lines)
+    assert "satisfied: 2 of 2 required phrases (100.0%), 2 of 2 forbidden phrases (100.0%)" in result.stderr
+    (home / "terms.txt").write_text("cat\tchat noir\n", encoding="utf-8")
+    result = runner.invoke(app, ["translate", "--glossary", "terms.txt", "the cat", "she sings"])
+    assert "chat noir" in result.stdout.splitlines()[0]
+    assert result.stdout.splitlines()[1] == free[1]
+    refused = runner.invoke(app, ["translate", "--require", "漢字", "the cat"])
+    assert refused.exit_code == 1
+    assert "line 1: the required phrase has '漢字', which is not in the model's vocabulary" in refused.stderr
+    for options in (["--sample", "--require", "chat"], ["--sample", "--glossary", "terms.txt"], ["--jsonl"]):
+        refused = runner.invoke(app, ["translate", *options, "the cat"])
+        assert refused.exit_code == 2
+        assert "has no effect here" in refused.stderr
+
+
+def test_json_lines_bring_their_own_wishes_and_names(home: Path) -> None:
+    lines = [
+        {"src": "the cat", "id": "first", "require": ["chat noir"]},
+        {"src": "she sings", "prefix": "elle ", "forbid": ["chat"]},
+        {"src": ""},
+    ]
+    given = "".join(json.dumps(line) + "\n" for line in lines)
+    result = runner.invoke(app, ["translate", "--jsonl"], input=given, catch_exceptions=False)
+    first, second, third = (json.loads(line) for line in result.stdout.splitlines())
+    assert first["id"] == "first"
+    [phrase] = first["phrases"]
+    start, end = phrase["span"]
+    assert (phrase["phrase"], phrase["required"], phrase["satisfied"]) == ("chat noir", True, True)
+    assert first["tgt"][start:end] == "chat noir"
+    assert [first["words"][at] for at in phrase["words"]] == ["chat", "noir"]
+    assert set(phrase["src_words"]) <= {"the", "cat"}
+    assert "id" not in second
+    assert second["tgt"].startswith("elle ")
+    assert third["tgt"] == ""
+    refused = runner.invoke(app, ["translate", "--jsonl"], input=given + "the cat\n")
+    assert refused.exit_code == 1
+    assert "line 4: " in refused.stderr

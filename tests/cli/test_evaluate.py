@@ -178,3 +178,40 @@ def test_targets_too_long_to_be_aligned_are_refused_before_anything_is_translate
     assert result.exit_code == 1
     assert "of the valid data has" in result.stderr
     assert "decoding.max_tgt_length = 3" in result.stderr
+
+
+def test_several_references_are_scored_as_sacrebleu_scores_them(home: Path) -> None:
+    from sacrebleu.metrics import BLEU
+
+    hyps = [f"die Katze {n} schläft im Haus heute" for n in range(20)]
+    refs = [
+        [line.replace("schläft", "ruht") for line in hyps],
+        [line.replace("heute", "jetzt") if n % 2 else line for n, line in enumerate(hyps)],
+    ]
+    for name, lines in (("h.txt", hyps), ("r1.txt", refs[0]), ("r2.txt", refs[1])):
+        (home / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    command = ["eval", "--hypotheses", "h.txt", "--ref", "r1.txt", "--ref", "r2.txt"]
+    result = runner.invoke(app, command, catch_exceptions=False)
+    assert "nrefs:2" in result.stdout
+    row = next(line for line in result.stdout.splitlines() if line.startswith("| h.txt"))
+    assert float(row.split("|")[2].split("±")[0]) == pytest.approx(BLEU().corpus_score(hyps, refs).score, abs=0.005)
+    (home / "r2.txt").write_text("eine Zeile\n", encoding="utf-8")
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 1
+    assert "r2.txt has 1 lines, but there are 20 references before it" in refused.stderr
+    (home / "s2").write_text("I love you\nthe cat\n")
+    for name in ("r3", "r4"):
+        (home / name).write_text(f"je t'aime\nle chat {name}\n")
+    result = runner.invoke(app, ["eval", "--src", "s2", "--ref", "r3", "--ref", "r4", "-o", "two"])
+    assert result.exit_code == 0, result.output
+    assert "nrefs:2" in result.stdout
+
+
+def test_eval_says_how_many_terms_of_a_glossary_are_kept(home: Path) -> None:
+    (home / "s3").write_text("I love you\nthe cat\nshe sings\n")
+    (home / "r5").write_text("je t'aime\nle chat\nelle chante\n")
+    (home / "terms.tsv").write_text("cat\tchat noir\nlove\t\tdéteste\n", encoding="utf-8")
+    result = runner.invoke(app, ["eval", "--src", "s3", "--ref", "r5", "--glossary", "terms.tsv", "-o", "terms"])
+    assert "satisfied: 1 of 1 required phrases (100.0%), 1 of 1 forbidden phrases (100.0%)" in result.stdout
+    assert "chat noir" in (home / "terms.hyp").read_text(encoding="utf-8").splitlines()[1]
+    assert json.loads((home / "terms.json").read_text(encoding="utf-8"))["phrases"] == {"asked": 2, "satisfied": 2}

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from nmt.data.tokenizer import SPACE, Encoded, Tokenizer
+from nmt.decoding.beam import beam_search
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.phrases import AskedPhrase, Vocabulary, asked_phrases, count_phrase, find_phrase, takes_no_space
 from nmt.decoding.request import JsonLine, Request, request_pieces
 from nmt.decoding.rules import Rules, Scoring
-from nmt.decoding.search import beam_search
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq

@@ -11,7 +11,8 @@ import pytest
 
 from nmt.config import TokenizerConfig
 from nmt.data.subword_regularization import Sampler, Sampling
-from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer_training import train_tokenizer
 from tests.conftest import SENTENCES
 
 COUNT = 20_000

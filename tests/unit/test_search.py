@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
+from nmt.decoding.beam import _best, beam_search
 from nmt.decoding.rules import Rules, Scoring, length_penalty
-from nmt.decoding.search import Hypothesis, _best, beam_search, greedy, sample
+from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
 
 VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said

@@ -6,7 +6,8 @@ from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
 from nmt.data.builtin.grammar import phrasebook
 from nmt.data.subword_regularization import Sampling
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, feasible_sizes, train_tokenizer
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer
+from nmt.data.tokenizer_training import feasible_sizes, train_tokenizer
 from nmt.errors import TokenizerError
 
 PAIRS = [(src, tgt) for src, tgt, _ in itertools.islice(phrasebook("train"), 500)]
