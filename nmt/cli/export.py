@@ -6,16 +6,41 @@ from typing import Annotated, Literal
 import typer
 
 from nmt.cli.app import app
+from nmt.cli.options import CheckpointOption, ModelOption, refuse_without_effect
 
 
 @app.command()
 def export(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the files go.", show_default=False)],
-    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split.")] = "test",
+    to: Annotated[
+        Literal["text", "onnx", "ctranslate2"],
+        typer.Option("--to", help="text: the built-in corpus; onnx and ctranslate2: a model for these runtimes."),
+    ] = "text",
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option("--split", help="Which split of the built-in corpus.")
+    ] = "test",
 ) -> None:
-    """Write a split of the built-in corpus as text files, with its gold links."""
-    from nmt.config import Source
-    from nmt.data.sources import export_text
+    """Write a model for ONNX or CTranslate2, or a split of the built-in corpus as text files with its gold links."""
+    as_text = to == "text"
+    refuse_without_effect(
+        ctx,
+        split=(as_text, "--to text"),
+        model=(not as_text, "--to onnx or ctranslate2"),
+        checkpoint=(not as_text, "--to onnx or ctranslate2"),
+    )
+    if to == "text":
+        from nmt.config import Source
+        from nmt.data.sources import export_text
 
-    for path in export_text(Source(builtin="phrasebook"), split, folder, "en", "fr"):
+        paths = export_text(Source(builtin="phrasebook"), split, folder, "en", "fr")
+    else:
+        from nmt.commands.export import run_export
+        from nmt.runtime import set_up_logging
+
+        set_up_logging()
+        paths = run_export(model, checkpoint, folder, to)
+    for path in paths:
         typer.echo(str(path))

@@ -18,7 +18,7 @@ FLOORS = [
     {"model"},
     {"decoding"},
     {"training", "runs"},
-    {"commands", "serve"},
+    {"commands", "serve", "export"},
     {"cli", "api"},
 ]
 GROUND = {"errors", "atomic", "fonts", "regular", "threads"}  # files that import nothing of this package

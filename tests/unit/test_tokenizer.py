@@ -172,12 +172,14 @@ def test_markup_in_a_text_is_text_and_no_special_piece(kind: str) -> None:
 
 
 def test_a_million_pairs_are_all_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nmt.data.tokenizer._MOST_PAIRS", len(PAIRS))
+    monkeypatch.setattr("nmt.data.tokenizer_training._MOST_PAIRS", len(PAIRS))
     read: list[int] = []
-    monkeypatch.setattr("nmt.data.tokenizer._train", lambda config, texts, name: read.append(len(list(texts()))) or b"")
-    monkeypatch.setattr("nmt.data.tokenizer.SentencePieceTokenizer", lambda *models: None)
+    monkeypatch.setattr(
+        "nmt.data.tokenizer_training._train", lambda config, texts, name: read.append(len(list(texts()))) or b""
+    )
+    monkeypatch.setattr("nmt.data.tokenizer_training.SentencePieceTokenizer", lambda *models: None)
     train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS)
     train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS[:-1])
-    monkeypatch.setattr("nmt.data.tokenizer._MOST_PAIRS", len(PAIRS) - 1)
+    monkeypatch.setattr("nmt.data.tokenizer_training._MOST_PAIRS", len(PAIRS) - 1)
     train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS)
     assert read == [2 * len(PAIRS), 2 * (len(PAIRS) - 1), 2 * -(-len(PAIRS) // 2)]

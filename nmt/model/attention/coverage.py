@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.model.memory import EncoderOutput
+from nmt.model.rnn.cells import gru_cell
 
 _MAX_FERTILITY = 2.0  # N of Tu et al. 2016, equation 8
 
@@ -70,7 +72,6 @@ class NeuralCoverage(Coverage):
 
     def advance(self, coverage: Tensor, weights: Tensor, query: Tensor, memory: EncoderOutput) -> Tensor:
         """Step the cell of each position."""
-        shape = (*weights.shape, -1)
         seen = torch.cat(
             [
                 weights[..., None].to(coverage.dtype),
@@ -79,6 +80,8 @@ class NeuralCoverage(Coverage):
             ],
             dim=-1,
         )
-        dtype = self.cell.weight_ih.dtype
-        after = self.cell(seen.flatten(0, 2).to(dtype), coverage.flatten(0, 2).to(dtype)).view(shape)
-        return after.to(coverage.dtype).masked_fill(~memory.mask[:, None, :, None], 0.0)  # type: ignore[no-any-return]
+        cell = self.cell
+        before = coverage.to(cell.weight_ih.dtype)
+        input_gates = functional.linear(seen.to(before.dtype), cell.weight_ih, cell.bias_ih)
+        after = gru_cell(input_gates, functional.linear(before, cell.weight_hh, cell.bias_hh), before)  # [B, Q, L, C]
+        return after.to(coverage.dtype).masked_fill(~memory.mask[:, None, :, None], 0.0)

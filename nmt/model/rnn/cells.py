@@ -37,7 +37,18 @@ def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The new hidden state, in the precision of the gates, and the new cell state, in that of the old one; ``[N, H]``.
     """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _traced_lstm_cell(cell, *gates)
     return _LSTMCell.apply(cell, *gates)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _traced_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `lstm_cell` does, in operations that other runtimes have."""
+    total = sum(gates[1:], gates[0])
+    size = cell.shape[-1]
+    input_gate, forget_gate, candidate, output_gate = (total[:, at * size : (at + 1) * size] for at in range(4))
+    new_cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+    return torch.sigmoid(output_gate) * torch.tanh(new_cell), new_cell
 
 
 class _LSTMCell(torch.autograd.Function):
@@ -77,12 +88,12 @@ class _LSTMCell(torch.autograd.Function):
 
 
 def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Tensor:
-    """Return the new hidden state ``[N, H]`` of a GRU.
+    """Return the new hidden state ``[..., H]`` of a GRU.
 
     Args:
-        input_gates: ``[N, 3H]`` the input's part of the gates, in torch's order (reset, update, candidate).
-        recurrent_gates: ``[N, 3H]`` the old state's part.
-        hidden: ``[N, H]`` the old state.
+        input_gates: ``[..., 3H]`` the input's part of the gates, in torch's order (reset, update, candidate).
+        recurrent_gates: ``[..., 3H]`` the old state's part.
+        hidden: ``[..., H]`` the old state.
     """
     reset_in, update_in, candidate_in = input_gates.chunk(3, dim=-1)
     reset_rec, update_rec, candidate_rec = recurrent_gates.chunk(3, dim=-1)

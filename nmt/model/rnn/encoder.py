@@ -71,6 +71,13 @@ class RNNEncoder(nn.Module):
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
+    def unpadded(self, embedded: Tensor, mask: Tensor) -> EncoderOutput:
+        """Encode sentences of one length, ``[B, S, E]``; the same as `forward` does, in one operation."""
+        values, last = self.rnn(embedded)
+        hidden = self._join(last[0] if isinstance(last, tuple) else last)
+        cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
+        return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
+
     def _by_length(
         self, embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -1,0 +1,38 @@
+"""`nmt export`: a model for other runtimes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from nmt.errors import ModelError
+from nmt.export.ctranslate2_files import write_ctranslate2
+from nmt.export.onnx_files import write_onnx
+from nmt.runs.load import LoadedModel, load_model
+
+WRITERS: dict[str, Callable[[LoadedModel, Path], None]] = {"onnx": write_onnx, "ctranslate2": write_ctranslate2}
+
+
+def run_export(
+    model: Path | None, checkpoint: str | None, folder: Path, to: Literal["onnx", "ctranslate2"]
+) -> list[Path]:
+    """Write a model for another runtime.
+
+    Args:
+        model: a run folder; None for the run trained last.
+        checkpoint: its name; None for the best.
+        folder: where the files go; it must not be there, or be empty.
+        to: the runtime.
+
+    Returns:
+        The files.
+
+    Raises:
+        ModelError: if the folder is not empty, or the runtime cannot run this model.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder} is there already and not empty; choose another folder")
+    overrides = ["decoding.precision=fp32", "training.device=cpu"]
+    loaded = load_model(model, checkpoint, overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    WRITERS[to](loaded, folder)
+    return sorted(folder.iterdir())

@@ -1,0 +1,141 @@
+"""A Transformer as CTranslate2 reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nmt.data.tokenizer import BOS, EOS, UNK, SentencePieceTokenizer
+from nmt.errors import ModelError
+from nmt.model.attention.multi_head import MultiHead
+from nmt.model.seq2seq import Seq2Seq
+from nmt.model.transformer.decoder import TransformerDecoder
+from nmt.model.transformer.encoder import StackEncoder
+from nmt.model.transformer.layers import CausalSelfAttention, PositionedEmbedding, SelfAttention, Sublayer, sinusoids
+from nmt.runs.load import LoadedModel
+
+_POSITIONS = 2048  # of the table of sinusoids
+
+
+def write_ctranslate2(loaded: LoadedModel, folder: Path, quantization: str | None = None) -> None:
+    """Write the model and its vocabularies, and the tokenizer beside them.
+
+    Args:
+        loaded: a single Transformer with softmax self-attention, in float32.
+        folder: is there and empty.
+        quantization: what CTranslate2 calls it, such as `int8`; None for float32.
+
+    Raises:
+        ModelError: for another model, or if the package ctranslate2 is missing.
+    """
+    model: Any = loaded.translator.model
+    tokenizer = loaded.translator.tokenizer
+    if not isinstance(model, Seq2Seq) or not isinstance(tokenizer, SentencePieceTokenizer):
+        raise ModelError("CTranslate2 takes one model with a sentencepiece tokenizer")
+    encoder: Any = model.encoder
+    decoder: Any = model.decoder
+    if not _is_transformer(encoder, decoder):
+        raise ModelError(
+            "CTranslate2 runs Transformers only: model.encoder.type self_attention with projections and feed-forward "
+            "blocks, and model.decoder.type transformer with softmax; use --to onnx for this model"
+        )
+    try:
+        from ctranslate2.specs import transformer_spec as specs
+    except ImportError:
+        raise ModelError("writing for CTranslate2 needs its package: pip install 'nmt[export]'") from None
+    encoder_heads = {layer.self_attention.multi_head.heads for layer in encoder.layers}
+    decoder_heads = {layer.cross_attention.heads for layer in decoder.layers}
+    spec = specs.TransformerSpec(
+        specs.TransformerEncoderSpec(
+            len(encoder.layers), encoder_heads.pop(), pre_norm=encoder.layers[0].attention_sublayer.pre
+        ),
+        specs.TransformerDecoderSpec(
+            len(decoder.layers),
+            decoder_heads.pop(),
+            pre_norm=decoder.layers[0].self_sublayer.pre,
+            alignment_layer=decoder.alignment_layer,
+        ),
+    )
+    _positioned(spec.encoder, spec.encoder.embeddings[0], model.src_embedding, encoder.positions)
+    _positioned(spec.decoder, spec.decoder.embeddings, decoder.embedding, decoder.positions)
+    for stack, target in ((encoder, spec.encoder), (decoder, spec.decoder)):
+        if isinstance(stack.norm, nn.LayerNorm):
+            _norm(target.layer_norm, stack.norm)
+    for layer, target in zip(encoder.layers, spec.encoder.layer, strict=True):
+        _self_attention(target.self_attention, layer.self_attention.multi_head, layer.attention_sublayer)
+        _feed_forward(target.ffn, layer.feed_forward, layer.feed_forward_sublayer)
+    for layer, target in zip(decoder.layers, spec.decoder.layer, strict=True):
+        _self_attention(target.self_attention, layer.self_attention.multi_head, layer.self_sublayer)
+        cross = layer.cross_attention
+        _norm(target.attention.layer_norm, layer.cross_sublayer.norm)
+        _linear(target.attention.linear[0], cross.query_layer)
+        _linear(target.attention.linear[1], cross.key_layer, cross.value_layer)
+        _linear(target.attention.linear[2], cross.output_layer)
+        _feed_forward(target.ffn, layer.feed_forward, layer.feed_forward_sublayer)
+    _linear(spec.decoder.projection, model.output)
+    for processor, register in (
+        (tokenizer.src, spec.register_source_vocabulary),
+        (tokenizer.tgt, spec.register_target_vocabulary),
+    ):
+        register([processor.id_to_piece(piece) for piece in range(processor.get_piece_size())])
+    names = {"unk_token": UNK, "bos_token": BOS, "eos_token": EOS, "decoder_start_token": BOS}
+    for name, piece in names.items():
+        setattr(spec.config, name, tokenizer.tgt.id_to_piece(piece))
+    spec.validate()
+    spec.optimize(quantization=quantization)
+    spec.save(str(folder))
+    tokenizer.save(folder)
+
+
+def _is_transformer(encoder: Any, decoder: Any) -> bool:
+    """Return True if these are the Transformer's, with softmax attention and feed-forward blocks."""
+    if not isinstance(encoder, StackEncoder) or not isinstance(decoder, TransformerDecoder):
+        return False
+    layers: list[Any] = [*encoder.layers]
+    after: list[Any] = [*decoder.layers]
+    return all(
+        isinstance(layer.self_attention, SelfAttention) and layer.feed_forward is not None for layer in layers
+    ) and all(isinstance(layer.self_attention, CausalSelfAttention) for layer in after)
+
+
+def _positioned(stack: Any, target: Any, embedding: nn.Embedding, positions: PositionedEmbedding) -> None:
+    """Fill in embeddings, which both programs multiply with √E, and what is added for the positions."""
+    target.weight = _array(embedding.weight)
+    stack.scale_embeddings = True
+    table: Tensor
+    if positions.position_table is not None:
+        table = positions.position_table
+    elif positions.kind == "sinusoidal":
+        table = sinusoids(0, _POSITIONS, positions.size, torch.device("cpu"))
+    else:
+        table = torch.zeros(_POSITIONS, positions.size)
+    stack.position_encodings.encodings = _array(table)
+
+
+def _self_attention(target: Any, heads: MultiHead, sublayer: Sublayer) -> None:
+    _norm(target.layer_norm, sublayer.norm)
+    _linear(target.linear[0], heads.query_layer, heads.key_layer, heads.value_layer)
+    _linear(target.linear[1], heads.output_layer)
+
+
+def _feed_forward(target: Any, layers: nn.Sequential, sublayer: Sublayer) -> None:
+    _norm(target.layer_norm, sublayer.norm)
+    _linear(target.linear_0, layers[0])
+    _linear(target.linear_1, layers[-1])
+
+
+def _norm(target: Any, norm: nn.LayerNorm) -> None:
+    target.gamma, target.beta = _array(norm.weight), _array(norm.bias)
+
+
+def _linear(target: Any, *layers: nn.Module) -> None:
+    """Fill in a product: of one layer, or of several side by side."""
+    target.weight = np.concatenate([_array(layer.weight) for layer in layers])
+    if layers[0].bias is not None:
+        target.bias = np.concatenate([_array(layer.bias) for layer in layers])
+
+
+def _array(tensor: Any) -> Any:
+    return tensor.detach().float().cpu().numpy()

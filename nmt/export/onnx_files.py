@@ -1,0 +1,116 @@
+"""A model as two ONNX graphs: one encodes a sentence, the other takes one step of the decoder."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.errors import ModelError
+from nmt.model.graphs import EncoderGraph, StepGraph, memory_names, state_names
+from nmt.model.seq2seq import Seq2Seq
+from nmt.runs.load import LoadedModel
+
+EXAMPLE = Path(__file__).with_name("onnx_translate.py")
+
+
+def write_onnx(loaded: LoadedModel, folder: Path) -> None:
+    """Write ``encoder.onnx``, ``step.onnx``, the tokenizer, ``model.json`` and an example that needs no torch.
+
+    The encoder reads ``src_ids [1, S]`` and gives the memory and the decoder's first state. A step reads
+    ``tokens [N]``, memory and state, and gives ``log_probs [N, V]`` in nats, the attention's ``weights [N, S]`` and
+    the state after it, called ``next_...``. ``model.json`` has all names.
+
+    Args:
+        loaded: a single model in float32.
+        folder: is there and empty.
+
+    Raises:
+        ModelError: for an ensemble, a model whose step cannot be a graph, or if the package onnx is missing.
+    """
+    model: Any = loaded.translator.model
+    if not isinstance(model, Seq2Seq):
+        raise ModelError("several models cannot be exported as one; export each by itself")
+    try:
+        import onnx  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except ImportError:
+        raise ModelError("writing ONNX needs the package onnx: pip install 'nmt[export]'") from None
+    memory, state = memory_names(model), state_names(model)
+    model.eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of sizes, which the dynamic axes below keep free
+        ids = torch.tensor([[UNK, UNK, UNK, EOS, UNK]])  # any sentence
+        encoder = EncoderGraph(model)
+        outputs = encoder(ids)
+        axes = {name: _axes(name) for name in ("src_ids", *memory, *state)}
+        _write(encoder, (ids,), folder / "encoder.onnx", ["src_ids"], memory + state, axes)
+        tokens = torch.full((3,), BOS)
+        rows = [tensor.repeat(3, *[1] * (tensor.dim() - 1)) for tensor in outputs[len(memory) :]]
+        step = StepGraph(model)
+        inputs = (tokens, *outputs[: len(memory)], *rows)
+        # A second step: in the first one, a Transformer's caches are empty.
+        inputs = (tokens, *outputs[: len(memory)], *step(*inputs)[2:])
+        after = [f"next_{name}" for name in state]
+        names = ["tokens", *memory, *state], ["log_probs", "weights", *after]
+        axes = {name: _axes(name.removeprefix("next_")) for name in (*names[0], *names[1])}
+        _write(step, inputs, folder / "step.onnx", *names, axes)
+    loaded.translator.tokenizer.save(folder)
+    languages = loaded.config.data.languages
+    facts = {
+        "source": languages[0],
+        "target": languages[1],
+        "memory": memory,
+        "state": state,
+        "pad": PAD,
+        "unk": UNK,
+        "bos": BOS,
+        "eos": EOS,
+        "joint_tokenizer": loaded.translator.tokenizer.joint,
+        "max_src_length": model.max_src_length,
+        "max_tgt_length": model.max_tgt_length,
+        "max_length_ratio": loaded.config.decoding.max_length_ratio,
+        "max_length_extra": loaded.config.decoding.max_length_extra,
+    }
+    (folder / "model.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.copyfile(EXAMPLE, folder / "translate.py")
+
+
+def _axes(name: str) -> dict[int, str]:
+    """Return which dimensions of a tensor have any size: hypotheses, source positions, positions so far."""
+    match name:
+        case "src_ids":
+            return {1: "source"}
+        case "values" | "keys":
+            return {1: "positions"}
+        case "origin":
+            return {1: "positions", 2: "source"}
+        case "weights":
+            return {0: "hypotheses", 1: "source"}
+        case "coverage":
+            return {0: "hypotheses", 1: "positions"}
+        case _ if name.startswith("cache"):
+            return {0: "hypotheses", 1: "so_far"}
+        case _:
+            return {0: "hypotheses"}
+
+
+def _write(
+    graph: torch.nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    input_names: list[str],
+    output_names: list[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
+    torch.onnx.export(
+        graph,
+        inputs,
+        str(path),
+        input_names=input_names,
+        output_names=output_names,
+        dynamic_axes={name: axes[name] for name in (*input_names, *output_names)},
+        dynamo=False,  # the other exporter fixes the number of hypotheses or positions of some models
+    )

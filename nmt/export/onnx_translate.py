@@ -1,0 +1,50 @@
+"""Greedy translation with an exported model; it needs numpy, onnxruntime and sentencepiece, and no torch.
+
+python translate.py "I love you"
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import sentencepiece
+
+FOLDER = Path(__file__).resolve().parent
+FACTS = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+ENCODER = onnxruntime.InferenceSession(str(FOLDER / "encoder.onnx"))
+STEP = onnxruntime.InferenceSession(str(FOLDER / "step.onnx"))
+NAMES = ("joint", "joint") if FACTS["joint_tokenizer"] else ("src", "tgt")
+SRC, TGT = (sentencepiece.SentencePieceProcessor(model_file=str(FOLDER / f"{name}.model")) for name in NAMES)
+
+
+def translate(text: str) -> tuple[str, list[str], list[str], Any]:
+    """Return the translation of a line, its pieces, those of the source, and the attention [target + 1, source]."""
+    ids = SRC.encode(text)
+    limit = int(FACTS["max_length_ratio"] * len(ids) + FACTS["max_length_extra"])
+    limit = min(limit, FACTS["max_tgt_length"] or limit)
+    tensors = dict(zip(FACTS["memory"] + FACTS["state"], ENCODER.run(None, {"src_ids": np.array([ids])}), strict=True))
+    wanted = {each.name for each in STEP.get_inputs()}
+    token, found, rows = FACTS["bos"], list[int](), []
+    while len(found) < limit:
+        inputs = {"tokens": np.array([token])} | {name: value for name, value in tensors.items() if name in wanted}
+        log_probs, weights, *state = STEP.run(None, inputs)
+        tensors.update(zip(FACTS["state"], state, strict=True))
+        rows.append(weights[0])
+        log_probs[0, [FACTS["pad"], FACTS["bos"]]] = -np.inf
+        token = FACTS["eos"] if len(found) == limit - 1 else int(log_probs[0].argmax())
+        if token == FACTS["eos"]:
+            break
+        found.append(token)
+    pieces = [processor.id_to_piece(chosen) for processor, chosen in ((TGT, found), (SRC, ids))]
+    return TGT.decode(found), *pieces, np.array(rows)
+
+
+if __name__ == "__main__":
+    for line in sys.argv[1:] or sys.stdin:
+        translation, tgt_pieces, src_pieces, matrix = translate(line.strip())
+        print(translation)
+        for row, piece in enumerate(tgt_pieces if matrix.size else []):
+            print(f"  {piece} <- {src_pieces[int(matrix[row].argmax())]}", file=sys.stderr)

@@ -1,0 +1,108 @@
+"""Models for other runtimes: the same translations and matrices, without torch."""
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.config import Config
+from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.translator import Translator
+from nmt.errors import ModelError
+from nmt.export.ctranslate2_files import write_ctranslate2
+from nmt.export.onnx_files import write_onnx
+from nmt.model.seq2seq import Seq2Seq
+from nmt.runs.folder import RunFolder
+from nmt.runs.load import LoadedModel
+from tests.variants import MODELS, TRANSFORMER_DECODER
+
+WORDS = ["the", "cat", "black", "I", "love", "you", "she", "sings", "a", "sees"]
+LINES = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS, 5), 0, 30000, 150)]
+TRANSFORMER = {"encoder": MODELS["encoder self_attention"]["encoder"], "decoder": TRANSFORMER_DECODER}
+
+
+@pytest.fixture
+def loaded_model(
+    make_config: Callable[..., Config], make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, tmp_path: Path
+) -> Callable[..., LoadedModel]:
+    """A random model, loaded; keyword arguments are the configuration's model section."""
+
+    def load(**model: Any) -> LoadedModel:
+        config = make_config(model=model, decoding={"beam_size": 1, "alignment_from": "attention"})
+        translator = Translator(make_model(**model), tokenizer, config.decoding, torch.device("cpu"))
+        run = RunFolder(tmp_path / "runs" / "tiny")
+        return LoadedModel(run, config, run.path / "checkpoints" / "step-1", translator, (run.path,))
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder rnn",
+        "encoder perceiver",
+        "encoder self_attention, transformer",
+        "encoder perceiver, transformer",
+        "transformer, post, learned",
+        "additive, coverage neural, bahdanau",
+        "general, coverage linguistic, luong",
+        "qkv in 2 heads",
+        "normaliser entmax15",
+    ],
+)
+def test_onnx_translates_and_aligns_alike(loaded_model: Callable[..., LoadedModel], tmp_path: Path, name: str) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    loaded = loaded_model(**MODELS[name])
+    folder = tmp_path / "onnx"
+    folder.mkdir()
+    write_onnx(loaded, folder)
+    spec = importlib.util.spec_from_file_location("exported", folder / "translate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    exported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exported)
+    for own in loaded.translator.translate(LINES[:12]):
+        text, tgt_pieces, src_pieces, matrix = exported.translate(own.src.text)
+        assert text == own.text
+        assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
+        np.testing.assert_allclose(matrix, own.weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_ctranslate2_translates_alike(
+    loaded_model: Callable[..., LoadedModel], tmp_path: Path, norm: str, positions: str
+) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    kind = {"norm": norm, "positions": positions} | ({"max_positions": 120} if positions == "learned" else {})
+    loaded = loaded_model(**{side: section | kind for side, section in TRANSFORMER.items()})
+    folder = tmp_path / "ct2"
+    folder.mkdir()
+    write_ctranslate2(loaded, folder)
+    other = ctranslate2.Translator(str(folder), device="cpu", inter_threads=1, intra_threads=1)
+    same = 0
+    assert len(LINES) >= 200
+    own = loaded.translator.translate(LINES)
+    for one in own:
+        limit = int(2.0 * len(one.src.ids) + 10) - 1  # ours counts EOS
+        [found] = other.translate_batch([one.src.pieces], beam_size=1, max_decoding_length=limit)
+        same += found.hypotheses[0] == one.tgt.pieces
+    assert same == len(own)
+    assert len({one.text for one in own}) > 5
+
+
+def test_what_a_runtime_cannot_run_is_refused(loaded_model: Callable[..., LoadedModel], tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(ModelError, match=r"model\.attention\.window cannot be exported"):
+        write_onnx(loaded_model(**MODELS["window local-m, luong"]), tmp_path)
+    with pytest.raises(ModelError, match=r"self_attention linear cannot be exported"):
+        write_onnx(loaded_model(**MODELS["transformer, linear"]), tmp_path)
+    for name in ("encoder rnn", "transformer, linear", "encoder dot products alone, transformer"):
+        with pytest.raises(ModelError, match="CTranslate2 runs Transformers only"):
+            write_ctranslate2(loaded_model(**MODELS[name]), tmp_path)
