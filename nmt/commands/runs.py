@@ -55,7 +55,7 @@ def run_inspect(model: Path | None) -> Iterator[str]:
     records = read_records(run.metrics)
     data = config.data
     source = data.source("train")
-    named = source.model_dump(exclude_none=True) if source is not None else {}
+    named = [each.model_dump(exclude_defaults=True) for each in source.each] if source is not None else []
     tokenizer = config.tokenizer.model_dump()
     rows: list[tuple[str, str]] = [
         ("run", str(run.path)),
@@ -66,7 +66,7 @@ def run_inspect(model: Path | None) -> Iterator[str]:
         ("tokenizer", f"{tokenizer['type']}, {tokenizer.get('vocab_size', '?')} pieces, joint: {tokenizer['joint']}"),
         ("parameters", f"{parameters:,}, {size / 1e6:.1f} MB"),
         ("word aligner", "yes" if run.aligner.is_dir() else "no"),
-        ("training data", ", ".join(f"{key}: {value}" for key, value in named.items())),
+        ("training data", "; ".join(", ".join(f"{key}: {value}" for key, value in part.items()) for part in named)),
         ("state", _state(run, records)),
         ("best checkpoint", checkpoint.name),
     ]

@@ -17,14 +17,19 @@ Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "
 
 
 class Source(Section):
-    """Where one split's sentence pairs come from; exactly one of four forms.
+    """Where one split's sentence pairs come from; exactly one of five forms.
 
     - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
     - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain, .gz or .zst;
     - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl (each also as .gz or .zst) or .parquet file;
     - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
       hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
-      `revision` is a commit, tag or branch; with a whole commit the data can never change.
+      `revision` is a commit, tag or branch; with a whole commit the data can never change;
+    - a list of these (or ``{parts: [...]}``), one after the other. In training data each part may have a `weight`: how
+      often its pairs come in an epoch. Of a fraction, others of its pairs come in every epoch.
+
+    `tag` is a piece that is put before each source text, such as ``<bt>`` for translations by a machine or ``<2fr>``
+    for the language to translate to. It is never cut, and you write it before a line to translate, too.
 
     `links` is a file with a line of word links in Pharaoh notation for each pair, empty where there are none. Those of
     the training data guide the attention, those of the others are gold: validation and `nmt eval` count the AER.
@@ -39,10 +44,22 @@ class Source(Section):
     src: str | None = None
     tgt: str | None = None
     links: str | None = None
+    tag: str | None = None
+    weight: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
+    parts: "list[SourceField]" = Field(default_factory=list)
     _turned: bool = PrivateAttr(default=False)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what makes the source none of the four forms."""
+        """Yield what makes the source none of the five forms."""
+        if self.tag is not None and (not self.tag or any(char.isspace() or char == "\u2581" for char in self.tag)):
+            yield Problem(f"a tag has no spaces and at least one character, not {self.tag!r}", ("tag",))
+        if self.parts:
+            given = [key for key in type(self).model_fields if key != "parts" and key in self._given()]
+            if given:
+                yield Problem(f"a list of parts has no {given[0]} of its own; give it to the parts", (given[0],))
+            if any(part.parts for part in self.parts):
+                yield Problem("a part cannot have parts", ("parts",))
+            return
         named = [key for key in ("builtin", "path", "hub") if getattr(self, key) is not None]
         if len(named) > 1:
             yield Problem(f"give one of builtin, path and hub, not {' and '.join(named)}", (named[1],))
@@ -59,8 +76,19 @@ class Source(Section):
         if self.builtin is not None and self.links is not None:
             yield Problem("a builtin corpus has links of its own, so take links out", ("links", "builtin"))
 
+    def _given(self) -> set[str]:
+        """Return the keys that are not as by default."""
+        return {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.get_default()}
+
+    @property
+    def each(self) -> "list[Source]":
+        """The parts, or the source itself if it has none."""
+        return self.parts or [self]
+
     def reversed(self) -> "Source":
         """The same source with its sides exchanged."""
+        if self.parts:
+            return self.model_copy(update={"parts": [part.reversed() for part in self.parts]})
         src, tgt = (self.src, self.tgt) if self.builtin is None or self.src else BUILTIN_COLUMNS
         turned = self.model_copy(update={"src": tgt, "tgt": src})
         turned._turned = self.links is not None and not self._turned
@@ -77,6 +105,8 @@ class Source(Section):
         def under_root(path: str | None) -> str | None:
             return path if path is None or root is None else str(Path(root).expanduser() / Path(path).expanduser())
 
+        if self.parts:
+            return self.model_copy(update={"parts": [part.under(root) for part in self.parts]})
         if self.builtin is not None:
             return self
         placed: dict[str, str | None] = {"links": under_root(self.links)}
@@ -91,6 +121,8 @@ class Source(Section):
 
 
 def _source_shorthand(value: Any) -> Any:
+    if isinstance(value, list):
+        return {"parts": value}
     if isinstance(value, str):
         kind, _, name = value.partition(":")
         if kind != "builtin" or name not in BUILTIN_CORPORA:
@@ -100,6 +132,7 @@ def _source_shorthand(value: Any) -> Any:
 
 
 SourceField = Annotated[Source, BeforeValidator(_source_shorthand)]
+Source.model_rebuild()
 
 
 class DataConfig(Section):
@@ -111,6 +144,10 @@ class DataConfig(Section):
     do not fit each other, `markup`, `characters` (control and replacement characters, line ends inside a line), a side
     in another `script` than most of its lines, and pairs of the validation and test data (`overlap`). `nmt doctor` says
     how many pairs each of them would leave out.
+
+    `temperature` T weights the parts of the training data by their sizes: a part of n pairs gives a share of an epoch
+    in proportion to n ** (1 / T), so that small parts come more often than their share (Arivazhagan et al. 2019); an
+    epoch has as many pairs as without. 1 leaves them as they are.
     """
 
     root: str | None = None
@@ -122,16 +159,42 @@ class DataConfig(Section):
     reverse: bool = False
     max_length: Positive = 100
     filters: list[Filter] = Field(default_factory=list)
+    temperature: Annotated[float, Field(ge=1.0, le=100.0)] = 1.0
     cache_dir: str = "~/.cache/nmt"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield splits whose two sides are one and the same."""
+        """Yield splits whose two sides are one and the same, and weights without effect."""
+        yield from self._weight_problems()
         for split in ("train", "valid", "test"):
-            source: Source | None = getattr(self, split)
-            if source is not None and source.builtin is None and source.src is not None and source.src == source.tgt:
+            whole: Source | None = getattr(self, split)
+            for source in whole.each if whole is not None else ():
+                if source.builtin is not None or source.src is None or source.src != source.tgt:
+                    continue
                 what = "the column" if source.path or source.hub else "the file"
                 message = f"{split}: src and tgt are both {what} {source.src}; give the other side its own"
                 yield Problem(message, (f"{split}.tgt",))
+
+    def _weight_problems(self) -> Iterator[Problem]:
+        weighted = [split for split in ("train", "valid", "test") if self._has_weights(split)]
+        if any(split != "train" for split in weighted):
+            yield Problem(f"{weighted[-1]}: weight belongs to training data", (weighted[-1],))
+        if weighted == ["train"] and len(self.train.parts) < 2:
+            yield Problem("train: weight needs a list of parts; a single one always has its own pairs", ("train",))
+        if self.temperature != 1.0 and (len(self.train.parts) < 2 or weighted):
+            yield Problem(
+                "temperature weights the parts of train, which must be a list without weights", ("temperature",)
+            )
+
+    def _has_weights(self, split: str) -> bool:
+        source: Source | None = getattr(self, split)
+        return source is not None and any(part.weight != 1.0 for part in source.each)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of all splits."""
+        sources: list[Source | None] = [self.train, self.valid, self.test]
+        tags = (part.tag for source in sources if source is not None for part in source.each)
+        return sorted({tag for tag in tags if tag is not None})
 
     @property
     def languages(self) -> tuple[str, str]:

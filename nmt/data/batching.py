@@ -12,6 +12,7 @@ from torch import Tensor
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 WINDOW_BATCHES = 500  # of 64 sentences, some 3 % of the tokens are padding then; 12 % with 50
@@ -140,12 +141,18 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
 
 
 def plan_batches(
-    src_len: Ints, tgt_len: Ints, batch_size: int, unit: Literal["tokens", "sentences"], seed: int, epoch: int
+    src_len: Ints,
+    tgt_len: Ints,
+    batch_size: int,
+    unit: Literal["tokens", "sentences"],
+    seed: int,
+    epoch: int,
+    weights: Floats | None = None,
 ) -> list[Ints]:
     """Plan the batches of one epoch and their order; the plan depends on the lengths, `seed` and `epoch` alone.
 
     The pairs are shuffled, sorted by length within windows, cut into batches, and the batches shuffled. Each pair comes
-    exactly once.
+    exactly once, or as often as its weight says.
 
     Args:
         src_len: ``[N]`` the number of source pieces of each pair.
@@ -155,12 +162,14 @@ def plan_batches(
             is more; EOS counts on the target.
         seed: the seed of the run.
         epoch: the number of the epoch, from 0.
+        weights: ``[N]`` how often each pair comes; of the pairs with the same fraction, as many as it says are chosen
+            at random for one occurrence more. None for once each.
 
     Returns:
         The positions of each batch's pairs, in the order of training.
     """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(src_len))
+    order = random.permutation(len(src_len) if weights is None else _occurrences(weights, random))
     costs = pair_costs(src_len, tgt_len)
     mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(src_len) else 1.0
     window = max(1, int(WINDOW_BATCHES * batch_size / mean))
@@ -170,6 +179,17 @@ def plan_batches(
         part = part[np.lexsort((src_len[part], tgt_len[part]))]
         batches += cut_batches(part, costs, batch_size, unit)
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _occurrences(weights: Floats, random: np.random.Generator) -> Ints:
+    """Return the positions of pairs, each as often as its weight says."""
+    whole = np.floor(weights).astype(np.int64)
+    chosen = [np.repeat(np.arange(len(weights)), whole)]
+    fractions = weights - whole
+    for fraction in np.unique(fractions[fractions > 0]):
+        alike = np.flatnonzero(fractions == fraction)
+        chosen.append(random.choice(alike, round(float(fraction) * len(alike)), replace=False))
+    return np.concatenate(chosen)
 
 
 def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:

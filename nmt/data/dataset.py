@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nmt.data.batching import Batch, Ints, collate, cut_batches, pair_costs
+from nmt.data.batching import Batch, Floats, Ints, collate, cut_batches, pair_costs
 from nmt.data.cache import Table, cached_table
 from nmt.data.guide import TargetAlignments
 from nmt.data.subword_regularization import Sampling
@@ -35,6 +35,7 @@ class PieceCorpus:
         max_length: int | None = None,
         rows: Ints | None = None,
         guide: TargetAlignments | None = None,
+        weights: Floats | None = None,
     ):
         """Measure the pairs and choose the rows.
 
@@ -43,6 +44,7 @@ class PieceCorpus:
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
             rows: use just these rows, and drop nothing.
             guide: the target alignments of guided attention; None if the attention is not guided.
+            weights: how often each row of the table comes in an epoch; None for once each.
         """
         import pyarrow.compute
 
@@ -53,6 +55,8 @@ class PieceCorpus:
         too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
         kept = np.flatnonzero(~(empty | too_long)) if max_length is not None else np.arange(len(src_len))
         self.rows: Ints = kept if rows is None else rows
+        self.row_weights = weights
+        self.weights = None if weights is None else weights[self.rows]
         self.src_len: Ints = src_len[self.rows].astype(np.int64)
         self.tgt_len: Ints = tgt_len[self.rows].astype(np.int64)
         self.drops = (

@@ -10,7 +10,8 @@ import numpy as np
 
 from nmt.alignment.links import transposed
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
-from nmt.config import Config, TokenizerConfig
+from nmt.config import Config, Source, TokenizerConfig
+from nmt.data.batching import Floats
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
 from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
 from nmt.data.dataset import PIECE_COLUMNS, PieceCorpus, encode_table, piece_rows, text_pairs
@@ -88,7 +89,8 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     guidance = _Guidance()
     if with_guide:
         guidance = _load_guide(config, train_text, train_id, train_pieces, train_path, tokenizer, cache)
-    train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target)
+    weights = pair_weights(train_source, train_text, config.data.temperature)
+    train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target, weights=weights)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
     refuse_longer_than_the_model(valid, config, "validation")
     if len(train) == 0:
@@ -98,6 +100,26 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
         )
     fingerprint = train_path.stem
     return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.aligner, guidance.links_from)
+
+
+def pair_weights(source: Source, text: Table, temperature: float) -> Floats | None:
+    """Return how often each pair comes in an epoch; None if each comes once.
+
+    Args:
+        source: the training data.
+        text: its table.
+        temperature: see `DataConfig`.
+    """
+    weights = np.array([part.weight for part in source.each])
+    if not source.parts or (temperature == 1.0 and (weights == 1.0).all()):
+        return None
+    parts = text.column("part").to_numpy()
+    if temperature != 1.0:
+        sizes = np.bincount(parts, minlength=len(weights))
+        shares = np.where(sizes > 0, sizes ** (1.0 / temperature), 0.0)
+        weights = len(parts) * shares / shares.sum() / np.maximum(sizes, 1)
+    of_pairs: Floats = weights[parts]
+    return of_pairs
 
 
 def _load_guide(
@@ -132,6 +154,11 @@ def _load_guide(
 
 
 def _links_of_file(config: Config, name: str, text: Table, text_id: str, cache: Path) -> tuple[Table, str]:
+    if config.data.tags:
+        raise ConfigError(
+            "training.guided_alignment.links names a file, but the training data have tags, which are words, too; give "
+            "each part of data.train its own links instead"
+        )
     path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
 
     def lines() -> Iterator[str]:
@@ -173,6 +200,9 @@ def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
 
 def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) -> Tokenizer:
     settings = config.tokenizer
+    if isinstance(settings, TokenizerConfig) and config.data.tags:
+        symbols = list(dict.fromkeys([*settings.user_defined_symbols, *config.data.tags]))
+        settings = settings.model_copy(update={"user_defined_symbols": symbols})
 
     def make(folder: Path) -> None:
         size = f" of {settings.vocab_size} pieces" if isinstance(settings, TokenizerConfig) else ""
@@ -219,7 +249,8 @@ class SampledEpochs:
                 old.unlink()
             write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
         self.processes.wait()
-        return PieceCorpus(open_table(path), rows=self.corpora.train.rows, guide=self.corpora.train.guide)
+        train = self.corpora.train
+        return PieceCorpus(open_table(path), rows=train.rows, guide=train.guide, weights=train.row_weights)
 
 
 def _sampled_type(settings: TokenizerConfig) -> Literal["bpe", "unigram"]:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.alignment.links import parse_pharaoh, transposed
+from nmt.alignment.words import split_words
 from nmt.config import Filter, Source
 from nmt.data.cache import Table, cached_table, digest
 from nmt.data.filters import judged, pair_hash
@@ -45,19 +47,20 @@ def load_text(
 
     Returns:
         The table with columns `src`, `tgt`, `links` (strings), with filters also `line` (the number of the pair in the
-        whole corpus, from 1), and its fingerprint.
+        whole corpus, from 1), of a list also `part` (its number in the list, from 0), and its fingerprint.
 
     Raises:
         DataError: naming file, line and remedy.
     """
-    columns = {"src": "string", "tgt": "string", "links": "string"}
+    columns = {"src": "string", "tgt": "string", "links": "string"} | ({"part": "int32"} if source.parts else {})
     if filters:
         return _load_filtered(source, split, cache_dir, columns, sorted(set(filters)), held_out or {})
     fingerprint = digest(_FORMAT, _identity(source, split))
 
     def rows() -> Iterator[dict[str, Any]]:
-        for src, tgt, links in read_pairs(source, split):
-            yield {"src": src, "tgt": tgt, "links": links}
+        for part, each in enumerate(source.each):
+            for src, tgt, links in read_pairs(each, split):
+                yield {"src": src, "tgt": tgt, "links": links} | ({"part": part} if source.parts else {})
 
     table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns, rows())
     if len(table) == 0:
@@ -80,9 +83,22 @@ def _load_filtered(
     def rows() -> Iterator[dict[str, Any]]:
         hashes = pair_hashes(others)
         left_out: Counter[str] = Counter()
-        for line, (src, tgt, links), reason in judged(read_pairs(source, split), filters, hashes):
+        ends: list[int] = []  # of the parts that were read to their end: the number of their last pair
+
+        def pairs() -> Iterator[Pair]:
+            count = 0
+            for each in source.each:
+                for pair in _untagged(each, split):
+                    count += 1
+                    yield pair
+                ends.append(count)
+
+        for line, pair, reason in judged(pairs(), filters, hashes):
             if reason is None:
-                yield {"src": src, "tgt": tgt, "links": links, "line": line}
+                part = bisect_left(ends, line)
+                src, tgt, links = _tagged(source.each[part], pair)
+                row = {"src": src, "tgt": tgt, "links": links, "line": line}
+                yield row | ({"part": part} if source.parts else {})
             else:
                 left_out[reason] += 1
         counts = "; ".join(f"{kind}: {count}" for kind, count in left_out.most_common())
@@ -95,7 +111,23 @@ def _load_filtered(
 
 
 def read_pairs(source: Source, split: str) -> Iterator[Pair]:
-    """Yield the pairs of a source, one by one; nothing is dropped here."""
+    """Yield the pairs of a source, one by one, with their tags; nothing is dropped here."""
+    for part in source.each:
+        yield from (_tagged(part, pair) for pair in _untagged(part, split))
+
+
+def _tagged(source: Source, pair: Pair) -> Pair:
+    """Return a pair with the tag of its source before the source text, and the links moved by the tag's words."""
+    src, tgt, links = pair
+    if source.tag is None or not src.strip():
+        return pair
+    words = len(split_words(source.tag))
+    moved = " ".join(re.sub(r"^\d+", lambda number: str(int(number[0]) + words), link) for link in links.split())
+    return f"{source.tag} {src}", tgt, moved
+
+
+def _untagged(source: Source, split: str) -> Iterator[Pair]:
+    """Yield the pairs of a source that is no list."""
     match source:
         case Source(builtin=str()):
             from nmt.data.builtin.grammar import phrasebook
@@ -113,8 +145,8 @@ def read_pairs(source: Source, split: str) -> Iterator[Pair]:
 
 
 def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
-    """Yield the source and target texts of the pairs of a source."""
-    return ((src, tgt) for src, tgt, _ in read_pairs(source, split))
+    """Yield the source and target texts of the pairs of a source, without tags."""
+    return ((src, tgt) for part in source.each for src, tgt, _ in _untagged(part, split))
 
 
 def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
@@ -178,7 +210,14 @@ def _hub_error(source: Source, split: str, error: Exception) -> DataError:
 
 def _identity(source: Source, split: str) -> dict[str, Any]:
     """Return what decides the text of a source: the bytes of its files, or the fingerprint of a hub dataset."""
-    identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links"})
+    if source.parts:
+        return {"parts": [_identity(part, split) for part in source.parts]}
+    tag = {} if source.tag is None else {"tag": source.tag}
+    return tag | _untagged_identity(source, split)
+
+
+def _untagged_identity(source: Source, split: str) -> dict[str, Any]:
+    identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links", "tag", "weight", "parts"})
     if source.links is not None:
         identity |= {"links": _file_digest(Path(source.links)), "turned": source.turns_links}
     match source:
@@ -225,6 +264,8 @@ def _file_digest(path: Path) -> str:
 
 
 def _describe(source: Source) -> str:
+    if source.parts:
+        return " + ".join(map(_describe, source.parts))
     if source.builtin is not None:
         return f"builtin:{source.builtin}"
     return source.hub or source.path or f"{source.src} | {source.tgt}"

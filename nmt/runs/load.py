@@ -139,6 +139,8 @@ class LoadedModel:
 
 def _local_paths(source: Source) -> list[str]:
     """Return the files, or the folder, of a source on this machine."""
+    if source.parts:
+        return [path for part in source.parts for path in _local_paths(part)]
     if source.builtin is not None:
         return []
     if source.hub is not None:

@@ -47,7 +47,8 @@ def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
     tokenizer, train, training = corpora.tokenizer, corpora.train, config.training
     model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, "meta")
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    plan = plan_batches(train.src_len, train.tgt_len, training.batch_size, training.batch_unit, config.seed, 0)
+    lengths = train.src_len, train.tgt_len
+    plan = plan_batches(*lengths, training.batch_size, training.batch_unit, config.seed, 0, train.weights)
     costs = train.costs
     padded = max(int(costs[chosen].max()) * len(chosen) for chosen in plan)
     return Sizes(

@@ -111,9 +111,8 @@ class Trainer:
         config = self.config
         while self.epoch < config.epochs:
             corpus = self.corpus_of_epoch(self.epoch)
-            plan = plan_batches(
-                corpus.src_len, corpus.tgt_len, config.batch_size, config.batch_unit, self.seed, self.epoch
-            )
+            lengths = corpus.src_len, corpus.tgt_len
+            plan = plan_batches(*lengths, config.batch_size, config.batch_unit, self.seed, self.epoch, corpus.weights)
             if not plan:
                 raise TrainingError(f"there is no training pair in epoch {self.epoch + 1}")
             groups = [plan[i : i + config.accumulate] for i in range(0, len(plan), config.accumulate)]
