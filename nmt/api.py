@@ -13,11 +13,13 @@ Example::
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from nmt.alignment.matrix import AlignmentMatrix, Level
-from nmt.config import Config
+from nmt.config import Config, DecodingConfig
+from nmt.config.decoding import SamplingConfig
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
@@ -70,6 +72,9 @@ class Model:
         prefixes: Iterable[str] | None = None,
         require: Iterable[Sequence[str]] | None = None,
         forbid: Iterable[Sequence[str]] | None = None,
+        sample: bool = False,
+        temperature: float | None = None,
+        seed: int | None = None,
     ) -> list[Translation]:
         """Translate lines.
 
@@ -82,6 +87,9 @@ class Model:
             require: for each line the phrases that its translation must have, as whole words; ``Haus|Häuser`` stands
                 for one of the two. `Translation.phrases` says where they are.
             forbid: for each line the phrases that its translation must not have.
+            sample: whether translations are drawn at random instead of searched for (`decoding.sampling`).
+            temperature: of the sampling, above 0; None for the model's own setting.
+            seed: of the sampling; None for the model's own setting.
 
         Returns:
             One translation per line, in order.
@@ -90,7 +98,7 @@ class Model:
             TypeError: for a single string, or for a line that is no string.
             ValueError: for a beam or number of translations below 1, or another number of prefixes or lists of phrases
                 than lines.
-            DataError: for a prefix or phrase that the model cannot write.
+            DataError: for a prefix or phrase that the model cannot write, or phrases required of samples.
         """
         if beam is not None and beam_size is not None:
             raise TypeError("beam and beam_size are two names of one number; give one of them")
@@ -103,11 +111,16 @@ class Model:
         if len(begins) != len(texts):
             raise ValueError(f"{len(begins)} prefixes for {len(texts)} lines; give one for each")
         requests = [Request(*each) for each in zip(texts, begins, *phrases, strict=True)]
+        if not sample and (temperature is not None or seed is not None):
+            raise TypeError("temperature and seed belong to sample=True")
         translator = self._loaded.translator
-        if beam is not None:
-            settings = translator.settings.model_copy(update={"beam_size": beam})
+        if beam is not None or sample:
             translator = Translator(
-                translator.model, translator.tokenizer, settings, translator.device, translator.aligner
+                translator.model,
+                translator.tokenizer,
+                _settings(translator.settings, beam, sample, temperature, seed),
+                translator.device,
+                translator.aligner,
             )
         return translator.translate(requests, n_best=n_best)
 
@@ -134,6 +147,22 @@ class Model:
         if any(matrix is None for matrix in matrices):
             raise AlignmentError("this model has no attention (model.attention.score is none), so it aligns nothing")
         return [matrix for matrix in matrices if matrix is not None]
+
+
+def _settings(
+    settings: DecodingConfig, beam: int | None, sample: bool, temperature: float | None, seed: int | None
+) -> DecodingConfig:
+    """Return a model's settings of decoding with those that were given.
+
+    Raises:
+        ValueError: for a temperature that is not above 0, or a negative seed.
+    """
+    changed: dict[str, Any] = {} if beam is None else {"beam_size": beam}
+    if sample:
+        given = {"temperature": temperature, "seed": seed}
+        values = settings.sampling.model_dump() | {"enabled": True}
+        changed["sampling"] = SamplingConfig(**values | {key: one for key, one in given.items() if one is not None})
+    return settings.model_copy(update=changed)
 
 
 def _texts(lines: Iterable[str], name: str) -> list[str]:
@@ -171,6 +200,8 @@ def load(
     model: str | Path | Sequence[str | Path] | None = None,
     *,
     checkpoint: str | None = None,
+    device: str | None = None,
+    precision: Literal["fp32", "bf16", "int8"] | None = None,
     overrides: Iterable[str] = (),
 ) -> Model:
     """Load a model folder; threads, memory and random generators of the process stay as they are.
@@ -178,7 +209,9 @@ def load(
     Args:
         model: the folder, or several of one vocabulary that translate together; None for ``runs/latest``.
         checkpoint: `best`, `last`, `averaged` or ``step-<update>``; None for the best.
-        overrides: settings as on the command line, such as ``decoding.length_penalty=0.6``.
+        device: such as ``cpu`` or ``cuda:1``; None for the model's own setting.
+        precision: of the weights; None for the model's own setting.
+        overrides: further settings as on the command line, such as ``decoding.length_penalty=0.6``.
 
     Raises:
         CheckpointError: if there is none, or it is damaged.
@@ -188,4 +221,6 @@ def load(
         folders = None if model is None else [Path(model)]
     else:
         folders = [Path(one) for one in model]
-    return Model(load_model(folders, checkpoint, overrides, owns_process=False))
+    named = {"training.device": device, "decoding.precision": precision}
+    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    return Model(load_model(folders, checkpoint, [*given, *overrides], owns_process=False))

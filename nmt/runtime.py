@@ -15,6 +15,7 @@ from types import FrameType
 import torch
 
 from nmt.errors import ConfigError, printable
+from nmt.quiet import is_quiet
 from nmt.threads import available_cores
 
 log = logging.getLogger("nmt")
@@ -132,9 +133,10 @@ class _TqdmHandler(logging.Handler):
 
 
 def set_up_logging() -> None:
-    """Send the program's log to stderr."""
+    """Send the program's log to stderr; of a quiet program, the warnings."""
     handler = _TqdmHandler()
     handler.setFormatter(_Formatter("%(message)s"))
+    handler.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -1,8 +1,9 @@
 """The alignment matrix: attention over pieces, or merged into words, with rows that sum to 1."""
 
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,16 @@ from nmt.alignment.links import Link, likely_links
 from nmt.alignment.words import spans_at
 from nmt.errors import AlignmentError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Floats = NDArray[np.float32]
 Span = tuple[int, int]
 Level = Literal["words", "tokens", "pieces"]
 EOS_TOKEN = "</s>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlignmentMatrix:
     """Which source token did each target token look at?
 
@@ -56,6 +60,44 @@ class AlignmentMatrix:
 
         if self.null is not None and not (self.null.shape == shape[:1] and ((self.null >= 0) & (self.null <= 1)).all()):
             raise AlignmentError(f"null must be {shape[0]} probabilities, one for each target token")
+
+    def __repr__(self) -> str:
+        """Return the shape and where the weights come from."""
+        shape = f"{len(self.tgt_tokens)} x {len(self.src_tokens)} {self.level}"
+        return f"AlignmentMatrix({shape}, read_from={self.read_from!r})"
+
+    def __str__(self) -> str:
+        """Return the matrix drawn as text."""
+        from nmt.alignment.heatmap import terminal_heatmap
+
+        return terminal_heatmap(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if tokens, weights and everything else are the same."""
+        if not isinstance(other, AlignmentMatrix):
+            return NotImplemented
+        names = [field.name for field in fields(self)]
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def plot(self) -> "Figure":
+        """Return a matplotlib figure of the matrix."""
+        from nmt.alignment.heatmap import draw_heatmaps
+
+        return draw_heatmaps([self])
+
+    def _repr_svg_(self) -> str:
+        """Return the picture that a notebook shows."""
+        buffer = io.StringIO()
+        self.plot().savefig(buffer, format="svg")
+        return buffer.getvalue()
+
+    def to_pandas(self) -> Any:
+        """Return the weights as a pandas DataFrame: a row for each target token, a column for each source token."""
+        import pandas
+
+        return pandas.DataFrame(self.weights, index=self.tgt_tokens, columns=self.src_tokens)
 
     @property
     def link_probabilities(self) -> Floats | None:

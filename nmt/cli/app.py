@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from nmt import __version__
 from nmt.errors import NmtError, out_of_memory, printable
+from nmt.quiet import be_quiet
 
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -68,7 +69,6 @@ def _discard_output() -> None:
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train attention-based translation models, and see which word looked at which.",
@@ -86,8 +86,12 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and results; the same as NMT_QUIET=1.")
+    ] = False,
 ) -> None:
-    pass
+    if quiet:
+        be_quiet()
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from nmt.cli.options import (
     refuse_without_effect,
     with_search,
 )
+from nmt.quiet import is_quiet
 
 
 @app.command("eval")
@@ -112,4 +113,5 @@ def evaluate(
         return
     report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary)
     typer.echo(report.table)
-    typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)
+    if not is_quiet():
+        typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)

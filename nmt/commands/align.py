@@ -23,6 +23,7 @@ from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
 from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import AlignmentError
+from nmt.quiet import no_bar
 from nmt.runs.load import LoadedModel
 from nmt.training.word_aligner import cached_word_aligner
 
@@ -171,7 +172,9 @@ def run_align(
     references: list[str] = []  # gold links that come with the corpus
     first: AlignmentMatrix | None = None
     writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
-    bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=True if out.isatty() else None, leave=False)
+    bar = tqdm(
+        total=aligner.count, unit="pair", desc="aligning", disable=True if out.isatty() else no_bar(), leave=False
+    )
     pairs: list[Texts] = []
     number, count, certainty = 0, 0, 0.0
     with writing as writer, bar:

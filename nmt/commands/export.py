@@ -4,12 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
+from nmt.config import Config
+from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ModelError
 from nmt.export.ctranslate2_files import write_ctranslate2
 from nmt.export.onnx_files import write_onnx
-from nmt.runs.load import LoadedModel, load_model
+from nmt.runs.load import load_model
 
-WRITERS: dict[str, Callable[[LoadedModel, Path], None]] = {"onnx": write_onnx, "ctranslate2": write_ctranslate2}
+Writer = Callable[[nn.Module, Tokenizer, Config, Path], None]
+WRITERS: dict[str, Writer] = {"onnx": write_onnx, "ctranslate2": write_ctranslate2}
 
 
 def run_export(
@@ -34,5 +39,5 @@ def run_export(
     overrides = ["decoding.precision=fp32", "training.device=cpu"]
     loaded = load_model(model, checkpoint, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    WRITERS[to](loaded, folder)
+    WRITERS[to](loaded.translator.model, loaded.translator.tokenizer, loaded.config, folder)
     return sorted(folder.iterdir())

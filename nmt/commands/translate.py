@@ -19,6 +19,7 @@ from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option, text_of
 from nmt.decoding.phrases import AskedPhrase, satisfaction
 from nmt.decoding.request import JsonLine, Request
+from nmt.quiet import no_bar
 from nmt.runs.load import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def run_translate(
     number, calibration, cut, unknown = 0, model.calibration, CutLines(), UnknownPieces()
     phrases: list[AskedPhrase] = []
     # On a terminal the translations themselves show the progress, and a bar would run into them.
-    bar = tqdm(total=total, unit="line", desc="translating", disable=True if out.isatty() else None, leave=False)
+    bar = tqdm(total=total, unit="line", desc="translating", disable=True if out.isatty() else no_bar(), leave=False)
     writing = alignment_writer(shown.alignments) if shown.alignments is not None and not as_page else nullcontext()
     with writing as writer, bar:
         for chunk in in_chunks(lines, CHUNK):

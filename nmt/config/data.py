@@ -16,12 +16,18 @@ BUILTIN_COLUMNS = ("en", "fr")
 Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "script", "overlap"]
 
 
+def _column_number(value: Any) -> Any:
+    """Return the number of a column as text."""
+    return str(value) if type(value) is int else value
+
+
 class Source(Section):
     """Where one split's sentence pairs come from; exactly one of five forms.
 
     - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
     - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain, .gz or .zst;
-    - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl (each also as .gz or .zst) or .parquet file;
+    - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl (each also as .gz or .zst) or .parquet file; with
+      ``header: false`` the columns of a .tsv or .csv file have no names but numbers, from 1;
     - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
       hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
       `revision` is a commit, tag or branch; with a whole commit the data can never change;
@@ -41,8 +47,9 @@ class Source(Section):
     config: str | None = None
     split: str | None = None
     revision: str | None = None
-    src: str | None = None
-    tgt: str | None = None
+    src: Annotated[str | None, BeforeValidator(_column_number)] = None
+    tgt: Annotated[str | None, BeforeValidator(_column_number)] = None
+    header: bool = True
     links: str | None = None
     tag: str | None = None
     weight: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
@@ -73,6 +80,11 @@ class Source(Section):
         if self.hub is None and of_the_hub:
             belong = "belongs" if len(of_the_hub) == 1 else "belong"
             yield Problem(f"{' and '.join(of_the_hub)} {belong} to a hub dataset; name it with hub", of_the_hub)
+        if not self.header:
+            if self.path is None:
+                yield Problem("header belongs to a table; name it with path", ("header",))
+            elif not all(side is None or (side.isdecimal() and int(side) > 0) for side in (self.src, self.tgt)):
+                yield Problem("without a header, src and tgt are numbers of columns, from 1", ("src", "tgt"))
         if self.builtin is not None and self.links is not None:
             yield Problem("a builtin corpus has links of its own, so take links out", ("links", "builtin"))
 

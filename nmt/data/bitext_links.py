@@ -14,6 +14,7 @@ from nmt.alignment.links import format_pharaoh
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import spans_at
 from nmt.data.cache import Table, cached_folder, cached_table, digest
+from nmt.quiet import no_bar
 
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when the same text gives another aligner
@@ -59,7 +60,7 @@ def text_links(text: Table, made: TextAligner, cache: Path) -> Table:
 
     def rows() -> Iterator[dict[str, str]]:
         links = made.aligner.links(word_pairs(text, made.aligner.level), torch.get_num_threads())
-        for found in tqdm(links, total=len(text), desc="word links", unit="pair", leave=False, disable=None):
+        for found in tqdm(links, total=len(text), desc="word links", unit="pair", leave=False, disable=no_bar()):
             yield {"links": format_pharaoh(found)}
 
     return cached_table(cache / f"links-{made.fingerprint}.arrow", {"links": "string"}, rows())
@@ -68,7 +69,7 @@ def text_links(text: Table, made: TextAligner, cache: Path) -> Table:
 def _train(text: Table, level: WordLevel) -> BitextAligner:
     started = time.monotonic()
     rows = spread_rows(len(text), _MOST_PAIRS)
-    with tqdm(total=len(SEGMENTATIONS), desc="aligning words", leave=False, disable=None) as bar:
+    with tqdm(total=len(SEGMENTATIONS), desc="aligning words", leave=False, disable=no_bar()) as bar:
         pairs = list(word_pairs(text.select(rows), level))
         aligner = BitextAligner.fit(pairs, level, torch.get_num_threads(), bar.update)
     log.info("the word aligner has learned from %d pairs in %.0f s", len(rows), time.monotonic() - started)

@@ -137,7 +137,7 @@ def _untagged(source: Source, split: str) -> Iterator[Pair]:
         case Source(hub=str()):
             yield from _with_links(source, _read_hub(source, split))
         case Source(path=str(path), src=str(src), tgt=str(tgt)):
-            yield from _with_links(source, read_table(Path(path).expanduser(), src, tgt))
+            yield from _with_links(source, read_table(Path(path).expanduser(), src, tgt, source.header))
         case Source(src=str(src), tgt=str(tgt)):
             yield from _with_links(source, read_files(Path(src).expanduser(), Path(tgt).expanduser()))
         case _:
@@ -218,6 +218,8 @@ def _identity(source: Source, split: str) -> dict[str, Any]:
 
 def _untagged_identity(source: Source, split: str) -> dict[str, Any]:
     identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links", "tag", "weight", "parts"})
+    if source.header:
+        del identity["header"]  # as it was before there was a choice
     if source.links is not None:
         identity |= {"links": _file_digest(Path(source.links)), "turned": source.turns_links}
     match source:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
 
@@ -58,44 +59,54 @@ def column_names(path: Path) -> list[str]:
             assert_never(kind)
 
 
-def read_table(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
+def read_table(path: Path, src: str, tgt: str, header: bool = True) -> Iterator[tuple[str, str]]:
     """Yield the texts of two columns.
 
     Args:
         path: the table.
         src: name of the source column; see `texts_of`.
         tgt: name of the target column.
+        header: whether the first line names the columns; otherwise their names are "1", "2" and so on.
 
     Raises:
         DataError: naming file, line and remedy.
     """
     kind = table_format(path)
+    if not header and kind not in ("tsv", "csv"):
+        raise DataError(f"{path}: a .{kind} file names its columns itself; take header: false out")
     match kind:
         case "parquet":
             yield from _read_parquet(path, src, tgt)
         case "jsonl":
             yield from _read_jsonl(path, src, tgt)
         case "tsv":  # there is no quoting: a tab is always the end of a column
-            yield from _read_columns(path, src, tgt, _tab_rows(read_lines(path)), "\t")
+            yield from _read_columns(path, src, tgt, _tab_rows(read_lines(path)), "\t", header)
         case "csv":  # quoted as RFC 4180 has it
-            yield from _read_columns(path, src, tgt, _csv_rows(read_lines(path), path), ",")
+            yield from _read_columns(path, src, tgt, _csv_rows(read_lines(path), path), ",", header)
         case _:
             assert_never(kind)
 
 
 def _read_columns(
-    path: Path, src: str, tgt: str, rows: Iterator[tuple[int, list[str]]], separator: str
+    path: Path, src: str, tgt: str, rows: Iterator[tuple[int, list[str]]], separator: str, has_header: bool
 ) -> Iterator[tuple[str, str]]:
-    _, header = next(rows, (1, None))
-    if header is None:
-        raise DataError(f"{path}: the file is empty; its first line must name the columns")
+    number, first = next(rows, (1, None))
+    if first is None:
+        raise DataError(f"{path}: the file is empty" + ("; its first line must name the columns" if has_header else ""))
+    if has_header:
+        header = first
+    else:
+        header = [str(column) for column in range(1, len(first) + 1)]
+        rows = chain([(number, first)], rows)
     missing = [name for name in (src, tgt) if name not in header]
-    if missing:
+    if missing and has_header:
         raise DataError(_missing_columns(path, header, missing, (src, tgt), separator))
+    if missing:
+        raise DataError(f"{path}: no column {missing[0]}; the first line has {len(header)}")
     src_at, tgt_at = header.index(src), header.index(tgt)
     for number, row in rows:
         if len(row) != len(header):
-            raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line names {len(header)}")
+            raise DataError(f"{path}, line {number}: {len(row)} columns, but the first line has {len(header)}")
         yield row[src_at], row[tgt_at]
 
 
@@ -112,7 +123,10 @@ def _missing_columns(path: Path, header: list[str], missing: list[str], wanted: 
     message = f"{path}: no column '{missing[0]}'; the first line names {named}"
     if len(missing) == 2:
         shown = separator.replace("\t", "<tab>").join(wanted)
-        message += f". If that is a sentence pair already, add a header line to the file: {shown}"
+        message += (
+            f". If that is a sentence pair already, say header: false and give src and tgt as numbers of columns, or "
+            f"add a header line to the file: {shown}"
+        )
     return message
 
 

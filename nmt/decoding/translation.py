@@ -1,6 +1,7 @@
 """A line and its translation, with all that can be asked of it: words, confidence, alignment."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,11 @@ from nmt.data.tokenizer import Encoded
 from nmt.decoding.confidence import word_log_probs
 from nmt.decoding.phrases import AskedPhrase
 from nmt.decoding.word_aligner import WordAligner
+from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +57,22 @@ class Translation:
     def __repr__(self) -> str:
         """Return the text and the score."""
         return f"Translation(text={self.text!r}, score={self.score:.4f})"
+
+    def plot(self, level: Level = "words") -> "Figure":
+        """Return a matplotlib figure of the alignment.
+
+        Raises:
+            AlignmentError: for a model without attention and aligner.
+        """
+        matrix = self.alignment(level)
+        if matrix is None:
+            raise AlignmentError("this model has neither attention nor a word aligner, so there is nothing to plot")
+        return matrix.plot()
+
+    def _repr_svg_(self) -> str | None:
+        """Return the picture that a notebook shows; None for a model without attention and aligner."""
+        matrix = self.alignment()
+        return None if matrix is None or not matrix.weights.size else matrix._repr_svg_()
 
     @property
     def text(self) -> str:

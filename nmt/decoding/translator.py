@@ -28,6 +28,7 @@ from nmt.decoding.unknown import replace_unknown
 from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import NOT_FINITE, DataError, ModelError
 from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.quiet import no_bar
 
 FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
 
@@ -329,7 +330,7 @@ class Translator:
 
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
     """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
-    return tqdm(total=total, desc=what, unit="line", leave=False, disable=None if progress else True)
+    return tqdm(total=total, desc=what, unit="line", leave=False, disable=no_bar() if progress else True)
 
 
 def _hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[Span]]) -> Tensor:

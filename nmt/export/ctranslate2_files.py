@@ -7,31 +7,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nmt.data.tokenizer import BOS, EOS, UNK, SentencePieceTokenizer
+from nmt.config import Config
+from nmt.data.tokenizer import BOS, EOS, UNK, SentencePieceTokenizer, Tokenizer
 from nmt.errors import ModelError
 from nmt.model.attention.multi_head import MultiHead
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.transformer.decoder import TransformerDecoder
 from nmt.model.transformer.encoder import StackEncoder
 from nmt.model.transformer.layers import CausalSelfAttention, PositionedEmbedding, SelfAttention, Sublayer, sinusoids
-from nmt.runs.load import LoadedModel
 
 _POSITIONS = 2048  # of the table of sinusoids
 
 
-def write_ctranslate2(loaded: LoadedModel, folder: Path, quantization: str | None = None) -> None:
+def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: Path) -> None:
     """Write the model and its vocabularies, and the tokenizer beside them.
 
     Args:
-        loaded: a single Transformer with softmax self-attention, in float32.
+        model: a single Transformer with softmax self-attention, in float32, on the CPU.
+        tokenizer: that it was trained with.
+        config: of its run; the format has no place for it.
         folder: is there and empty.
-        quantization: what CTranslate2 calls it, such as `int8`; None for float32.
 
     Raises:
         ModelError: for another model, or if the package ctranslate2 is missing.
     """
-    model: Any = loaded.translator.model
-    tokenizer = loaded.translator.tokenizer
     if not isinstance(model, Seq2Seq) or not isinstance(tokenizer, SentencePieceTokenizer):
         raise ModelError("CTranslate2 takes one model with a sentencepiece tokenizer")
     encoder: Any = model.encoder
@@ -84,7 +83,7 @@ def write_ctranslate2(loaded: LoadedModel, folder: Path, quantization: str | Non
     for name, piece in names.items():
         setattr(spec.config, name, tokenizer.tgt.id_to_piece(piece))
     spec.validate()
-    spec.optimize(quantization=quantization)
+    spec.optimize(quantization=None)
     spec.save(str(folder))
     tokenizer.save(folder)
 

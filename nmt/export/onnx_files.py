@@ -4,20 +4,20 @@ import json
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.config import Config
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import ModelError
 from nmt.model.graphs import EncoderGraph, StepGraph, memory_names, state_names
 from nmt.model.seq2seq import Seq2Seq
-from nmt.runs.load import LoadedModel
 
 EXAMPLE = Path(__file__).with_name("onnx_translate.py")
 
 
-def write_onnx(loaded: LoadedModel, folder: Path) -> None:
+def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: Path) -> None:
     """Write ``encoder.onnx``, ``step.onnx``, the tokenizer, ``model.json`` and an example that needs no torch.
 
     The encoder reads ``src_ids [1, S]`` and gives the memory and the decoder's first state. A step reads
@@ -25,13 +25,14 @@ def write_onnx(loaded: LoadedModel, folder: Path) -> None:
     the state after it, called ``next_...``. ``model.json`` has all names.
 
     Args:
-        loaded: a single model in float32.
+        model: a single model in float32, on the CPU.
+        tokenizer: that it was trained with.
+        config: of its run.
         folder: is there and empty.
 
     Raises:
         ModelError: for an ensemble, a model whose step cannot be a graph, or if the package onnx is missing.
     """
-    model: Any = loaded.translator.model
     if not isinstance(model, Seq2Seq):
         raise ModelError("several models cannot be exported as one; export each by itself")
     try:
@@ -57,8 +58,8 @@ def write_onnx(loaded: LoadedModel, folder: Path) -> None:
         names = ["tokens", *memory, *state], ["log_probs", "weights", *after]
         axes = {name: _axes(name.removeprefix("next_")) for name in (*names[0], *names[1])}
         _write(step, inputs, folder / "step.onnx", *names, axes)
-    loaded.translator.tokenizer.save(folder)
-    languages = loaded.config.data.languages
+    tokenizer.save(folder)
+    languages = config.data.languages
     facts = {
         "source": languages[0],
         "target": languages[1],
@@ -68,11 +69,11 @@ def write_onnx(loaded: LoadedModel, folder: Path) -> None:
         "unk": UNK,
         "bos": BOS,
         "eos": EOS,
-        "joint_tokenizer": loaded.translator.tokenizer.joint,
+        "joint_tokenizer": tokenizer.joint,
         "max_src_length": model.max_src_length,
         "max_tgt_length": model.max_tgt_length,
-        "max_length_ratio": loaded.config.decoding.max_length_ratio,
-        "max_length_extra": loaded.config.decoding.max_length_extra,
+        "max_length_ratio": config.decoding.max_length_ratio,
+        "max_length_extra": config.decoding.max_length_extra,
     }
     (folder / "model.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(EXAMPLE, folder / "translate.py")

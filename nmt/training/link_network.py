@@ -12,6 +12,7 @@ from tqdm import tqdm
 from nmt.alignment.links import Link
 from nmt.decoding.word_aligner import EncodedPair, pad_pieces
 from nmt.model.link_network import LinkNetwork
+from nmt.quiet import no_bar
 from nmt.runtime import autocast
 
 _SIZE = 128
@@ -64,7 +65,9 @@ def _train(
     random = np.random.default_rng(seed)
     order = [int(index) for _ in range(epochs) for index in random.permutation(len(batches))]
     network.train()
-    for update, index in enumerate(tqdm(order, desc="aligner network", unit="update", leave=False, disable=None), 1):
+    for update, index in enumerate(
+        tqdm(order, desc="aligner network", unit="update", leave=False, disable=no_bar()), 1
+    ):
         chosen = batches[index]
         src, src_mask, tgt, tgt_mask = (x.to(device) for x in pad_pieces([pairs[i] for i in chosen]))
         target = _target([pairs[i] for i in chosen], [links[i] for i in chosen]).to(device)  # [B, T, S]

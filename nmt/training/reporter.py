@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
 from nmt.config import TrainingConfig
 from nmt.evaluation.metrics import perplexity
+from nmt.quiet import no_bar
 from nmt.training.curve import draw_curve
 from nmt.training.records import read_records
 from nmt.training.trainer import Update
@@ -217,7 +217,7 @@ class Reporter:
                 desc=f"epoch {update.epoch}/{self.training.epochs}",
                 unit="update",
                 bar_format=_BAR,
-                disable=not sys.stderr.isatty(),
+                disable=no_bar(),
                 leave=False,
                 dynamic_ncols=True,
             )

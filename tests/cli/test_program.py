@@ -133,3 +133,22 @@ def test_the_program_runs_in_an_environment_where_numpy_has_one_thread(monkeypat
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     nmt.__main__.main()
     assert seen == ["1", "3"]
+
+
+def test_a_quiet_program_says_warnings_and_results_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMT_QUIET", "")  # so that it is as before at the end
+    command = ["translate", "--require", "chat", "the cat"]
+    loud = runner.invoke(app, command)
+    assert "satisfied: 1 of 1" in loud.stderr
+    quiet = runner.invoke(app, ["--quiet", *command])
+    assert quiet.stdout == loud.stdout
+    assert quiet.stderr == ""
+    warned = runner.invoke(app, ["-q", "translate", "the", "cat"])
+    assert "put a sentence in quotation marks" in warned.stderr
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = os.environ | {"_NMT_COMPLETE": "complete_bash", "COMP_WORDS": "nmt tr", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "nmt"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["train", "translate"]

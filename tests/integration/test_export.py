@@ -17,8 +17,6 @@ from nmt.errors import ModelError
 from nmt.export.ctranslate2_files import write_ctranslate2
 from nmt.export.onnx_files import write_onnx
 from nmt.model.seq2seq import Seq2Seq
-from nmt.runs.folder import RunFolder
-from nmt.runs.load import LoadedModel
 from tests.variants import MODELS, TRANSFORMER_DECODER
 
 WORDS = ["the", "cat", "black", "I", "love", "you", "she", "sings", "a", "sees"]
@@ -28,15 +26,13 @@ TRANSFORMER = {"encoder": MODELS["encoder self_attention"]["encoder"], "decoder"
 
 @pytest.fixture
 def loaded_model(
-    make_config: Callable[..., Config], make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer, tmp_path: Path
-) -> Callable[..., LoadedModel]:
-    """A random model, loaded; keyword arguments are the configuration's model section."""
+    make_config: Callable[..., Config], make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
+) -> Callable[..., tuple[Translator, Config]]:
+    """A random model with its configuration; keyword arguments are the configuration's model section."""
 
-    def load(**model: Any) -> LoadedModel:
+    def load(**model: Any) -> tuple[Translator, Config]:
         config = make_config(model=model, decoding={"beam_size": 1, "alignment_from": "attention"})
-        translator = Translator(make_model(**model), tokenizer, config.decoding, torch.device("cpu"))
-        run = RunFolder(tmp_path / "runs" / "tiny")
-        return LoadedModel(run, config, run.path / "checkpoints" / "step-1", translator, (run.path,))
+        return Translator(make_model(**model), tokenizer, config.decoding, torch.device("cpu")), config
 
     return load
 
@@ -55,19 +51,21 @@ def loaded_model(
         "normaliser entmax15",
     ],
 )
-def test_onnx_translates_and_aligns_alike(loaded_model: Callable[..., LoadedModel], tmp_path: Path, name: str) -> None:
+def test_onnx_translates_and_aligns_alike(
+    loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path, name: str
+) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    loaded = loaded_model(**MODELS[name])
+    translator, config = loaded_model(**MODELS[name])
     folder = tmp_path / "onnx"
     folder.mkdir()
-    write_onnx(loaded, folder)
+    write_onnx(translator.model, translator.tokenizer, config, folder)
     spec = importlib.util.spec_from_file_location("exported", folder / "translate.py")
     assert spec is not None
     assert spec.loader is not None
     exported = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(exported)
-    for own in loaded.translator.translate(LINES[:12]):
+    for own in translator.translate(LINES[:12]):
         text, tgt_pieces, src_pieces, matrix = exported.translate(own.src.text)
         assert text == own.text
         assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
@@ -77,18 +75,18 @@ def test_onnx_translates_and_aligns_alike(loaded_model: Callable[..., LoadedMode
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 def test_ctranslate2_translates_alike(
-    loaded_model: Callable[..., LoadedModel], tmp_path: Path, norm: str, positions: str
+    loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path, norm: str, positions: str
 ) -> None:
     ctranslate2 = pytest.importorskip("ctranslate2")
     kind = {"norm": norm, "positions": positions} | ({"max_positions": 120} if positions == "learned" else {})
-    loaded = loaded_model(**{side: section | kind for side, section in TRANSFORMER.items()})
+    translator, config = loaded_model(**{side: section | kind for side, section in TRANSFORMER.items()})
     folder = tmp_path / "ct2"
     folder.mkdir()
-    write_ctranslate2(loaded, folder)
+    write_ctranslate2(translator.model, translator.tokenizer, config, folder)
     other = ctranslate2.Translator(str(folder), device="cpu", inter_threads=1, intra_threads=1)
     same = 0
     assert len(LINES) >= 200
-    own = loaded.translator.translate(LINES)
+    own = translator.translate(LINES)
     for one in own:
         limit = int(2.0 * len(one.src.ids) + 10) - 1  # ours counts EOS
         [found] = other.translate_batch([one.src.pieces], beam_size=1, max_decoding_length=limit)
@@ -97,12 +95,17 @@ def test_ctranslate2_translates_alike(
     assert len({one.text for one in own}) > 5
 
 
-def test_what_a_runtime_cannot_run_is_refused(loaded_model: Callable[..., LoadedModel], tmp_path: Path) -> None:
+def test_what_a_runtime_cannot_run_is_refused(
+    loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path
+) -> None:
     pytest.importorskip("onnx")
+    translator, config = loaded_model(**MODELS["window local-m, luong"])
     with pytest.raises(ModelError, match=r"model\.attention\.window cannot be exported"):
-        write_onnx(loaded_model(**MODELS["window local-m, luong"]), tmp_path)
+        write_onnx(translator.model, translator.tokenizer, config, tmp_path)
+    translator, config = loaded_model(**MODELS["transformer, linear"])
     with pytest.raises(ModelError, match=r"self_attention linear cannot be exported"):
-        write_onnx(loaded_model(**MODELS["transformer, linear"]), tmp_path)
+        write_onnx(translator.model, translator.tokenizer, config, tmp_path)
     for name in ("encoder rnn", "transformer, linear", "encoder dot products alone, transformer"):
+        translator, config = loaded_model(**MODELS[name])
         with pytest.raises(ModelError, match="CTranslate2 runs Transformers only"):
-            write_ctranslate2(loaded_model(**MODELS[name]), tmp_path)
+            write_ctranslate2(translator.model, translator.tokenizer, config, tmp_path)

@@ -90,3 +90,37 @@ def test_an_unknown_level_is_refused_with_the_names_that_there_are(model: nmt.Mo
     [one] = model.score([("a cat", "un chat")])
     with pytest.raises(ValueError, match="choose words, tokens or pieces"):
         one.alignment(level="word")  # type: ignore[arg-type]
+
+
+def test_samples_are_drawn_by_seed_and_temperature(model: nmt.Model) -> None:
+    lines = ["I love you", "a cat", "she sings"]
+
+    def texts(**options: Any) -> list[str]:
+        return [one.text for one in model.translate(lines, sample=True, **options)]
+
+    assert texts(seed=3) == texts(seed=3)
+    assert len({tuple(texts(seed=seed)) for seed in range(5)}) > 1
+    assert texts(temperature=1e-4) == [one.text for one in model.translate(lines, beam=1)]
+    assert [one.text for one in model.translate(lines)] == [one.text for one in model.translate(lines, beam=2)]
+    with pytest.raises(TypeError, match="temperature and seed belong to sample=True"):
+        model.translate(lines, seed=3)
+    with pytest.raises(ValueError, match="temperature"):
+        model.translate(lines, sample=True, temperature=0.0)
+
+
+def test_phrases_can_be_required_and_forbidden_of_each_line(model: nmt.Model) -> None:
+    found = model.translate(["a cat", "I love you"], require=[["chat"], []], forbid=[[], ["elle"]])
+    assert [(one.phrase, one.required) for line in found for one in line.phrases] == [("chat", True), ("elle", False)]
+    assert all(one.satisfied for line in found for one in line.phrases)
+    with pytest.raises(ValueError, match="require has 1 lists of phrases for 2 lines"):
+        model.translate(["a cat", "I love you"], require=[["chat"]])
+    with pytest.raises(TypeError, match="not one string"):
+        model.translate(["a cat"], require=["chat"])
+
+
+def test_a_translation_is_drawn(model: nmt.Model) -> None:
+    [one] = model.translate(["I love you"])
+    picture = one._repr_svg_()
+    assert picture is not None
+    assert "<svg" in picture
+    assert one.plot().axes

@@ -114,7 +114,7 @@ def test_an_undecodable_byte_names_file_and_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.tsv", "en\tfr\na\tb\tc\n", r"t\.tsv, line 2: 3 columns, but the first line names 2"),
+        ("t.tsv", "en\tfr\na\tb\tc\n", r"t\.tsv, line 2: 3 columns, but the first line has 2"),
         ("t.tsv", "en\tde\na\tb\n", "no column 'fr'; the first line names en, de"),
         ("t.tsv", "", "the file is empty"),
         ("t.csv", 'en,fr\na,"b\nc,d\n', r"t\.csv, line 3: not valid CSV"),
@@ -229,3 +229,22 @@ def test_a_file_of_links_belongs_to_its_pairs(tmp_path: Path) -> None:
         (tmp_path / "l").write_text(lines)
         with pytest.raises(NmtError, match=message):
             list(read_pairs(source, "train"))
+
+
+def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
+    rows = [("7", "a cat", "un chat"), ("8", 'a "dog"', "un chien")]
+    write(tmp_path / "t.tsv", "".join("\t".join(row) + "\n" for row in rows))
+    write(tmp_path / "t.csv", '7,a cat,un chat\n8,"a ""dog""",un chien\n')
+    for name in ("t.tsv", "t.csv"):
+        source = Source.model_validate({"path": str(tmp_path / name), "header": False, "src": 2, "tgt": 3})
+        assert [pair[:2] for pair in read_pairs(source, "train")] == [row[1:] for row in rows]
+    with pytest.raises(DataError, match=r"t\.tsv: no column 4; the first line has 3"):
+        list(read_pairs(Source(path=str(tmp_path / "t.tsv"), header=False, src="1", tgt="4"), "train"))
+    write(tmp_path / "t.jsonl", "{}\n")
+    with pytest.raises(DataError, match=r"a \.jsonl file names its columns itself"):
+        list(read_pairs(Source(path=str(tmp_path / "t.jsonl"), header=False, src="1", tgt="2"), "train"))
+    for wrong in ({"src": "en", "tgt": "2", "path": "t.tsv"}, {"src": "1", "tgt": "0", "path": "t.tsv"}):
+        with pytest.raises(ValidationError, match="numbers of columns, from 1"):
+            Source.model_validate(wrong | {"header": False})
+    with pytest.raises(ValidationError, match="header belongs to a table"):
+        Source.model_validate({"src": "a", "tgt": "b", "header": False})

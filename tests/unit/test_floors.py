@@ -16,12 +16,12 @@ FLOORS = [
     {"runtime", "processes", "alignment", "evaluation"},
     {"data"},
     {"model"},
-    {"decoding"},
+    {"decoding", "export"},
     {"training", "runs"},
-    {"commands", "serve", "export"},
+    {"commands", "serve"},
     {"cli", "api"},
 ]
-GROUND = {"errors", "atomic", "fonts", "regular", "threads"}  # files that import nothing of this package
+GROUND = {"errors", "atomic", "fonts", "quiet", "regular", "threads"}  # files that import nothing of this package
 FLOOR = {package: height for height, floor in enumerate(FLOORS) for package in floor}
 MODULES = {
     path.relative_to(PACKAGE.parent).with_suffix("").parts[1:]: path

@@ -73,3 +73,18 @@ def test_a_text_without_pieces_has_no_words(text: str) -> None:
     some = np.ones((2, 0), dtype=np.float32)
     assert word_matrix(some, text, [], "y", [(0, 1)]).weights.shape == (1, 0)
     assert word_matrix(np.ones((1, 1), dtype=np.float32), "y", [(0, 1)], text, []).weights.shape == (0, 1)
+
+
+def test_a_matrix_shows_itself_and_can_be_compared() -> None:
+    weights = np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
+    matrix = AlignmentMatrix(weights, ["a", "cat"], ["un", "chat"], "words", "dropped")
+    assert repr(matrix) == "AlignmentMatrix(2 x 2 words, read_from='attention')"
+    assert str(matrix).splitlines()[1].startswith("  un │ ███")
+    assert matrix == AlignmentMatrix(weights.copy(), ["a", "cat"], ["un", "chat"], "words", "dropped")
+    assert matrix != AlignmentMatrix(weights[::-1], ["a", "cat"], ["un", "chat"], "words", "dropped")
+    assert matrix != AlignmentMatrix(weights, ["a", "cat"], ["un", "chat"], "words", "dropped", null=weights[0])
+    assert matrix != "a matrix"
+    assert "<svg" in matrix._repr_svg_()
+    assert matrix.plot().axes[0].get_images()[0].get_array().shape == (2, 2)
+    table = matrix.to_pandas()
+    assert table.loc["chat", "cat"] == pytest.approx(0.8)
