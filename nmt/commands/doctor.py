@@ -82,7 +82,7 @@ def run_doctor(config: Config) -> Iterator[str]:
         kept_out = "; the filter overlap keeps them out" if shared != "0" and "overlap" in config.data.filters else ""
         yield report_row("pairs that are in train, too", shared + kept_out)
     yield ""
-    if isinstance(config.tokenizer, TokenizerConfig):
+    if isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.model is None:
         lowest, highest = feasible_sizes(config.tokenizer, lambda: read_texts(train_source, "train"))
         size = config.tokenizer.vocab_size
         yield report_row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")

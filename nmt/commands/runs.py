@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def run_inspect(model: Path | None) -> Iterator[str]:
         ("encoder", _part(config.model.encoder, "type")),
         ("decoder", _part(config.model.decoder, "type")),
         ("attention", _part(config.model.attention, "score")),
-        ("tokenizer", f"{tokenizer['type']}, {tokenizer.get('vocab_size', '?')} pieces, joint: {tokenizer['joint']}"),
+        ("tokenizer", _tokenizer(tokenizer)),
         ("parameters", f"{parameters:,}, {size / 1e6:.1f} MB"),
         ("word aligner", "yes" if run.aligner.is_dir() else "no"),
         ("training data", "; ".join(", ".join(f"{key}: {value}" for key, value in part.items()) for part in named)),
@@ -167,3 +167,9 @@ def _ago(moment: float) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "just now"
+
+
+def _tokenizer(settings: Mapping[str, Any]) -> str:
+    if settings.get("model"):
+        return f"that of {settings['model']}"
+    return f"{settings['type']}, {settings.get('vocab_size', '?')} pieces, joint: {settings['joint']}"

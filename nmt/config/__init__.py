@@ -39,6 +39,7 @@ from nmt.config.decoding import (
     BuiltinMetricConfig,
     DecodingConfig,
     EvaluationConfig,
+    MbrConfig,
     MetricConfig,
     SamplingConfig,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "Filter",
     "GuidedConfig",
     "LinearEncoderConfig",
+    "MbrConfig",
     "Metric",
     "MetricConfig",
     "ModelConfig",

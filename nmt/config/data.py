@@ -272,6 +272,9 @@ class TokenizerConfig(BaseTokenizerConfig):
     `normalization` is sentencepiece's rule for characters that look alike: `nmt_nfkc` and `nfkc` turn full-width
     letters and signs into plain ones (（ becomes "("), those with ``_cf`` turn capitals into small letters as well,
     and `identity` changes nothing. `user_defined_symbols` are pieces that are never cut, such as tags or names.
+
+    `model` takes a sentencepiece model that is there already, its file or a run folder, instead of training one; all
+    other settings but `sampling` are its own then, and `type` must be as it was trained if there is sampling.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"pretokenization": ("type", ("bpe", "unigram"))}
@@ -283,9 +286,15 @@ class TokenizerConfig(BaseTokenizerConfig):
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     user_defined_symbols: list[str] = Field(default_factory=list)
     sampling: SubwordSamplingConfig = SubwordSamplingConfig()
+    model: str | None = None
 
     def problems(self) -> Iterator[Problem]:
         """Yield subword sampling that the type of tokenizer cannot do, and symbols that cannot be pieces."""
+        if self.model is not None:
+            for key, field in type(self).model_fields.items():
+                default = field.get_default(call_default_factory=True)
+                if key not in ("model", "sampling", "type") and getattr(self, key) != default:
+                    yield Problem(f"{key} has no effect with model, which has its own; take it out", (key, "model"))
         for symbol in self.user_defined_symbols:
             if not symbol or any(char.isspace() or char == "\u2581" for char in symbol):
                 yield Problem(

@@ -27,6 +27,26 @@ class SamplingConfig(Section):
     seed: NonNegative = 1
 
 
+class MbrConfig(Section):
+    """Minimum Bayes risk decoding: the translation that agrees most with others of the same line.
+
+    With 0 `candidates` there is none of it.
+    The candidates are found by beam search (`beam_size` is raised to their number), or drawn with `sampling`; each is
+    scored against each by `metric`, and the one with the highest mean is given. Scores and n-best lists stay those of
+    the model.
+    """
+
+    candidates: NonNegative = 0
+    metric: Literal["chrf", "bleu"] = "chrf"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what has no effect."""
+        if self.candidates == 1:
+            yield Problem("mbr.candidates is 1, and one candidate agrees with no other; set it to 0, or to some 20")
+        if self.candidates == 0 and self.metric != "chrf":
+            yield Problem("mbr.metric has no effect without mbr.candidates")
+
+
 class DecodingConfig(Section):
     """Search.
 
@@ -60,6 +80,7 @@ class DecodingConfig(Section):
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
     sampling: SamplingConfig = SamplingConfig()
+    mbr: MbrConfig = MbrConfig()
     batch_size: Positive = 64
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 

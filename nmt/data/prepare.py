@@ -20,6 +20,7 @@ from nmt.data.lines import read_lines
 from nmt.data.sources import load_text
 from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
+from nmt.data.tokenizer_import import import_tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
 from nmt.errors import ConfigError, DataError
 from nmt.processes import Processes
@@ -200,6 +201,10 @@ def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
 
 def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) -> Tokenizer:
     settings = config.tokenizer
+    if isinstance(settings, TokenizerConfig) and settings.model is not None:
+        path = Path(settings.model).expanduser()
+        log.info("taking the tokenizer of %s", path)
+        return import_tokenizer(path, config.data.tags)
     if isinstance(settings, TokenizerConfig) and config.data.tags:
         symbols = list(dict.fromkeys([*settings.user_defined_symbols, *config.data.tags]))
         settings = settings.model_copy(update={"user_defined_symbols": symbols})

@@ -28,7 +28,7 @@ SPECIALS: dict[str, Any] = {
 }
 _SPECIAL_IDS = {name: value for name, value in SPECIALS.items() if name.endswith("_id")}
 
-_LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
+LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
 _CHUNK = 2000  # pairs that are encoded at a time
 
 
@@ -199,7 +199,7 @@ class SentencePieceTokenizer(Tokenizer):
         """
         names = _file_names(joint=(folder / "joint.model").exists())
         try:
-            return cls(*(read_regular(folder / name, _LARGEST_MODEL) for name in names))
+            return cls(*(read_regular(folder / name, LARGEST_MODEL) for name in names))
         except OSError as error:
             raise TokenizerError(f"{folder}: no tokenizer here ({error.strerror}: {error.filename})") from None
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
-from nmt.data.tokenizer import UNK, Tokenizer
+from nmt.data.tokenizer import UNK, Encoded, Tokenizer
 from nmt.decoding.rules import NEW_WORD
 from nmt.errors import DataError
 
@@ -120,6 +122,15 @@ def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
 def requests_of(lines: Sequence[str | Request]) -> list[Request]:
     """Return a request for each line; a text alone asks for nothing more."""
     return [line if isinstance(line, Request) else Request(line) for line in lines]
+
+
+def hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[Span]]) -> Tensor:
+    """Return ``[B, S]``, True on the source pieces that overlap with a hidden span."""
+    mask = torch.zeros(len(sources), max(len(source.ids) for source in sources), dtype=torch.bool)
+    for row, (source, spans) in enumerate(zip(sources, hidden, strict=True)):
+        for column, (start, end) in enumerate(source.offsets):
+            mask[row, column] = any(start < stop and begin < end for begin, stop in spans)
+    return mask
 
 
 class JsonLine(BaseModel):

@@ -17,10 +17,11 @@ from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.decoding.beam import beam_search
 from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
+from nmt.decoding.consensus import by_agreement
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.phrases import Vocabulary, asked_phrases
-from nmt.decoding.request import Request, RequestPieces, Span, request_pieces, requests_of
+from nmt.decoding.request import Request, RequestPieces, Span, hidden_pieces, request_pieces, requests_of
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
@@ -92,13 +93,14 @@ class Translator:
         asked = [request_pieces(each, first_line + at, self.tokenizer, *limits) for at, each in enumerate(requests)]
         if self.settings.sampling.enabled and any(each.require for each in asked):
             raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
+        searched = max(n_best, self.settings.mbr.candidates)
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:
             for chosen in self._batches(order, asked):
                 found = in_halves(
                     lambda part: self._search(
-                        [sources[i] for i in part], [asked[i] for i in part], [first_line + i for i in part], n_best
+                        [sources[i] for i in part], [asked[i] for i in part], [first_line + i for i in part], searched
                     ),
                     chosen,
                 )
@@ -108,7 +110,8 @@ class Translator:
                         [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
                     )
                 for index, hypotheses in zip(chosen, found, strict=True):
-                    first, *others = (self._translation(sources[index], one, asked[index]) for one in hypotheses)
+                    every = [self._translation(sources[index], one, asked[index]) for one in hypotheses]
+                    first, *others = by_agreement(every, self.settings)[:n_best]
                     results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
                 if done is not None:
@@ -228,7 +231,7 @@ class Translator:
         with evaluating(self.model):
             memory = self.model.encode(batch)
             if any(each.hidden for each in asked):
-                memory = memory.without(_hidden_pieces(sources, [each.hidden for each in asked]).to(self.device))
+                memory = memory.without(hidden_pieces(sources, [each.hidden for each in asked]).to(self.device))
             if settings.sampling.enabled:
                 draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
@@ -252,7 +255,7 @@ class Translator:
             part: Sequence[tuple[Encoded, list[int], Sequence[Span]]],
         ) -> list[NDArray[np.float32]]:
             batch = batch_of([(source.ids, ids) for source, ids, _ in part]).to(self.device)
-            mask = _hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
+            mask = hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
             with evaluating(self.model):
                 _, weights = self.model.posterior(batch, mask.to(self.device) if mask.any() else None)
             return _trim(weights, [len(source.ids) for source, _, _ in part], [len(ids) + 1 for _, ids, _ in part])
@@ -331,15 +334,6 @@ class Translator:
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
     """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=no_bar() if progress else True)
-
-
-def _hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[Span]]) -> Tensor:
-    """Return ``[B, S]``, True on the source pieces that overlap with a hidden span."""
-    mask = torch.zeros(len(sources), max(len(source.ids) for source in sources), dtype=torch.bool)
-    for row, (source, spans) in enumerate(zip(sources, hidden, strict=True)):
-        for column, (start, end) in enumerate(source.offsets):
-            mask[row, column] = any(start < stop and begin < end for begin, stop in spans)
-    return mask
 
 
 def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[NDArray[np.float32]]:

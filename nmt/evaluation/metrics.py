@@ -4,7 +4,10 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, Metric, MetricConfig
 from nmt.errors import ConfigError, DataError
@@ -186,6 +189,15 @@ def sentence_scores(
         {"bleu": float(bleu.sentence_score(hyp, own).score), "chrf": float(chrf.sentence_score(hyp, own).score)}
         for hyp, *own in zip(hyps, *_streams(refs), strict=True)
     ]
+
+
+def utilities(texts: Sequence[str], metric: Literal["bleu", "chrf"]) -> NDArray[np.float64]:
+    """Return ``[N, N]``: the score of each text, 0 to 100, with each text as its only reference."""
+    from sacrebleu.metrics import CHRF
+
+    scorer = CHRF() if metric == "chrf" else _bleu(choose_tokenizer("auto", texts), False, effective_order=True)
+    scores = [[float(scorer.sentence_score(hyp, [ref]).score) for ref in texts] for hyp in texts]
+    return np.array(scores, dtype=np.float64).reshape(len(texts), len(texts))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 import itertools
+from pathlib import Path
 
 import pytest
+import sentencepiece as spm
+from pydantic import ValidationError
 
 from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
 from nmt.data.builtin.grammar import phrasebook
 from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer
+from nmt.data.tokenizer_import import import_tokenizer
 from nmt.data.tokenizer_training import feasible_sizes, train_tokenizer
 from nmt.errors import TokenizerError
 
@@ -183,3 +187,46 @@ def test_a_million_pairs_are_all_learnt_from(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("nmt.data.tokenizer_training._MOST_PAIRS", len(PAIRS) - 1)
     train_tokenizer(TokenizerConfig(vocab_size=100), lambda: PAIRS)
     assert read == [2 * len(PAIRS), 2 * (len(PAIRS) - 1), 2 * -(-len(PAIRS) // 2)]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_a_model_with_other_special_ids_cuts_as_before(tmp_path: Path, kind: str, byte_fallback: bool) -> None:
+    prefix = tmp_path / "foreign"
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter([text for pair in PAIRS for text in pair]),
+        model_prefix=str(prefix),
+        vocab_size=500 if byte_fallback else 250,
+        model_type=kind,
+        byte_fallback=byte_fallback,
+        user_defined_symbols=["<2fr>"],
+        control_symbols=["<mask>"],
+        minloglevel=2,
+    )
+    foreign = spm.SentencePieceProcessor(model_file=f"{prefix}.model")
+    with pytest.raises(TokenizerError, match="has special ids"):
+        SentencePieceTokenizer((tmp_path / "foreign.model").read_bytes())
+    own = import_tokenizer(tmp_path / "foreign.model", ["<2fr>"])
+    assert own.joint
+    assert own.src_size == foreign.get_piece_size() - 1 - 3 + 4  # without <mask>; unk, <s> and </s> become four
+    for src, tgt in [*PAIRS[:200], ("<2fr> I love you", "漢字, du chat")]:
+        for text in (src, tgt):
+            encoded = own.encode_src(text)
+            assert encoded.pieces == foreign.encode(text, out_type=str)
+            assert not {PAD, BOS, EOS} & set(encoded.ids)
+        assert own.decode_tgt(own.encode_tgt(tgt).ids).text == foreign.decode(foreign.encode(tgt))
+    own.save(tmp_path / "run" / "tokenizer")
+    assert import_tokenizer(tmp_path / "run", []).fingerprint == own.fingerprint
+    with pytest.raises(TokenizerError, match=r"the data have the tag <bt>, which is no piece of"):
+        import_tokenizer(tmp_path / "foreign.model", ["<bt>"])
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"hello", bytes(range(256))):
+        (tmp_path / "x.model").write_bytes(content)
+        with pytest.raises(TokenizerError, match=r"tokenizer.model|damaged"):
+            import_tokenizer(tmp_path / "x.model", [])
+    with pytest.raises(TokenizerError, match="cannot be read"):
+        import_tokenizer(tmp_path / "missing.model", [])
+    with pytest.raises(ValidationError, match="vocab_size has no effect with model"):
+        TokenizerConfig(model="x.model", vocab_size=400)
