@@ -3,9 +3,9 @@
     pip install coverage
     python scripts/mutants.py --count 200 --seed 1 nmt/model nmt/decoding
 
-First the unit tests run once under coverage, so that it is known which tests run which line. Then every mutant is
-written into a copy of the checkout, and the tests that run its line are started until one fails. Each survivor is
-printed with its change.
+First the tests run once under coverage, so that it is known which of them run which line. Then every mutant is written
+into a copy of the checkout, and the tests that run its line are started until one fails. Each survivor is printed with
+its change.
 """
 
 import argparse
@@ -19,11 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SECONDS_FOR_ONE = 300
 TESTS_AT_MOST = 150  # of one mutant
+TESTS = (
+    "tests/unit",
+    "tests/integration/test_translator.py",
+    "tests/integration/test_report.py",
+    "tests/integration/test_word_links.py",
+    "tests/cli/test_commands.py",
+    "tests/cli/test_serve.py",
+)
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
@@ -97,12 +105,12 @@ def mutate(path: Path, index: int) -> tuple[str, str, str]:
     return ast.unparse(tree), before, ast.unparse(node).splitlines()[0]
 
 
-def tests_of_lines(root: Path) -> dict[tuple[str, int], list[str]]:
-    """Return, for each file and line, the unit tests that run it."""
+def tests_of_lines(root: Path, tests: Sequence[str]) -> dict[tuple[str, int], list[str]]:
+    """Return, for each file and line, the tests that run it."""
     environment = os.environ | {"COVERAGE_FILE": str(root / ".coverage")}
     settings = root / "coverage.ini"
     settings.write_text("[run]\nsource = nmt\ndynamic_context = test_function\n", encoding="utf-8")
-    command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", "tests/unit"]
+    command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", *tests]
     subprocess.run(command, cwd=root, env=environment, check=False, stdout=sys.stderr)
     found: dict[tuple[str, int], list[str]] = {}
     with sqlite3.connect(root / ".coverage") as data:
@@ -119,10 +127,11 @@ def tests_of_lines(root: Path) -> dict[tuple[str, int], list[str]]:
     return found
 
 
-def test_ids(contexts: list[str]) -> list[str]:
-    """Return what pytest calls the unit tests that coverage calls test_x.test_y."""
-    names = (context.split(".") for context in contexts)
-    return sorted({f"tests/unit/{file}.py::{test}" for file, test, *_ in names})
+def test_ids(root: Path, contexts: list[str]) -> list[str]:
+    """Return what pytest calls the tests that coverage calls test_x.test_y, unit tests first."""
+    names = {(context.split(".")[0], context.split(".")[1]) for context in contexts}
+    files = {path.stem: path.relative_to(root) for path in (root / "tests").rglob("test_*.py")}
+    return sorted((f"{files[file]}::{test}" for file, test in names), reverse=True)
 
 
 def main() -> None:
@@ -131,6 +140,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", default=["nmt/model", "nmt/decoding"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tests", nargs="*", default=list(TESTS), help="files or folders of tests")
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of the sample, to try some again")
     options = parser.parse_args()
     checkout = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,17 +151,20 @@ def main() -> None:
         for path in filter(Path.is_file, checkout.glob("*.*")):
             shutil.copy(path, root)
         os.environ.update(PYTHONPATH=str(root), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-        covering = tests_of_lines(root)
+        covering = tests_of_lines(root, options.tests)
         files = [path for folder in options.folders for path in sorted((root / folder).rglob("*.py"))]
         chosen = random.Random(options.seed).sample(list(mutants(files)), options.count)
-        killed = 0
+        killed = tried = 0
         for number, (path, index, line) in enumerate(chosen, start=1):
+            if options.only and number not in options.only:
+                continue
+            tried += 1
             name, original = str(path.relative_to(root)), path.read_text(encoding="utf-8")
             text, before, after = mutate(path, index)
             contexts = covering.get((name, line)) or [  # a line that runs at import: the tests of its file
                 context for (other, _), found in covering.items() if other == name for context in found
             ]
-            ids = test_ids(contexts)[:TESTS_AT_MOST]
+            ids = test_ids(root, contexts)[:TESTS_AT_MOST]
             began, noticed = time.monotonic(), False
             if ids:
                 path.write_text(text, encoding="utf-8")
@@ -167,7 +181,7 @@ def main() -> None:
             print(
                 f"{number:4} {what:9} {name}:{line} {before} -> {after} ({len(ids)} tests, {seconds:.0f} s)", flush=True
             )
-    print(f"killed {killed} of {options.count}: {killed / options.count:.1%}")
+    print(f"killed {killed} of {tried}: {killed / tried:.1%}")
 
 
 if __name__ == "__main__":

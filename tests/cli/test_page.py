@@ -144,3 +144,37 @@ def test_a_link_and_the_keyboard_are_enough_on_a_phone(browser: Any, address: st
     assert page.locator("#chooser").is_hidden()
     assert page.evaluate("document.activeElement.classList.contains('word')")
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(browser: Any, address: str, width: int, scheme: str) -> None:
+    """Needs axe-core: ``npm install axe-core``, and AXE=node_modules/axe-core/axe.min.js."""
+    script = os.environ.get("AXE")
+    if script is None:
+        pytest.skip("AXE does not name axe-core's axe.min.js")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+
+    def violations() -> list[str]:
+        page.add_script_tag(path=script)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        return [f"{one['id']} ({one['impact']}): {one['nodes'][0]['html'][:200]}" for one in found]
+
+    page.goto(address)
+    page.wait_for_selector("#about:has-text('→')")
+    assert violations() == []
+    translate(page, "I love you\nshe sings")
+    page.check("#show-matrix")
+    page.check("#show-others")
+    page.wait_for_selector("ol.others li")
+    page.wait_for_selector("#state:text-matches('ms$')")
+    page.wait_for_selector("table.matrix")
+    assert violations() == []
+    page.click(".target .word >> nth=0")
+    page.wait_for_selector("#chooser li button")
+    assert violations() == []
+    page.goto(address.rstrip("/") + "/docs")
+    page.wait_for_selector("main")
+    assert violations() == []
+    context.close()

@@ -88,7 +88,7 @@ def test_forms_lists_lines_and_html_are_answered_in_kind(client: TestClient, mod
 
 def test_a_beginning_is_kept_and_a_hidden_word_is_not_looked_at(client: TestClient, model: nmt.Model) -> None:
     begun = client.post("/translate", json={"q": LINE, "prefix": "elle "}).json()
-    assert begun["translatedText"] == model.translate([Request(LINE, prefix="elle ")])[0].text
+    assert begun["translatedText"] == model.translate([LINE], prefixes=["elle "])[0].text
     assert begun["translatedText"].startswith("elle ")
     answer = client.post("/translate", json={"q": LINE, "hide": [[2, 6]], "alignment": True}).json()
     attention = nmt.load("runs/tiny", overrides=["decoding.alignment_from=attention"])._loaded.translator
@@ -375,3 +375,16 @@ def test_the_program_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     said = CliRunner().invoke(app, ["serve"])
     assert said.exit_code == 1
     assert "nmt serve needs starlette and uvicorn: pip install 'nmt[serve]'" in said.output
+
+
+def test_phrases_are_required_and_forbidden(client: TestClient, model: nmt.Model) -> None:
+    free = model.translate([LINE])[0].text
+    word = free.split()[0]
+    answer = client.post("/translate", json={"q": LINE, "require": ["chat noir"], "forbid": [word]}).json()
+    assert "chat noir" in answer["translatedText"]
+    assert word not in answer["translatedText"].split()
+    refused = client.post("/translate", json={"q": LINE, "require": ["漢字"]})
+    assert refused.status_code == 400
+    assert "not in the model's vocabulary" in refused.json()["error"]
+    many = client.post("/translate", json={"q": LINE, "require": ["chat " * 200, "noir " * 300]})
+    assert many.status_code == 413

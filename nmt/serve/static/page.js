@@ -216,7 +216,8 @@ function matrixTable(alignment) {
     made.style.backgroundColor = `rgba(${colour}, ${value})`;
     return made;
   };
-  return element("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "alignment matrix"},
+  const label = `alignment matrix of ${alignment.source.map((word) => word.text).join(" ")}`;
+  return element("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": label},
     element("table", {class: "matrix"},
       element("thead", {}, element("tr", {}, element("td"), ...alignment.source.map((word) => element("th", {scope: "col"}, word.text)))),
       element("tbody", {}, ...alignment.weights.slice(0, alignment.target.length).map((row, at) =>
@@ -322,7 +323,7 @@ async function showTraining() {
   const x = (update) => 40 + 540 * update / most, y = (loss) => 180 - 160 * (loss - low) / (high - low || 1);
   const svg = `<svg class="curve" viewBox="0 0 600 210" role="img" aria-label="training and validation loss">`
     + points.map(([name, list]) => `<path class="${name}" d="${list.map(([u, l], at) => `${at ? "L" : "M"}${x(u).toFixed(1)},${y(l).toFixed(1)}`).join("")}"/>`).join("")
-    + `<text x="4" y="24">${high.toFixed(2)}</text><text x="4" y="184">${low.toFixed(2)}</text><text x="540" y="204">update ${most}</text></svg>`;
+    + `<text x="4" y="24">${high.toFixed(2)}</text><text x="4" y="184">${low.toFixed(2)}</text><text x="596" y="204" text-anchor="end">update ${most}</text></svg>`;
   $("training-curve").innerHTML = svg;
   setTimeout(showTraining, 5000);
 }
