@@ -133,12 +133,12 @@ class Model:
         return self._loaded.translator.force(_pairs(pairs))
 
     def align(self, pairs: Iterable[tuple[str, str]], *, level: Level = "words") -> list[AlignmentMatrix]:
-        """Return the alignment matrices of given (source, target) pairs.
+        """Return the alignment matrix ``[T, S]`` of each given (source, target) pair.
 
         Raises:
             AlignmentError: for a model without attention.
             TypeError: for a pair that is not two strings.
-            ValueError: for an unknown level.
+            ValueError: for a level that is not `words`, `tokens` or `pieces`.
         """
         translator = self._loaded.translator
         matrices = [

@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp_path
-        with tmp_path.open("rb") as written:
+        with tmp_path.open("r+b") as written:  # Windows syncs only what can be written
             os.fsync(written.fileno())
         os.replace(tmp_path, path)
     finally:

@@ -45,7 +45,10 @@ def set_up_machine(threads: int, processes: int = 1) -> None:
 
 
 def release_memory() -> None:
-    """Hand freed memory back to the system now; batches of many shapes leave holes that add up."""
+    """Return freed memory to the system at once, on the CPU and on a GPU.
+
+    Otherwise batches of many different shapes fragment it, and the process grows.
+    """
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

@@ -94,7 +94,7 @@ class AlignmentWriter:
         """Write what comes after the last matrix."""
 
     def close(self) -> None:
-        """Close the file, finished or not."""
+        """Close the file, whether or not all matrices were written."""
 
 
 class _JsonWriter(AlignmentWriter):

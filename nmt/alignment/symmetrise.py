@@ -16,16 +16,17 @@ _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1,
 
 @dataclass(frozen=True)
 class LinkExtraction:
-    """How links are made of a matrix.
+    """How links are extracted from an alignment matrix.
 
     Attributes:
-        method: `auto`: what fits the matrix, `argmax` for an attention and the likely links for a word aligner;
+        method: `auto`: `argmax` for the weights of an attention, and for a word aligner its likely links;
             `argmax`: each target word is linked to the source word of its largest weight; `src-argmax`: each source
             word to the target word of its largest weight; `threshold`: all pairs with a weight of at least `threshold`.
         threshold: for the method of that name, 0 to 1.
         null_below: a word whose largest weight is below this has no link.
 
-    A matrix of a word aligner is read by its link probabilities, that of an attention by its weights.
+    `threshold` and `null_below` are compared with link probabilities if a word aligner made the matrix, and with
+    weights if an attention did.
     """
 
     method: Extraction = "auto"

@@ -6,7 +6,7 @@ from pathlib import Path
 from nmt.config.load import load_config
 from nmt.errors import CheckpointError
 from nmt.runs.checkpoint import average_checkpoints, rank_checkpoints, validation_values
-from nmt.runs.folder import RunFolder
+from nmt.runs.folder import RunFolder, resolved
 
 
 def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tuple[Path, list[str]]:
@@ -31,7 +31,7 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
         )
     with run.locked("is averaging this run's checkpoints"):
         target = run.checkpoints / name
-        if (run.checkpoints / "best").resolve() == target.resolve():
+        if resolved(run.checkpoints / "best") == resolved(target):
             raise CheckpointError(f"{target} is the run's best model; choose another --name")
         metric = load_config(run.config).training.early_stopping.metric if best else None
         order = rank_checkpoints(run.checkpoints, validation_values(run.checkpoints), metric)

@@ -281,10 +281,10 @@ def run_eval_versus(
 
 
 def _comparable(config: Config) -> list[str]:
-    """Return the names of the metrics of a configuration, which the significance test must know.
+    """Return the names of a configuration's metrics.
 
     Raises:
-        ConfigError: if it does not know one.
+        ConfigError: if the significance test cannot compare systems by one of them.
     """
     names = [metric.name for metric in config.evaluation.metrics]
     if unknown := [name for name in names if name not in HEADINGS]:
@@ -296,10 +296,10 @@ def _comparable(config: Config) -> list[str]:
 
 
 def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
-    """Return references, each with those of further files.
+    """Return the references of each sentence: the one that is given, and those that further files have for it.
 
     Raises:
-        DataError: if a file cannot be read, or has another number of lines.
+        DataError: if a file cannot be read, or has a different number of lines.
     """
     streams = [list(read_lines(path)) for path in more]
     for path, lines in zip(more, streams, strict=True):

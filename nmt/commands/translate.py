@@ -138,7 +138,7 @@ def requests(lines: Iterable[str | None], wishes: Wishes, as_json: bool) -> Iter
 
 
 def warn_of_arguments(texts: Sequence[str]) -> None:
-    """Warn of texts on the command line that look like something else: a file's name, or the words of one sentence."""
+    """Warn if a text is the name of a file, or if several look like the words of a sentence without quotation marks."""
     for text in texts:
         with suppress(OSError, ValueError):  # too long for a name, or with characters that none can have
             if Path(text).is_file():

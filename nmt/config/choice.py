@@ -20,7 +20,7 @@ from nmt.config.section import Section, printable, problem
 
 
 class Choice:
-    """The sections that may stand in one place of the configuration, by name."""
+    """The kinds of section that one key of the configuration can hold, such as the encoders, by their names."""
 
     def __init__(
         self,

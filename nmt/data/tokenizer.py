@@ -73,11 +73,11 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode_src(self, ids: Sequence[int]) -> Encoded:
-        """Return source piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
+        """Return source ids (without PAD, BOS and EOS) as text, with the characters ``[start, end)`` of each piece."""
 
     @abstractmethod
     def decode_tgt(self, ids: Sequence[int]) -> Encoded:
-        """Return target piece ids (without BOS, EOS and padding) as text, with the offsets of each piece in it."""
+        """Return target ids (without PAD, BOS and EOS) as text, with the characters ``[start, end)`` of each piece."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -152,11 +152,11 @@ class SentencePieceTokenizer(Tokenizer):
         return _encode(self.tgt, text)
 
     def decode_src(self, ids: Sequence[int]) -> Encoded:
-        """Return source piece ids as text, with the offsets of each piece in it."""
+        """Return source piece ids as text, with the characters ``[start, end)`` of each piece."""
         return _decode(self.src, ids)
 
     def decode_tgt(self, ids: Sequence[int]) -> Encoded:
-        """Return target piece ids as text, with the offsets of each piece in it."""
+        """Return target piece ids as text, with the characters ``[start, end)`` of each piece."""
         return _decode(self.tgt, ids)
 
     def _tgt_piece(self, piece: int) -> str:

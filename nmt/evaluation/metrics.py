@@ -35,7 +35,10 @@ def perplexity(loss: float) -> float:
 
 
 def ranking_key(metric: Metric, value: float, loss: float) -> tuple[float, float]:
-    """Return a sort key of a validation, higher is better: the metric first, then the loss where metrics are equal."""
+    """Return a sort key of a validation: the better it is, the higher the key.
+
+    Validations are compared by the metric, and where that is equal by the loss, of which less is better.
+    """
     return (-value if metric in LOWER_IS_BETTER else value), -loss
 
 
@@ -97,9 +100,9 @@ def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
     """Return sacrebleu's tokenizer for BLEU: `name` itself, or for ``auto`` the one that suits the references.
 
     13a splits at spaces and punctuation only, so a sentence in Chinese, Japanese or Thai would be one token, and BLEU
-    would be 0 for ever. References written mainly in Han characters get ``zh`` (each character is a token), those in
-    Japanese kana, Thai, Lao, Khmer, Myanmar or Tibetan script get ``char``, all others ``13a``. References that are cut
-    at spaces already, with few characters between two of them, get ``13a`` whatever their script.
+    would always be 0. References written mainly in Han characters get ``zh`` (each character is a token), those in
+    Japanese kana, Thai, Lao, Khmer, Myanmar or Tibetan script get ``char``, all others ``13a``. References whose
+    words are separated by spaces already (few characters stand between two spaces) get ``13a`` whatever their script.
 
     Args:
         name: `auto`, or the name of a tokenizer.

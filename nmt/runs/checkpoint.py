@@ -20,7 +20,8 @@ from nmt.config import Metric
 from nmt.errors import CheckpointError
 from nmt.evaluation.metrics import ranking_key
 from nmt.regular import MIB, open_regular, read_regular
-from nmt.runs.folder import RunFolder, replace_symlink, resolved
+from nmt.runs.folder import RunFolder, resolved
+from nmt.runs.pointers import follow, point
 from nmt.runs.weights import LARGEST_WEIGHTS, WEIGHTS, mean_weights, save_weights, write_weights
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
     with _written(final) as tmp_path:
         save_weights(model, tmp_path / WEIGHTS)
         torch.save(state, tmp_path / _STATE)
-    replace_symlink(folder / "last", final.name)
+    point(folder / "last", final.name)
     return final
 
 
@@ -111,7 +112,10 @@ def _publish(tmp_path: Path, final: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Clear away what a process left that died while it wrote a checkpoint; one that was being replaced comes back."""
+    """Remove the temporary files of a process that died while it wrote a checkpoint.
+
+    If it was replacing an older checkpoint, that one is restored.
+    """
     for replaced in folder.glob(".*.old"):
         final = replaced.with_name(replaced.name[1:].removesuffix(".old"))
         if final.exists():
@@ -169,7 +173,7 @@ def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collec
     kept = kept_checkpoints(folder)
     names = [path.name for path in kept if path.name in validated][-keep_last:]
     for path in kept[:-1]:
-        if path.name not in (*names, *keep, (folder / "best").resolve().name):
+        if path.name not in (*names, *keep, resolved(folder / "best").name):
             shutil.rmtree(path)
 
 
@@ -222,7 +226,7 @@ def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
         return chosen
     named = [run.checkpoints / link for link in ("best", "last")]
     for link in [*named, *reversed(kept_checkpoints(run.checkpoints))]:
-        if not link.exists():
+        if not follow(link).exists():
             continue
         candidate = resolved(link)  # training may move the links at any moment
         if (wrong := find_damage(candidate)) is None:
@@ -298,6 +302,9 @@ def kept_checkpoints(folder: Path) -> list[Path]:
 
 
 def _sync(path: Path) -> None:
+    """Have a file or folder written to the disk now, where the system can do that."""
+    if os.name == "nt":  # it opens no folders, and writes what was closed
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

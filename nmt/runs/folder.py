@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from nmt.config import Config
 from nmt.errors import CheckpointError
+from nmt.runs.pointers import follow, point
 
 RUNS_DIR = Path(str(Config.model_fields["runs_dir"].default))  # where the commands look for the run trained last
 _LOCK, _HOLDER = ".lock", ".holder"
@@ -155,7 +156,7 @@ class RunFolder:
         if name is not None and Path(name).name != name:
             raise CheckpointError(f"{name}: a checkpoint's name has no folders in it")
         for candidate in [name] if name else ["best", "last"]:
-            if (self.checkpoints / candidate / "model.safetensors").exists():
+            if (follow(self.checkpoints / candidate) / "model.safetensors").exists():
                 return self.checkpoints / candidate
         there = (
             ", ".join(sorted(path.name for path in self.checkpoints.iterdir())) if self.checkpoints.is_dir() else "none"
@@ -164,13 +165,13 @@ class RunFolder:
 
 
 def _target(path: Path) -> Path:
-    """Return where a path leads.
+    """Return where a path leads, through links and the text files that stand for them.
 
     Raises:
         CheckpointError: if its links lead in a circle.
     """
     try:
-        return path.resolve()
+        return follow(path).resolve()
     except (OSError, RuntimeError):  # Python 3.13 returns the path itself
         raise CheckpointError(f"{path}: its links lead in a circle; remove it") from None
 
@@ -198,7 +199,7 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
         from nmt.runs.pack import unpacked  # imports torch
 
         return RunFolder(resolved(unpacked(model)))
-    path = model or runs_dir / "latest"
+    path = follow(model or runs_dir / "latest")
     if not (path / "config.yaml").exists():
         if model is None:
             missing = f"{path} leads nowhere" if path.is_symlink() else f"there is no {path}"
@@ -223,12 +224,4 @@ def _runs_in(runs_dir: Path) -> list[str]:
 
 def remember_latest(run: RunFolder) -> None:
     """Point ``latest``, beside the run's folder, at it."""
-    replace_symlink(run.path.parent / "latest", run.path.name)
-
-
-def replace_symlink(link: Path, target: str) -> None:
-    """Make `link` a relative symbolic link to `target`, replacing an older one in one step."""
-    tmp_path = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    tmp_path.unlink(missing_ok=True)
-    tmp_path.symlink_to(target)
-    os.replace(tmp_path, link)
+    point(run.path.parent / "latest", run.path.name)

@@ -17,7 +17,8 @@ from nmt.runs.checkpoint import (
     rank_checkpoints,
     save_checkpoint,
 )
-from nmt.runs.folder import replace_symlink
+from nmt.runs.folder import resolved
+from nmt.runs.pointers import follow, point
 
 log = logging.getLogger(__name__)
 Values = Mapping[str, tuple[float, float]]  # metric and loss of each validated checkpoint, by its name
@@ -43,7 +44,7 @@ class KeptCheckpoints:
         """
         saved = save_checkpoint(self.folder, update, model, state)
         if is_best:
-            replace_symlink(self.folder / "best", saved.name)
+            point(self.folder / "best", saved.name)
         best = self._ranked(values, best=True)[: self.averaging.checkpoints] if self.averaging.which == "best" else []
         prune(self.folder, self.keep_last, values, [path.name for path in best])
 
@@ -66,7 +67,7 @@ class KeptCheckpoints:
         if not better:
             shutil.rmtree(target)
             return
-        replace_symlink(self.folder / "best", target.name)
+        point(self.folder / "best", target.name)
         for other in self.folder.glob("mean-*"):
             if other != target:
                 shutil.rmtree(other)
@@ -84,16 +85,16 @@ class KeptCheckpoints:
         """
         best, name = self.folder / "best", checkpoint_name(update)
         if not averaged and find_damage(self.folder / name) is None:
-            if best.resolve().name != name:  # the process died between the checkpoint and the link
-                replace_symlink(best, name)
+            if resolved(best).name != name:  # the process died between the checkpoint and the link
+                point(best, name)
             return name
-        if best.exists() and find_damage(best) is None:
-            return best.resolve().name
+        if follow(best).exists() and find_damage(follow(best)) is None:
+            return resolved(best).name
         left = next((path.name for path in self._ranked(values, best=True) if find_damage(path) is None), None)
         log.warning("%s is missing or damaged; the best that is left is %s", best, left or "none")
         best.unlink(missing_ok=True)
         if left is not None:
-            replace_symlink(best, left)
+            point(best, left)
         return left
 
     def _ranked(self, values: Values, best: bool) -> list[Path]:

@@ -21,7 +21,8 @@ from nmt.config import DataConfig
 from nmt.errors import CheckpointError, out_of_memory
 from nmt.regular import MIB
 from nmt.runs.checkpoint import intact_checkpoint, write_checkpoint
-from nmt.runs.folder import RunFolder, replace_symlink
+from nmt.runs.folder import RunFolder
+from nmt.runs.pointers import point
 from nmt.runs.weights import LARGEST_WEIGHTS, WEIGHTS
 
 Precision = Literal["fp32", "bf16", "int8"]
@@ -125,7 +126,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 if name == WEIGHTS:
                     checkpoints = folder / "checkpoints"
                     write_checkpoint(checkpoints / checkpoint, _restored(load(content)))
-                    replace_symlink(checkpoints / "best", checkpoint)
+                    point(checkpoints / "best", checkpoint)
                     continue
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class Limits:
 
     @property
     def body(self) -> int:
-        """The most bytes of a request."""
+        """The largest size of a request's body, in bytes."""
         return 12 * self.characters + 10_000
 
 

@@ -105,11 +105,12 @@ class ServedModel:
     async def _swap(self) -> None:
         """Take the newer checkpoint, if training has written one; what is in flight ends with the old one."""
         from nmt.errors import NmtError
+        from nmt.runs.folder import resolved
 
         now = self._now()
         try:
             newest = now.run.checkpoint(self.options.checkpoint)
-            if newest.resolve() == now.checkpoint.resolve():
+            if resolved(newest) == resolved(now.checkpoint):
                 return
             self.loaded = await asyncio.to_thread(self._load)
             self.swaps += 1

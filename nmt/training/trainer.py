@@ -272,7 +272,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; the weights are loaded apart.
+        """Restore what `state_dict` returned, so that training goes on from there; it does not hold the weights.
 
         Raises:
             KeyError: if something is missing; also IndexError, RuntimeError, TypeError or ValueError, if something is

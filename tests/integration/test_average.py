@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.runs.checkpoint import kept_checkpoints
-from nmt.runs.folder import RunFolder, replace_symlink
+from nmt.runs.folder import RunFolder
+from nmt.runs.pointers import point
 from nmt.training.validation import Validation, Validator
 
 
@@ -78,7 +79,7 @@ def test_a_kill_before_the_last_link_was_moved_changes_nothing(
         with pytest.raises(ZeroDivisionError):
             run_train(make_config(training=TRAINING))
     run = RunFolder(make_config().run_dir)
-    replace_symlink(run.checkpoints / "last", kept_checkpoints(run.checkpoints)[-2].name)
+    point(run.checkpoints / "last", kept_checkpoints(run.checkpoints)[-2].name)
     run_train(make_config(training=TRAINING))
     assert run.checkpoint("last").resolve().name == through.checkpoint("last").resolve().name
     torch.testing.assert_close(weights(run.checkpoint("last")), weights(through.checkpoint("last")), atol=0, rtol=0)

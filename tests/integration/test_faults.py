@@ -18,8 +18,9 @@ from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.errors import CheckpointError, ConfigError, TrainingError
 from nmt.runs.checkpoint import average_checkpoints, find_damage, newest_checkpoint, remove_leftovers
-from nmt.runs.folder import RunFolder, replace_symlink
+from nmt.runs.folder import RunFolder
 from nmt.runs.load import load_model
+from nmt.runs.pointers import point
 from nmt.runs.resume import fresh_name
 from nmt.training.trainer import Trainer
 
@@ -217,7 +218,7 @@ def test_a_link_that_was_not_moved_in_time_is_moved(make_config: MakeConfig) -> 
     )
     best = (run.checkpoints / "best").resolve().name
     other = next(path.name for path in run.checkpoints.glob("step-*") if path.name != best)
-    replace_symlink(run.checkpoints / "best", other)  # died between the checkpoint and the link
+    point(run.checkpoints / "best", other)  # died between the checkpoint and the link
     run_train(make_config(training={"validation": {"every": 2}, "keep_last": 3, "early_stopping": {"metric": "loss"}}))
     assert (run.checkpoints / "best").resolve().name == best
 

@@ -24,8 +24,9 @@ from nmt.errors import CheckpointError, ConfigError, NmtError, TrainingError
 from nmt.evaluation.calibration import Calibration
 from nmt.runs import weights
 from nmt.runs.checkpoint import average_checkpoints, kept_checkpoints
-from nmt.runs.folder import RunFolder, find_model, replace_symlink
+from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.load import load_model
+from nmt.runs.pointers import point
 
 MakeConfig = Callable[..., Config]
 KEEP: dict[str, Any] = {
@@ -46,9 +47,9 @@ def test_links_that_move_while_a_command_runs_change_nothing(
     model = load_model(run.path.parent / "latest")
     best = (run.checkpoints / "best").resolve().name
     shutil.copytree(run.path, run.path.with_name("other"), symlinks=True)
-    replace_symlink(run.path.parent / "latest", "other")
+    point(run.path.parent / "latest", "other")
     for link in ("best", "last"):
-        replace_symlink(run.checkpoints / link, kept_checkpoints(run.checkpoints)[0].name)
+        point(run.checkpoints / link, kept_checkpoints(run.checkpoints)[0].name)
     report = run_eval(model, "test")
     run_calibrate(model, model.source("valid"), "valid")
     assert report.scores["model"] == "tiny"

@@ -7,7 +7,8 @@ from torch import nn
 
 from nmt.errors import CheckpointError
 from nmt.runs.checkpoint import load_state, newest_checkpoint, prune, save_checkpoint
-from nmt.runs.folder import RunFolder, find_model, replace_symlink
+from nmt.runs.folder import RunFolder, find_model
+from nmt.runs.pointers import point
 from nmt.runs.weights import load_weights
 
 
@@ -41,7 +42,7 @@ def test_only_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     for update in range(1, 6):
         save_checkpoint(tmp_path, update, nn.Linear(1, 1), {})
         if update == 2:
-            replace_symlink(tmp_path / "best", "step-000002")
+            point(tmp_path / "best", "step-000002")
         prune(tmp_path, 2, [f"step-{done:06d}" for done in range(1, update + 1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best",

@@ -505,7 +505,10 @@ def _i_love_you() -> tuple[str, str, str]:
 
 @cache
 def _splits() -> dict[str, list[tuple[str, str, str]]]:
-    """Return all splits: the same in every process, without overlap, *I love you* first in test."""
+    """Return the pairs of all splits, by the name of the split.
+
+    They are the same in every process, no sentence is in two splits, and the test split begins with *I love you*.
+    """
     grammar = Grammar(random.Random(_SEED))
     example = _i_love_you()
     sentences = {example[0]: example}

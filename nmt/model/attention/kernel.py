@@ -15,7 +15,10 @@ def gaussian(squared: Tensor) -> Tensor:
 
 
 def boxcar(squared: Tensor) -> Tensor:
-    """Return log k(u) with k(u) = 1 for |u| < 1, else 0. It has no gradient of its own; `soft_boxcar` stands in."""
+    """Return log k(u), where k(u) is 1 for |u| < 1 and 0 otherwise.
+
+    Its gradient is zero wherever there is one, so the backward pass takes the gradient of `soft_boxcar` instead.
+    """
     return torch.where(squared < 1, 0.0, -torch.inf).to(squared.dtype)
 
 

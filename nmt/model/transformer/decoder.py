@@ -48,7 +48,7 @@ class TransformerDecoderLayer(nn.Module):
         dropout: float,
         dropout_attention: float,
     ):
-        """Make the blocks; arguments as in `TransformerDecoder`."""
+        """Make the blocks. The arguments are those of `TransformerDecoder`."""
         super().__init__()
         self.self_attention = (
             CausalLinearAttention(size, heads)

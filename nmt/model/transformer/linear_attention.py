@@ -35,13 +35,16 @@ def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Te
 
 
 def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """One position of `causal_linear_attention` as a recurrent network (Katharopoulos et al. 2020, equations 16 to 20).
+    """Compute one position of `causal_linear_attention` as a recurrent network does.
+
+    See Katharopoulos et al. 2020, equations 16 to 20; f is `feature_map`.
 
     Args:
         query: ``[..., d]``.
         key: ``[..., d]``.
         value: ``[..., d]``.
-        state: ``[..., d, d + 1]`` the fast weights sum f(k) vᵀ, and in the last column sum f(k).
+        state: ``[..., d, d + 1]``: the first d columns hold the fast weights, the sum of f(k) vᵀ over the keys so far;
+            the last column holds the sum of f(k).
 
     Returns:
         The result ``[..., d]`` and the state after this key.

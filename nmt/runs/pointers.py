@@ -1,0 +1,36 @@
+"""The names `best`, `last` and `latest`, each of which stands for a folder beside it.
+
+They are symbolic links. Where the system makes none (Windows does so for administrators only), they are text files with
+the folder's name.
+"""
+
+import os
+from pathlib import Path
+
+_LONGEST_NAME = 255  # bytes
+
+
+def point(pointer: Path, target: str) -> None:
+    """Let `pointer` stand for the folder `target` beside it, whatever it stood for before, in one step."""
+    tmp_path = pointer.with_name(f".{pointer.name}.{os.getpid()}.tmp")
+    tmp_path.unlink(missing_ok=True)
+    try:
+        tmp_path.symlink_to(target)
+    except (OSError, NotImplementedError):
+        tmp_path.write_text(f"{target}\n", encoding="utf-8")
+    os.replace(tmp_path, pointer)
+
+
+def follow(path: Path) -> Path:
+    """Return the folder that a text file stands for; links and all other paths are returned as they are.
+
+    A name that leads elsewhere than beside the file is not followed.
+    """
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LONGEST_NAME:
+            return path
+        name = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return path
+    is_name = bool(name) and Path(name).name == name and name not in (".", "..") and "\\" not in name
+    return path.with_name(name) if is_name else path
