@@ -32,7 +32,7 @@ def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> 
             number += 1
             if as_json:
                 fields = json_fields(one, number, OutputOptions(), calibration)
-                del fields["proven"]
+                del fields["proven"], fields["gap"]
                 yield json.dumps(fields, ensure_ascii=False)
             else:
                 yield f"{one.log_prob:.6f}\t{one.score:.6f}"

@@ -161,6 +161,9 @@ class AveragingConfig(Section):
     which: Literal["last", "best"] = "last"
 
 
+ModelPart = Literal["src_embedding", "tgt_embedding", "encoder", "decoder", "attention", "output"]
+
+
 class TrainingConfig(Section):
     """The training loop.
 
@@ -168,7 +171,8 @@ class TrainingConfig(Section):
     `accumulate` batches. `precision` of the matrix products: `auto` takes bfloat16 where the device is faster with it.
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads` 0 is one for each core. `coverage_loss` is the weight of
     the penalty for attending again to the same positions (See et al. 2017, equation 12), from update
-    `coverage_loss_after` on.
+    `coverage_loss_after` on. `freeze` names parts of the model that are not trained, for fine-tuning (`nmt train
+    --init-from`): `decoder` is all of it but its embedding, `attention` the decoder's attention to the source.
     """
 
     epochs: Positive = 20
@@ -188,6 +192,7 @@ class TrainingConfig(Section):
     coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
     coverage_loss_after: NonNegative = 0
     consistency: ConsistencyConfig = ConsistencyConfig()
+    freeze: list[ModelPart] = Field(default_factory=list)
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

@@ -128,12 +128,13 @@ class Beams:
         return 0
 
     def results(self) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each sentence; the first one says whether it is proven."""
+        """Return the n best hypotheses of each sentence; the first one says whether it is proven, and its gap."""
         ranking = [sorted(found, key=lambda one: (one.missing, -one.score))[: self.n_best] for found in self.found]
         for sentence, hypotheses in enumerate(ranking):
             bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
-            if hypotheses and hypotheses[0].score >= bound:
-                hypotheses[0] = replace(hypotheses[0], proven=True)
+            if hypotheses:
+                gap = max(0.0, bound - hypotheses[0].score)
+                hypotheses[0] = replace(hypotheses[0], proven=gap == 0.0, gap=gap)
         return ranking
 
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:

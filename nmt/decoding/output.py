@@ -94,6 +94,7 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
         "log_prob": _number(translation.log_prob),
         "score": _number(translation.score),
         "proven": translation.proven,
+        "gap": _number(translation.gap),
         "tgt_pieces": translation.tgt.pieces,
         "token_log_probs": [_number(value) for value in translation.token_log_probs],
         "words": translation.words(shown.level),

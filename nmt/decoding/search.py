@@ -49,6 +49,8 @@ class Hypothesis:
         token_log_probs: the log-probability of each piece and of EOS, in nats.
         proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
             tell.
+        gap: by how much another one could score higher at most, 0 if it is proven; of the best of a beam only, infinite
+            for all others.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
             ``[len(ids) + 1, 0]`` for a model without attention.
         missing: how many required phrases it lacks.
@@ -61,6 +63,7 @@ class Hypothesis:
     proven: bool
     weights: NDArray[np.float32]
     missing: int = 0
+    gap: float = math.inf
 
 
 def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:

@@ -1,5 +1,6 @@
 """A line and its translation, with all that can be asked of it: words, confidence, alignment."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Translation:
         aligner: the word aligner that `alignment` asks; None to read the attention.
         links: what the aligner says of this pair, if it was asked already (see `Translator.with_links`).
         phrases: what became of the phrases that it must or must not have.
+        gap: by how much another translation could score higher at most; infinite if search cannot tell.
         others: the next best translations of the same line, best first, if they were asked for.
     """
 
@@ -52,6 +54,7 @@ class Translation:
     aligner: WordAligner | None = None
     links: WordLinks | None = None
     phrases: tuple[AskedPhrase, ...] = ()
+    gap: float = math.inf
     others: tuple["Translation", ...] = ()
 
     def __repr__(self) -> str:

@@ -144,6 +144,7 @@ class Translator:
             self.shifted,
             self.aligner,
             phrases=asked_phrases(target.text, asked.require, asked.forbid),
+            gap=found.gap,
         )
 
     @property

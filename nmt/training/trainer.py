@@ -19,6 +19,7 @@ from nmt.errors import NOT_FINITE, ModelError, TrainingError, out_of_memory
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.processes import Processes
 from nmt.runtime import autocast, release_memory
+from nmt.training.freeze import freeze
 from nmt.training.loss import GuidedLoss, sequence_loss
 from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
@@ -96,6 +97,9 @@ class Trainer:
         self.wishes: list[bool] = []  # for each of them, whether any process has told it
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
+        frozen = freeze(model, config.freeze)
+        if frozen:
+            log.info("%s parameters in %s are not trained (training.freeze)", f"{frozen:,}", ", ".join(config.freeze))
         self.objective = Objective(model, config, guided)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)

@@ -195,6 +195,8 @@ def test_the_first_of_a_beam_is_proven_only_if_it_is_the_best_of_all() -> None:
         model, alpha, beam = ToyModel(seed), [0.0, 0.6, 1.0][seed % 3], 1 + seed % 4
         found = beam_search(model, toy_memory([0]), beam, Rules.of([3]), Scoring(alpha))[0][0]
         best, _, ids = model.every_sequence(0, alpha, 3)[0]
+        assert best <= found.score + found.gap + 1e-6
+        assert found.proven == (found.gap == 0.0)
         if found.proven:
             proven += 1
             assert found.ids == ids
