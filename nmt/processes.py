@@ -115,6 +115,19 @@ class Processes:
             joined += [part[at] for part in found if at < len(part)]
         return joined
 
+    def block(self, items: list[Item]) -> tuple[int, list[Item]]:
+        """Return this process's block of items, and where it begins; the blocks of all follow each other."""
+        start, end = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
+        return start, items[start:end]
+
+    def joined_blocks(self, mine: list[Item]) -> list[Item]:
+        """Return the blocks of all processes, one after the other, in the first process; in others this one's own.
+
+        Raises:
+            TrainingError: if another process has ended.
+        """
+        return [item for block in self.gather([mine]) for item in block] if self.size > 1 else mine
+
     def told(self, value: Item) -> Item:
         """Return the first process's value.
 

@@ -1,5 +1,8 @@
 """Options that several commands share."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from nmt.config import Source
+    from nmt.processes import Processes
     from nmt.runs.load import LoadedModel
 
 Level = Literal["words", "tokens", "pieces"]
@@ -67,6 +71,15 @@ GlossaryOption = Annotated[
         show_default=False,
     ),
 ]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        help="So many processes on this machine share the work; torchrun starts them on several machines.",
+        show_default=False,
+    ),
+]
 LevelOption = Annotated[
     Level, typer.Option("--level", help="Matrices on words, on white-space separated tokens, or on pieces.")
 ]
@@ -101,6 +114,35 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
         source = ctx.get_parameter_source(parameter.name or "")
         if not has_effect and source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"{parameter.opts[0]} has no effect here; it belongs to {needed}")
+
+
+def start_others(processes: int | None) -> None:
+    """Replace this program by torchrun, which starts it as often as `--processes` says; go on if it does not."""
+    if processes is None or processes == 1:
+        return
+    from nmt.processes import start_processes
+
+    start_processes(processes, without_processes(sys.argv[1:]))
+
+
+def without_processes(arguments: list[str]) -> list[str]:
+    """Return a command line without the option `--processes` and its value."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and argument != "--processes" and not argument.startswith("--processes="):
+            kept.append(argument)
+        skip = argument == "--processes"
+    return kept
+
+
+@contextlib.contextmanager
+def joined_processes() -> "Iterator[Processes]":
+    """Join the other processes that torchrun has started with this one, if it has."""
+    from nmt.processes import Processes
+
+    with Processes.joined("auto") as together:
+        yield together
 
 
 def one_config(argument: Path | None, option: Path | None) -> Path:

@@ -11,8 +11,11 @@ from nmt.cli.options import (
     PairSplitOption,
     PairSrcOption,
     PairTgtOption,
+    ProcessesOption,
     SetOption,
+    joined_processes,
     model_and_pairs,
+    start_others,
 )
 
 
@@ -26,11 +29,14 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per pair, with every piece's score.")
     ] = False,
+    processes: ProcessesOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Score given translations: log-probability (nats) and score, one line per pair."""
     from nmt.commands.score import run_score
 
-    loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
-    for line in run_score(loaded, source, split or "test", as_json):
-        typer.echo(line)
+    start_others(processes)
+    with joined_processes() as together:
+        loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
+        for line in run_score(loaded, source, split or "test", as_json, together):
+            typer.echo(line)

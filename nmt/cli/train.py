@@ -1,14 +1,13 @@
 """`nmt train`: options and help."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import ConfigArgument, ConfigOption, SetOption, one_config
+from nmt.cli.options import ConfigArgument, ConfigOption, ProcessesOption, SetOption, one_config, start_others
 
 
 @app.command()
@@ -22,15 +21,7 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew in a folder of its own, NAME-2 and so on, beside the old run.")
     ] = False,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            min=1,
-            help="Train with so many processes on this machine; torchrun starts them on several machines.",
-            show_default=False,
-        ),
-    ] = None,
+    processes: ProcessesOption = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
@@ -45,10 +36,8 @@ def train(
     from nmt.config.load import load_config
 
     settings = load_config(path, overrides or [])
-    if processes is not None and processes > 1 and not dry_run:
-        from nmt.processes import start_processes
-
-        start_processes(processes, _without_processes(sys.argv[1:]))
+    if not dry_run:
+        start_others(processes)
     from nmt.runtime import set_up_logging
 
     set_up_logging()
@@ -66,14 +55,3 @@ def train(
     run = run_train(settings, init_from)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(str(run.path))
-
-
-def _without_processes(arguments: list[str]) -> list[str]:
-    """Return the command line without the option `--processes` and its value."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if not skip and argument != "--processes" and not argument.startswith("--processes="):
-            kept.append(argument)
-        skip = argument == "--processes"
-    return kept

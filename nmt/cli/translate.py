@@ -1,5 +1,6 @@
 """`nmt translate`: options and help."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,12 @@ from nmt.cli.options import (
     LevelOption,
     ModelsOption,
     PrecisionOption,
+    ProcessesOption,
     RequireOption,
     SetOption,
+    joined_processes,
     refuse_without_effect,
+    start_others,
     with_search,
 )
 
@@ -52,6 +56,7 @@ def translate(
     require: RequireOption = None,
     forbid: ForbidOption = None,
     glossary: GlossaryOption = None,
+    processes: ProcessesOption = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Draw translations at random; see decoding.sampling.")
     ] = False,
@@ -82,6 +87,9 @@ def translate(
     )
     if texts and input_file:
         raise typer.BadParameter("give texts or --input, not both")
+    if max(processes or 1, int(os.environ.get("WORLD_SIZE", "1"))) > 1 and not (texts or input_file):
+        raise typer.BadParameter("several processes cannot share standard input; give --input")
+    start_others(processes)
     from nmt.atomic import atomic_write
     from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
     from nmt.data.lines import argument_lines, count_lines, input_lines
@@ -92,7 +100,7 @@ def translate(
     set_up_logging()
     warn_of_arguments(texts or [])
     drawing = ["decoding.sampling.enabled=true"] if sample else []
-    loaded = load_model(model, checkpoint, [*with_search(overrides, beam, precision), *drawing])
+    settings = [*with_search(overrides, beam, precision), *drawing]
     shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)
     lines: Iterator[str | None] = argument_lines(texts) if texts else input_lines(input_file)
     total = len(texts) if texts else None
@@ -101,12 +109,14 @@ def translate(
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     asked = requests(lines, wishes, jsonl)
     try:
-        if output is None:
-            sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-            run_translate(loaded, asked, sys.stdout, shown, total)
-            return
-        with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
-            run_translate(loaded, asked, out, shown, total)
+        with joined_processes() as together:
+            loaded = load_model(model, checkpoint, settings)
+            if output is None or not together.is_first:
+                sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+                run_translate(loaded, asked, sys.stdout, shown, total, together)
+                return
+            with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
+                run_translate(loaded, asked, out, shown, total, together)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise

@@ -7,12 +7,15 @@ from nmt.config import Source
 from nmt.data.lines import in_chunks
 from nmt.data.sources import read_pairs
 from nmt.decoding.output import OutputOptions, json_fields
+from nmt.processes import Processes
 from nmt.runs.load import LoadedModel
 
 _CHUNK = 2048  # pairs that are held in memory at once
 
 
-def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> Iterator[str]:
+def run_score(
+    model: LoadedModel, source: Source, split: str, as_json: bool, processes: Processes | None = None
+) -> Iterator[str]:
     """Score the pairs of a source by forced decoding, some thousand at a time.
 
     Args:
@@ -20,19 +23,28 @@ def run_score(model: LoadedModel, source: Source, split: str, as_json: bool) -> 
         source: the pairs.
         split: the split, of a built-in corpus or a dataset.
         as_json: objects with the log-probability of each piece, instead of lines of log-probability and score.
+        processes: those that score together, each a block of the pairs; None for this one alone.
 
     Yields:
-        One line per pair, in order: log-probability (nats, EOS counted) and score between tabs, or an object.
+        One line per pair, in order: log-probability (nats, EOS counted) and score between tabs, or an object. Of
+        several processes the first yields all lines, and the others none.
     """
     number, calibration = 0, model.calibration
+    processes = processes or Processes()
     pairs = ((src, tgt) for src, tgt, _ in read_pairs(source, split))
-    for chunk in in_chunks(pairs, _CHUNK):
-        scored = model.translator.force(chunk, first_line=number + 1, progress=True)
-        for one in model.translator.with_links(scored) if as_json else scored:
-            number += 1
+    for chunk in in_chunks(pairs, _CHUNK * processes.size):
+        start, block = processes.block(chunk)
+        first = number + start + 1
+        scored = model.translator.force(block, first_line=first, progress=processes.is_first)
+        lines = []
+        for line, one in enumerate(model.translator.with_links(scored) if as_json else scored, start=first):
             if as_json:
-                fields = json_fields(one, number, OutputOptions(), calibration)
+                fields = json_fields(one, line, OutputOptions(), calibration)
                 del fields["proven"], fields["gap"]
-                yield json.dumps(fields, ensure_ascii=False)
+                lines.append(json.dumps(fields, ensure_ascii=False))
             else:
-                yield f"{one.log_prob:.6f}\t{one.score:.6f}"
+                lines.append(f"{one.log_prob:.6f}\t{one.score:.6f}")
+        lines = processes.joined_blocks(lines)
+        number += len(chunk)
+        if processes.is_first:
+            yield from lines

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from nmt.alignment.files import alignment_writer, check_suffix
 from nmt.alignment.heatmap import terminal_heatmap
+from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.report import ReportOption, write_report
 from nmt.data.lines import in_chunks
 from nmt.decoding.careful import CutLines, UnknownPieces
@@ -19,6 +20,7 @@ from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option, text_of
 from nmt.decoding.phrases import AskedPhrase, satisfaction
 from nmt.decoding.request import JsonLine, Request
+from nmt.processes import Processes
 from nmt.quiet import no_bar
 from nmt.runs.load import LoadedModel
 
@@ -28,12 +30,30 @@ log = logging.getLogger(__name__)
 CHUNK = 2048  # lines held at once; sorted by length among themselves
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What is written of one line.
+
+    Attributes:
+        text: the translation as text, JSON or a table's rows.
+        phrases: what became of the phrases that were asked for.
+        matrix: the alignment, if it is drawn or written to a file.
+        page: the translations as a page shows them, if it is made.
+    """
+
+    text: str
+    phrases: tuple[AskedPhrase, ...]
+    matrix: AlignmentMatrix | None
+    page: list[ReportOption]
+
+
 def run_translate(
     model: LoadedModel,
     lines: Iterable[Request | None],
     out: IO[str],
     shown: OutputOptions,
     total: int | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """Translate `lines` to `out`.
 
@@ -43,53 +63,79 @@ def run_translate(
         out: where translations go.
         shown: what else is given.
         total: the number of lines if it is known, for the bar.
+        processes: those that translate together, each a block of the lines, of which the first writes; None for this
+            one alone.
 
     Raises:
         AlignmentError: if matrices are asked of a model without attention, or of an unknown file type.
     """
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
-    as_page = shown.alignments is not None and shown.alignments.suffix == ".html"
+    processes = processes or Processes()
     page: list[list[ReportOption]] = []
-    number, calibration, cut, unknown = 0, model.calibration, CutLines(), UnknownPieces()
+    number, cut, unknown = 0, CutLines(), UnknownPieces()
     phrases: list[AskedPhrase] = []
     # On a terminal the translations themselves show the progress, and a bar would run into them.
-    bar = tqdm(total=total, unit="line", desc="translating", disable=True if out.isatty() else no_bar(), leave=False)
-    writing = alignment_writer(shown.alignments) if shown.alignments is not None and not as_page else nullcontext()
-    with writing as writer, bar:
-        for chunk in in_chunks(lines, CHUNK):
-            translations = model.translator.translate(
-                chunk,
-                first_line=number + 1,
-                n_best=shown.n_best,
-                cut=cut,
-                done=bar.update,
-            )
-            unknown.look_at([one.src for one in translations], number + 1)
-            if shown.as_json or shown.heatmap or shown.alignments is not None:
-                translations = model.translator.with_links(translations)
-            for request, translation in zip(chunk, translations, strict=True):
-                number += 1
-                phrases += translation.phrases
-                out.write(text_of(translation, number, shown, calibration, request.id) + "\n")
-                if shown.heatmap:
+    disable = True if out.isatty() or not processes.is_first else no_bar()
+    bar = tqdm(total=total, unit="line", desc="translating", disable=disable, leave=False)
+    to_file = shown.alignments is not None and not _as_page(shown) and processes.is_first
+    with alignment_writer(shown.alignments) if to_file and shown.alignments else nullcontext() as writer, bar:
+        for chunk in in_chunks(lines, CHUNK * processes.size):
+            start, block = processes.block(chunk)
+            answers = _answers(model, block, number + start, shown, cut, unknown, bar)
+            answers = processes.joined_blocks(answers)
+            number += len(chunk)
+            for answer in answers if processes.is_first else ():
+                phrases += answer.phrases
+                out.write(answer.text + "\n")
+                if shown.heatmap and answer.matrix is not None:
                     out.flush()
-                    print(terminal_heatmap(matrix_of(translation, shown)), file=sys.stderr)
-                if writer is not None:
-                    matrix = matrix_of(translation, shown)
-                    writer.add(matrix, matrix.links())
-                if as_page:
-                    options = (translation, *translation.others)
-                    page.append([report_option(one, shown, calibration) for one in options])
+                    print(terminal_heatmap(answer.matrix), file=sys.stderr)
+                if writer is not None and answer.matrix is not None:
+                    writer.add(answer.matrix, answer.matrix.links())
+                page += [answer.page] if answer.page else []
             out.flush()
             bar.update(number - bar.n)  # empty lines are in no batch
-            if number >= 10 * CHUNK and bar.disable and not out.isatty():
+            if number >= 10 * CHUNK and bar.disable and not out.isatty() and processes.is_first:
                 log.info("%d lines translated", number)
     cut.sum_up()
     if phrases:
         log.info("%s", satisfaction(phrases))
-    if shown.alignments is not None and as_page:
+    if _as_page(shown) and shown.alignments is not None and processes.is_first:
         write_report(shown.alignments, page)
+
+
+def _as_page(shown: OutputOptions) -> bool:
+    return shown.alignments is not None and shown.alignments.suffix == ".html"
+
+
+def _answers(
+    model: LoadedModel,
+    lines: list[Request],
+    before: int,
+    shown: OutputOptions,
+    cut: CutLines,
+    unknown: UnknownPieces,
+    bar: "tqdm[Any]",
+) -> list[_Answer]:
+    """Return what is written of lines, of which `before` others came first."""
+    translations = model.translator.translate(
+        lines, first_line=before + 1, n_best=shown.n_best, cut=cut, done=bar.update
+    )
+    unknown.look_at([one.src for one in translations], before + 1)
+    if shown.as_json or shown.heatmap or shown.alignments is not None:
+        translations = model.translator.with_links(translations)
+    with_matrix = shown.heatmap or (shown.alignments is not None and not _as_page(shown))
+    calibration = model.calibration
+    return [
+        _Answer(
+            text_of(one, number, shown, calibration, request.id),
+            one.phrases,
+            matrix_of(one, shown) if with_matrix else None,
+            [report_option(each, shown, calibration) for each in (one, *one.others)] if _as_page(shown) else [],
+        )
+        for number, (request, one) in enumerate(zip(lines, translations, strict=True), start=before + 1)
+    ]
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def load_model(
     config = _own_config(run, overrides)
     folder = intact_checkpoint(run, checkpoint)
     if owns_process:
-        set_up_machine(config.training.threads)
+        set_up_machine(config.training.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     device = choose_device(config.training.device)
     tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
     members = [_network(config, tokenizer, folder)]

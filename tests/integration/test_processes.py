@@ -186,3 +186,36 @@ def test_a_process_that_dies_ends_all_and_ctrl_c_saves_once() -> None:
         _, said = running.communicate(timeout=60)
     assert said.count("interrupted; saved after update") == 1
     assert "going on with runs/long after update" in said
+
+
+def ask(*arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "nmt", *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expected, done.stderr
+    return done
+
+
+def test_lines_are_shared_out_and_written_in_order() -> None:
+    write(0.0)
+    train("one", 1)
+    lines = [f"I see the {word} cat" for word in ("black", "old", "small", "new")] * 4 + ["", "she sings", "a dog"]
+    Path("lines.en").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    command = ["translate", "-m", "runs/one", "-i", "lines.en", "--set", "decoding.beam_size=2"]
+    options = ["--glossary", "terms", "--n-best", "2"]
+    Path("terms").write_text("cat\tchat\n", encoding="utf-8")
+    alone = ask(*command, *options, "--alignments", "one.pharaoh")
+    together = ask(*command, *options, "--alignments", "three.pharaoh", "--processes", "3")
+    assert together.stdout == alone.stdout
+    assert len(alone.stdout.splitlines()) == 2 * len(lines)
+    assert Path("three.pharaoh").read_text() == Path("one.pharaoh").read_text()
+    assert "satisfied: 16 of 16 required phrases" in together.stderr
+    ask(*command, "--processes", "2", "-o", "out.fr", "--json")
+    numbers = [json.loads(line)["line"] for line in Path("out.fr").read_text(encoding="utf-8").splitlines()]
+    assert numbers == list(range(1, len(lines) + 1))
+    Path("lines.fr").write_text("".join(f"le chat {n}\n" for n in range(len(lines))), encoding="utf-8")
+    pairs = ["score", "-m", "runs/one", "--src", "lines.en", "--tgt", "lines.fr"]
+    few, many = (ask(*pairs, *more).stdout.split() for more in ([], ["--processes", "2"]))
+    assert [float(value) for value in many] == pytest.approx([float(value) for value in few], abs=1e-4)
+    refused = ask("translate", "-m", "runs/one", "--processes", "2", expected=2)
+    assert "several processes cannot share standard input" in refused.stderr
