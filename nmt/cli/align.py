@@ -15,10 +15,13 @@ from nmt.cli.options import (
     PairSplitOption,
     PairSrcOption,
     PairTgtOption,
+    ProcessesOption,
     SetOption,
+    joined_processes,
     model_and_pairs,
     one_of_files_and_split,
     refuse_without_effect,
+    start_others,
 )
 
 
@@ -78,6 +81,7 @@ def align(
     cache_dir: Annotated[
         Path | None, typer.Option("--cache-dir", help="Cache of aligners. [default: ~/.cache/nmt]", show_default=False)
     ] = None,
+    processes: ProcessesOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0).
@@ -100,6 +104,7 @@ def align(
         backward=(not alone, "--model"),
         cache_dir=(alone, "aligning without --model"),
     )
+    start_others(processes)
     from nmt.alignment.links import GoldFile
     from nmt.alignment.symmetrise import LinkExtraction
     from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
@@ -111,19 +116,23 @@ def align(
     set_up_logging()
     extraction = LinkExtraction(extract, threshold, null_below)
     aligner: ModelAligner | SelfAligner
-    if alone:
-        set_up_machine(0)
-        source = Source(src=str(src), tgt=str(tgt))
-        cache = cache_dir or Path(DataConfig.model_fields["cache_dir"].default)
-        of: Literal["words", "tokens"] = "tokens" if level == "tokens" else "words"
-        aligner = self_aligner(source, "test", of, cache.expanduser(), extraction)
-    else:
-        loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
-        other = load_model(backward, None, overrides or []) if backward else None
-        aligner = ModelAligner(loaded, extraction, other, symmetrisation)
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
-    found = run_align(aligner, source, split or "test", sys.stdout, shown, reference)
+    with joined_processes() as together:
+        if alone:
+            set_up_machine(0, together.local_size)
+            source = Source(src=str(src), tgt=str(tgt))
+            cache = cache_dir or Path(DataConfig.model_fields["cache_dir"].default)
+            of: Literal["words", "tokens"] = "tokens" if level == "tokens" else "words"
+            with together.first_then_others():
+                aligner = self_aligner(source, "test", of, cache.expanduser(), extraction)
+        else:
+            loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
+            other = load_model(backward, None, overrides or []) if backward else None
+            aligner = ModelAligner(loaded, extraction, other, symmetrisation)
+        found = run_align(aligner, source, split or "test", sys.stdout, shown, reference, together)
+        if not together.is_first:
+            return
     agreement = "" if found.agreement is None else f"  agreement of both directions {found.agreement:.4f}"
     typer.echo(
         f"{found.pairs:,} pairs  {found.links:,} links  certainty {found.certainty:.4f}{agreement}   {found.signature}",

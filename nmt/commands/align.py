@@ -23,6 +23,7 @@ from nmt.data.sources import load_text, read_pairs
 from nmt.decoding.output import OutputOptions, matrix_of
 from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import AlignmentError
+from nmt.processes import Processes
 from nmt.quiet import no_bar
 from nmt.runs.load import LoadedModel
 from nmt.training.word_aligner import cached_word_aligner
@@ -150,6 +151,7 @@ def run_align(
     out: IO[str],
     shown: OutputOptions,
     gold: GoldFile | None,
+    processes: Processes | None = None,
 ) -> AlignRun:
     """Align the pairs of a source, and write a line of links for each, in order, as they come.
 
@@ -160,6 +162,8 @@ def run_align(
         out: where the links go.
         shown: the level, and where matrices are written.
         gold: gold links on words; None for those that come with the corpus, if any.
+        processes: those that align together, each a block of the pairs, of which the first writes; None for this one
+            alone. What the others return says nothing.
 
     Raises:
         AlignmentError: if gold links are asked for on pieces, or do not fit.
@@ -171,17 +175,21 @@ def run_align(
     found: list[list[Link]] = []
     references: list[str] = []  # gold links that come with the corpus
     first: AlignmentMatrix | None = None
-    writing = alignment_writer(shown.alignments) if shown.alignments is not None else nullcontext()
-    bar = tqdm(
-        total=aligner.count, unit="pair", desc="aligning", disable=True if out.isatty() else no_bar(), leave=False
-    )
+    processes = processes or Processes()
+    to_file = shown.alignments is not None and processes.is_first
+    writing = alignment_writer(shown.alignments) if to_file and shown.alignments else nullcontext()
+    disable = True if out.isatty() or not processes.is_first else no_bar()
+    bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
     pairs: list[Texts] = []
     number, count, certainty = 0, 0, 0.0
     with writing as writer, bar:
-        for chunk in in_chunks(read_pairs(source, split), _CHUNK):
+        for chunk in in_chunks(read_pairs(source, split), _CHUNK * processes.size):
             texts = [(src, tgt) for src, tgt, _ in chunk]
-            results = aligner.align(texts, shown, number + 1)
+            start, block = processes.block(texts)
+            results = processes.joined_blocks(aligner.align(block, shown, number + start + 1))
             number += len(chunk)
+            if not processes.is_first:
+                continue
             out.writelines(format_pharaoh(links) + "\n" for _, links in results)
             out.flush()
             bar.update(len(chunk))
@@ -197,10 +205,11 @@ def run_align(
                 found += [links for _, links in results]
                 references += [links for _, _, links in chunk]
                 pairs += texts
-    score = _score(found, references, pairs, gold, shown)
+    score = _score(found, references, pairs, gold, shown) if processes.is_first else None
     agreement = None
-    if isinstance(aligner, ModelAligner) and aligner.either:
-        agreement = aligner.agreed / aligner.either
+    if isinstance(aligner, ModelAligner) and aligner.backward is not None:
+        agreed, either = map(sum, zip(*processes.joined_blocks([(aligner.agreed, aligner.either)]), strict=True))
+        agreement = agreed / either if either else None
     signature = "" if first is None else aligner.signature(first)
     return AlignRun(score, signature, number, count, certainty / max(1, count), agreement)
 

@@ -217,5 +217,11 @@ def test_lines_are_shared_out_and_written_in_order() -> None:
     pairs = ["score", "-m", "runs/one", "--src", "lines.en", "--tgt", "lines.fr"]
     few, many = (ask(*pairs, *more).stdout.split() for more in ([], ["--processes", "2"]))
     assert [float(value) for value in many] == pytest.approx([float(value) for value in few], abs=1e-4)
+    for options in (["-m", "runs/one"], ["--cache-dir", "cache"]):
+        align = ["align", *options, "--src", "lines.en", "--tgt", "lines.fr"]
+        few_links, many_links = ask(*align), ask(*align, "--processes", "2")
+        assert many_links.stdout == few_links.stdout
+        assert len(many_links.stdout.splitlines()) == len(lines)
+        assert f"{len(lines)} pairs" in many_links.stderr
     refused = ask("translate", "-m", "runs/one", "--processes", "2", expected=2)
     assert "several processes cannot share standard input" in refused.stderr
