@@ -16,7 +16,8 @@ from nmt.errors import NmtError
 log = logging.getLogger(__name__)
 _WAIT = 0.003  # seconds that the first line of a batch waits for others
 _LINES_AT_ONCE = 64
-_CHARACTERS_AT_ONCE = 12_000  # a long line is in a batch with few others, which it would hold up
+_CHARACTERS_AT_ONCE = 12_000
+_LONG = 2_000  # characters from which a line is translated in a thread of its own kind
 
 
 class Busy(Exception):
@@ -37,6 +38,16 @@ class Job:
     n_best: int = 1
     with_links: bool = False
 
+    @property
+    def characters(self) -> int:
+        """What it has to read and to begin with, for each of its translations."""
+        return (len(self.request.text) + len(self.request.prefix)) * self.n_best
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it would hold up others for seconds."""
+        return self.characters > _LONG
+
 
 @dataclass(eq=False)
 class _Waiting:
@@ -46,7 +57,9 @@ class _Waiting:
 
 
 class Batcher:
-    """One model, one thread that computes with it, and the lines that wait for it.
+    """One model, the threads that compute with it, and the lines that wait for it.
+
+    Long lines have a thread of their own, so that short ones do not wait for them.
 
     Attributes:
         limit: the most lines that wait or are being translated.
@@ -64,22 +77,24 @@ class Batcher:
         """
         self._translator, self.limit = translator, limit
         self._queue: list[_Waiting] = []
-        self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "translate")
-        self._task: asyncio.Task[None] | None = None
+        kinds = (False, True)  # short lines and long ones
+        self._arrived = {is_long: asyncio.Event() for is_long in kinds}
+        self._threads = {is_long: ThreadPoolExecutor(1, "translate") for is_long in kinds}
+        self._tasks: list[asyncio.Task[None]] = []
         self.waiting = self.lines = self.batches = 0
 
     def start(self) -> None:
         """Begin to work; needs a running event loop."""
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run(is_long)) for is_long in self._arrived]
 
     async def stop(self) -> None:
         """Translate what is waiting, then end."""
         while self.waiting:
             await asyncio.sleep(0.01)
-        if self._task is not None:
-            self._task.cancel()
-        self._thread.shutdown(wait=True)
+        for task in self._tasks:
+            task.cancel()
+        for thread in self._threads.values():
+            thread.shutdown(wait=True)
 
     async def translate(self, jobs: Sequence[Job]) -> list[Translation | NmtError]:
         """Return the translation of each job, or the error that its line met; a bad line does not fail the others.
@@ -93,7 +108,8 @@ class Batcher:
         mine = [_Waiting(job, loop.create_future()) for job in jobs]
         self.waiting += len(mine)
         self._queue += mine
-        self._arrived.set()
+        for job in jobs:
+            self._arrived[job.is_long].set()
         try:
             return list(await asyncio.gather(*(one.answer for one in mine)))
         finally:  # a client that went away takes its lines with it
@@ -108,39 +124,41 @@ class Batcher:
             DataError: for a beginning that the model cannot write.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, next_words, self._translator(), line, prefix, count)
+        return await loop.run_in_executor(self._threads[False], next_words, self._translator(), line, prefix, count)
 
-    async def _run(self) -> None:
+    async def _run(self, is_long: bool) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._arrived.wait()
-            oldest = min((one.since for one in self._queue), default=0.0)
+            await self._arrived[is_long].wait()
+            oldest = min((one.since for one in self._queue if one.job.is_long == is_long), default=0.0)
             await asyncio.sleep(max(0.0, oldest + _WAIT - time.monotonic()))
-            batch = self._next_batch()
+            batch = self._next_batch(is_long)
             if not batch:
                 continue
-            answers = await loop.run_in_executor(self._thread, self._work, [one.job for one in batch])
+            answers = await loop.run_in_executor(self._threads[is_long], self._work, [one.job for one in batch])
             self.lines, self.batches = self.lines + len(batch), self.batches + 1
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(answer)
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self, is_long: bool) -> list[_Waiting]:
         """Take the oldest lines out of the queue that go together: as many hypotheses, and not too much text."""
         self._queue = [one for one in self._queue if not one.answer.done()]
         batch: list[_Waiting] = []
         characters = 0
         for one in self._queue:
+            if one.job.is_long != is_long:
+                continue
             if batch and (one.job.n_best, one.job.with_links) != (batch[0].job.n_best, batch[0].job.with_links):
                 continue
-            characters += (len(one.job.request.text) + len(one.job.request.prefix)) * one.job.n_best
+            characters += one.job.characters
             if batch and (characters > _CHARACTERS_AT_ONCE or len(batch) == _LINES_AT_ONCE):
                 break
             batch.append(one)
         chosen = set(map(id, batch))
         self._queue = [one for one in self._queue if id(one) not in chosen]
-        if not self._queue:
-            self._arrived.clear()
+        if not any(one.job.is_long == is_long for one in self._queue):
+            self._arrived[is_long].clear()
         return batch
 
     def _work(self, jobs: list[Job]) -> list[Translation | NmtError]:

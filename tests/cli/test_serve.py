@@ -279,6 +279,26 @@ def test_lines_of_many_clients_are_translated_together_and_a_bad_one_harms_none(
     assert batches < len(lines) / 4
 
 
+def test_a_long_line_does_not_hold_up_short_ones() -> None:
+    async def work(batcher: Batcher) -> Any:
+        order: list[str] = []
+
+        async def ask(name: str, *jobs: Job) -> None:
+            await batcher.translate(jobs)
+            order.append(name)
+
+        slow = Job(Request("I love the black cat " * 6), n_best=100)
+        assert slow.is_long
+        await ask("first", Job(Request(LINE)))  # which takes longer than all after it
+        long = asyncio.create_task(ask("long", *[slow] * 5))
+        await asyncio.sleep(0.05)  # they are being translated
+        await ask("short", Job(Request(LINE)))
+        await long
+        return order
+
+    assert run_batcher(10, work) == ["first", "short", "long"]
+
+
 def test_too_many_lines_are_refused_and_those_of_clients_that_left_are_dropped() -> None:
     async def work(batcher: Batcher) -> Any:
         with pytest.raises(Busy):
