@@ -218,7 +218,7 @@ class _Session:
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
             self.processes.wait()
-            if self.config.training.averaging.checkpoints > 1:
+            if (averaging := self.config.training.averaging).checkpoints or averaging.ema:
                 self._average(reporter)
             reporter.draw_curve()
             self.progress.ended = True
@@ -291,10 +291,17 @@ class _Session:
         self._save(reporter)
 
     def _average(self, reporter: Reporter | NoReporter) -> None:
-        """Average the last or best checkpoints; the mean becomes the best model if it validates better."""
-        update, count = self.trainer.update, 0
+        """Average checkpoints, or take the moving average; the mean becomes the best model if it validates better."""
+        update, averaging = self.trainer.update, self.config.training.averaging
+        what = "moving average"
+        if averaging.ema:
+            self.trainer.take_average()
         if self.processes.is_first:
-            count = self.checkpoints.average(update, self.progress.values)
+            if averaging.ema:
+                self.checkpoints.write_mean(update, self.trainer.model)
+            else:
+                count = self.checkpoints.average(update, self.progress.values)
+                what = f"mean of the {averaging.which} {count} checkpoints"
         self.processes.wait()
         load_weights(self.checkpoints.mean_of(update), self.trainer.model)
         found = self.validator.run()
@@ -303,8 +310,7 @@ class _Session:
         load_weights(newest, self.trainer.model)
         better = self.progress.observe(self.metric, found.metrics, update, averaged=True)
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
-        which, mark = self.config.training.averaging.which, "  * best so far" if better else ""
-        log.info("mean of the %s %d checkpoints: %s%s", which, count, numbers, mark)
+        log.info("%s: %s%s", what, numbers, "  * best so far" if better else "")
         self.processes.wait()
         if self.processes.is_first:
             self.checkpoints.keep_mean(update, better)

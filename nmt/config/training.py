@@ -153,12 +153,14 @@ class ConsistencyConfig(Section):
 class AveragingConfig(Section):
     """How many checkpoints are averaged at the end of training (0: none), and which.
 
-    They are the `last` ones, or the `best` ones by the metric that early stopping watches. Their mean becomes the best
-    model if it validates better.
+    They are the `last` ones, or the `best` ones by the metric that early stopping watches. `ema` is the decay of an
+    exponential moving average of the weights over all updates instead, such as 0.999 (0: none); in the first updates it
+    is at most (1 + n) / (10 + n). The mean becomes the best model if it validates better.
     """
 
     checkpoints: NonNegative = 0
     which: Literal["last", "best"] = "last"
+    ema: Fraction = 0.0
 
 
 ModelPart = Literal["src_embedding", "tgt_embedding", "encoder", "decoder", "attention", "output"]
@@ -214,6 +216,11 @@ class TrainingConfig(Section):
                 "averaging.checkpoints is 1, and one checkpoint is its own mean; set it to 2 or more, or to 0 for no "
                 "average",
                 ("averaging.checkpoints",),
+            )
+        if averaging.ema and averaging.checkpoints:
+            yield Problem(
+                "averaging has checkpoints and ema, and there is one mean only; take one of them out",
+                ("averaging.ema", "averaging.checkpoints"),
             )
         if averaging.which != "last" and averaging.checkpoints == 0:
             yield Problem(

@@ -282,6 +282,16 @@ def write_checkpoint(target: Path, weights: dict[str, torch.Tensor]) -> None:
         write_weights(weights, tmp_path / WEIGHTS)
 
 
+def write_model(target: Path, model: nn.Module) -> None:
+    """Write a checkpoint of a model's weights alone; one that is there is replaced.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    with _written(target) as tmp_path:
+        save_weights(model, tmp_path / WEIGHTS)
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the most updates that training can go on from, or None; damaged ones are passed over."""
     for checkpoint in reversed(kept_checkpoints(folder)):

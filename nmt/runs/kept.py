@@ -16,6 +16,7 @@ from nmt.runs.checkpoint import (
     prune,
     rank_checkpoints,
     save_checkpoint,
+    write_model,
 )
 from nmt.runs.folder import resolved
 from nmt.runs.pointers import follow, point
@@ -56,6 +57,10 @@ class KeptCheckpoints:
             log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), self.averaging.checkpoints)
         average_checkpoints(chosen, self.mean_of(update))
         return len(chosen)
+
+    def write_mean(self, update: int, model: nn.Module) -> None:
+        """Write the model as the mean that was made after an update."""
+        write_model(self.mean_of(update), model)
 
     def mean_of(self, update: int) -> Path:
         """Return where the mean of checkpoints is that was made after an update."""

@@ -61,7 +61,13 @@ def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
 
 
 def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> float:
-    """Return bytes, roughly: weights, gradients, two moments; logits three times; some twenty activations per token."""
+    """Return bytes, roughly: weights, gradients, two moments; logits three times; some twenty activations per token.
+
+    A moving average has the size of the weights, and two passes that must agree read every batch twice.
+    """
+    training = config.training
+    copies = 4 + (1 if training.averaging.ema else 0)
+    padded *= 1 if training.consistency.type == "none" else 2
     model = config.model
     decoder = model.decoder
     width = max(decoder.hidden_size if decoder.type == "rnn" else 0, model.memory_size, model.embedding_size)
@@ -70,7 +76,7 @@ def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> fl
     # The hidden layer of additive and concat is [B, T, S, A].
     if isinstance(model.attention, AttentionConfig) and model.attention.score in ("additive", "concat"):
         attention = 3 * config.data.max_length * model.attention.size // 4
-    return 4.0 * (4 * parameters + padded * (3 * vocabulary + 20 * layers * width + attention))
+    return 4.0 * (copies * parameters + padded * (3 * vocabulary + 20 * layers * width + attention))
 
 
 def size_rows(config: Config, corpora: Corpora) -> list[tuple[str, str]]:

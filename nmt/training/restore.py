@@ -1,10 +1,11 @@
 """Checks of what a checkpoint holds of the trainer: its file may be damaged, or made by somebody else."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _OF_ADAM = {"step", "exp_avg", "exp_avg_sq"}
 _OF_SGD = {"momentum_buffer"}
@@ -69,3 +70,21 @@ def _checked(name: str, value: Any, shape: torch.Size) -> torch.Tensor | None:
     if value.shape != shape:
         raise ValueError(f"the optimizer's {name} has the shape {list(value.shape)}, not {list(shape)}")
     return value.detach().contiguous()
+
+
+def tensors_like(parameters: Sequence[Tensor], state: Any) -> list[Tensor]:
+    """Return tensors of a trainer's state on the parameters' device, none if the state has none.
+
+    Args:
+        parameters: what they must look like.
+        state: what a checkpoint has of them.
+
+    Raises:
+        ValueError: if they are not of the parameters' shapes and types.
+    """
+    if not isinstance(state, list) or len(state) not in (0, len(parameters)):
+        raise ValueError("the moving average is not of this model")
+    for parameter, tensor in zip(parameters, state, strict=False):
+        if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (parameter.shape, parameter.dtype):
+            raise ValueError("the moving average is not of this model")
+    return [tensor.to(parameter.device) for parameter, tensor in zip(parameters, state, strict=False)]

@@ -23,7 +23,7 @@ from nmt.training.freeze import freeze
 from nmt.training.loss import GuidedLoss, sequence_loss
 from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
-from nmt.training.restore import optimizer_state, whole_number
+from nmt.training.restore import optimizer_state, tensors_like, whole_number
 
 log = logging.getLogger(__name__)
 _ADVICE = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
@@ -104,6 +104,7 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
         self.epoch, self.position, self.update = 0, 0, 0
+        self.average: list[torch.Tensor] = []  # the moving average of the parameters, from the first update on
         self.halved_in_a_row = 0  # updates whose batches had to be halved for want of memory
 
     def updates(self) -> Iterator[Update]:
@@ -194,6 +195,23 @@ class Trainer:
                 f"memory ran out while update {self.update} was applied; {_ADVICE}, or make the model smaller"
             ) from None
         self.optimizer.zero_grad(set_to_none=True)
+        if self.config.averaging.ema:
+            self._move_average()
+
+    def _move_average(self) -> None:
+        """Let the moving average follow the parameters by one update."""
+        parameters = [parameter.detach() for parameter in self.model.parameters()]
+        if not self.average:
+            self.average = [parameter.clone() for parameter in parameters]
+            return
+        decay = min(self.config.averaging.ema, (1 + self.update) / (10 + self.update))
+        torch._foreach_lerp_(self.average, parameters, 1.0 - decay)
+
+    def take_average(self) -> None:
+        """Set the parameters to their moving average, if there is one."""
+        with torch.no_grad():
+            for parameter, mean in zip(self.model.parameters(), self.average, strict=False):
+                parameter.copy_(mean)
 
     def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
         """Loss and negative log-likelihood, summed; the gradients of the loss per token are left in the parameters.
@@ -271,6 +289,7 @@ class Trainer:
             "position": self.position,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "average": self.average,
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -285,6 +304,7 @@ class Trainer:
         self.update, self.epoch, self.position = (whole_number(state, key) for key in ("update", "epoch", "position"))
         self.optimizer.load_state_dict(optimizer_state(self.optimizer, state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
+        self.average = tensors_like(list(self.model.parameters()), state.get("average", []))
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)

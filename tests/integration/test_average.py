@@ -83,3 +83,22 @@ def test_a_kill_before_the_last_link_was_moved_changes_nothing(
     run_train(make_config(training=TRAINING))
     assert run.checkpoint("last").resolve().name == through.checkpoint("last").resolve().name
     torch.testing.assert_close(weights(run.checkpoint("last")), weights(through.checkpoint("last")), atol=0, rtol=0)
+
+
+def test_the_moving_average_is_kept_if_it_is_better_and_a_resumed_run_has_the_same(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TRAINING | {"averaging": {"ema": 0.9}, "optimizer": {"lr": 0.05}}
+    losses_are(monkeypatch, 4.0, 3.0, 2.0, 1.0, 0.5)
+    whole = run_train(make_config(name="whole", training=training))
+    losses_are(monkeypatch, 4.0, 3.0, 5.0, 2.0, 1.0, 0.5)
+    parts = run_train(make_config(name="parts", training=training | {"epochs": 2}))
+    assert not list(parts.checkpoints.glob("mean-*"))  # it was worse
+    run_train(make_config(name="parts", training=training))
+    for run in (whole, parts):
+        assert (run.checkpoints / "best").resolve().name.startswith("mean-")
+    means, last = ([weights(run.checkpoints / name) for run in (whole, parts)] for name in ("best", "last"))
+    for name in last[0]:
+        assert torch.equal(means[0][name], means[1][name])
+        assert torch.equal(last[0][name], last[1][name])
+    assert any(not torch.equal(means[0][name], last[0][name]) for name in last[0])

@@ -185,3 +185,35 @@ def test_a_coverage_loss_is_minimised_too(make_config: Callable[..., Config], co
 
     assert repeats(3.0) < 0.9 * repeats(0.0)
     assert repeats(3.0, coverage_loss_after=90) == repeats(0.0)  # there are 90 updates
+
+
+def test_the_moving_average_is_the_weighted_sum_of_the_weights_after_every_update(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
+    config = make_config(training={"batch_size": 8, "epochs": 3, "averaging": {"ema": 0.5}, "optimizer": {"lr": 0.05}})
+    trainer = trainer_of(config, corpus)
+    weights: list[list[Tensor]] = []
+    saved = None
+    for update in trainer.updates():
+        weights.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+        if update.number == 4:
+            saved = trainer.state_dict()["average"]
+            saved = [tensor.clone() for tensor in saved]
+    expected = weights[0]
+    for number, after in enumerate(weights[1:], start=2):
+        decay = min(0.5, (1 + number) / (10 + number))
+        expected = [decay * mean + (1 - decay) * new for mean, new in zip(expected, after, strict=True)]
+        if number == 4:
+            assert saved is not None
+            torch.testing.assert_close(saved, expected)
+    assert len(weights) == 9
+    torch.testing.assert_close(trainer.average, expected)
+    state = trainer.state_dict()
+    again = trainer_of(config, corpus)
+    again.load_state_dict(state)
+    torch.testing.assert_close(again.average, expected)
+    again.take_average()
+    torch.testing.assert_close([parameter.detach() for parameter in again.model.parameters()], expected)
+    for wrong in ([torch.zeros(1)], "average", [torch.zeros(1)] * len(expected)):
+        with pytest.raises(ValueError, match="moving average is not of this model"):
+            again.load_state_dict(state | {"average": wrong})
