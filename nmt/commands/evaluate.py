@@ -36,7 +36,7 @@ from nmt.evaluation.metrics import (
 from nmt.evaluation.plots import draw_lengths
 from nmt.evaluation.versus import HEADINGS, versus_table
 from nmt.runs.load import LoadedModel
-from nmt.training.trainer import corpus_nll
+from nmt.training.corpus_loss import corpus_nll
 
 _BOOTSTRAP = 1000
 
@@ -114,15 +114,11 @@ def run_eval(
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
     _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, references)
-    phrases = [phrase for one in translations for phrase in one.phrases]
-    if phrases:
-        report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
-    agreement = None
-    if _has_gold(model, text):
-        agreement = _agreement(model, srcs, refs, list(text["links"]))
-        report["alignment"] = asdict(agreement)
+    agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
+    report |= {} if agreement is None else {"alignment": asdict(agreement)}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
-    if phrases:
+    if phrases := [phrase for one in translations for phrase in one.phrases]:
+        report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
         table += "\n" + satisfaction(phrases)
     return EvalReport(table, *_write(stem, hyps, report), hyps, report, by_length)
 

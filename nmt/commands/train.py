@@ -292,16 +292,10 @@ class _Session:
 
     def _average(self, reporter: Reporter | NoReporter) -> None:
         """Average checkpoints, or take the moving average; the mean becomes the best model if it validates better."""
-        update, averaging = self.trainer.update, self.config.training.averaging
-        what = "moving average"
-        if averaging.ema:
-            self.trainer.take_average()
+        update, what = self.trainer.update, ""
+        self.trainer.take_average()
         if self.processes.is_first:
-            if averaging.ema:
-                self.checkpoints.write_mean(update, self.trainer.model)
-            else:
-                count = self.checkpoints.average(update, self.progress.values)
-                what = f"mean of the {averaging.which} {count} checkpoints"
+            what = self.checkpoints.write_mean(update, self.progress.values, self.trainer.model)
         self.processes.wait()
         load_weights(self.checkpoints.mean_of(update), self.trainer.model)
         found = self.validator.run()

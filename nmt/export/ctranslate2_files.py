@@ -44,18 +44,13 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
         from ctranslate2.specs import transformer_spec as specs
     except ImportError:
         raise ModelError("writing for CTranslate2 needs its package: pip install 'nmt[export]'") from None
-    encoder_heads = {layer.self_attention.multi_head.heads for layer in encoder.layers}
-    decoder_heads = {layer.cross_attention.heads for layer in decoder.layers}
+    first, heads = encoder.layers[0], decoder.layers[0].cross_attention.heads
+    options = {"pre_norm": decoder.layers[0].self_sublayer.pre, "alignment_layer": decoder.alignment_layer}
     spec = specs.TransformerSpec(
         specs.TransformerEncoderSpec(
-            len(encoder.layers), encoder_heads.pop(), pre_norm=encoder.layers[0].attention_sublayer.pre
+            len(encoder.layers), first.self_attention.multi_head.heads, pre_norm=first.attention_sublayer.pre
         ),
-        specs.TransformerDecoderSpec(
-            len(decoder.layers),
-            decoder_heads.pop(),
-            pre_norm=decoder.layers[0].self_sublayer.pre,
-            alignment_layer=decoder.alignment_layer,
-        ),
+        specs.TransformerDecoderSpec(len(decoder.layers), heads, **options),
     )
     _positioned(spec.encoder, spec.encoder.embeddings[0], model.src_embedding, encoder.positions)
     _positioned(spec.decoder, spec.decoder.embeddings, decoder.embedding, decoder.positions)
@@ -74,6 +69,14 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
         _linear(target.attention.linear[2], cross.output_layer)
         _feed_forward(target.ffn, layer.feed_forward, layer.feed_forward_sublayer)
     _linear(spec.decoder.projection, model.output)
+    _vocabularies(spec, tokenizer)
+    spec.validate()
+    spec.optimize(quantization=None)
+    spec.save(str(folder))
+    tokenizer.save(folder)
+
+
+def _vocabularies(spec: Any, tokenizer: SentencePieceTokenizer) -> None:
     for processor, register in (
         (tokenizer.src, spec.register_source_vocabulary),
         (tokenizer.tgt, spec.register_target_vocabulary),
@@ -82,10 +85,6 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
     names = {"unk_token": UNK, "bos_token": BOS, "eos_token": EOS, "decoder_start_token": BOS}
     for name, piece in names.items():
         setattr(spec.config, name, tokenizer.tgt.id_to_piece(piece))
-    spec.validate()
-    spec.optimize(quantization=None)
-    spec.save(str(folder))
-    tokenizer.save(folder)
 
 
 def _is_transformer(encoder: Any, decoder: Any) -> bool:

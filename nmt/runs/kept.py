@@ -49,7 +49,20 @@ class KeptCheckpoints:
         best = self._ranked(values, best=True)[: self.averaging.checkpoints] if self.averaging.which == "best" else []
         prune(self.folder, self.keep_last, values, [path.name for path in best])
 
-    def average(self, update: int, values: Values) -> int:
+    def write_mean(self, update: int, values: Values, model: nn.Module) -> str:
+        """Write the mean that is made at the end, and return what it is, for a person.
+
+        Args:
+            update: number of updates done.
+            values: of the validated checkpoints.
+            model: has the moving average, if that is the mean.
+        """
+        if self.averaging.ema:
+            write_model(self.mean_of(update), model)
+            return "moving average"
+        return f"mean of the {self.averaging.which} {self._average(update, values)} checkpoints"
+
+    def _average(self, update: int, values: Values) -> int:
         """Write the mean of the last or best checkpoints; return of how many it is."""
         order = self._ranked(values, best=self.averaging.which == "best")
         chosen = [path for path in order if find_damage(path) is None][: self.averaging.checkpoints]
@@ -57,10 +70,6 @@ class KeptCheckpoints:
             log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), self.averaging.checkpoints)
         average_checkpoints(chosen, self.mean_of(update))
         return len(chosen)
-
-    def write_mean(self, update: int, model: nn.Module) -> None:
-        """Write the model as the mean that was made after an update."""
-        write_model(self.mean_of(update), model)
 
     def mean_of(self, update: int) -> Path:
         """Return where the mean of checkpoints is that was made after an update."""

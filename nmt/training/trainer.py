@@ -2,9 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from torch import nn
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch, plan_batches
 from nmt.data.dataset import PieceCorpus
-from nmt.decoding.ensemble import Ensemble
-from nmt.errors import NOT_FINITE, ModelError, TrainingError, out_of_memory
-from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.errors import TrainingError, out_of_memory
+from nmt.model.seq2seq import Seq2Seq
 from nmt.processes import Processes
 from nmt.runtime import autocast, release_memory
 from nmt.training.freeze import freeze
-from nmt.training.loss import GuidedLoss, sequence_loss
+from nmt.training.loss import GuidedLoss
 from nmt.training.objective import LossSums, LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
 from nmt.training.restore import optimizer_state, tensors_like, whole_number
@@ -308,62 +306,3 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
-
-
-@dataclass(frozen=True)
-class CorpusLoss:
-    """Teacher-forced loss of a corpus: per target token in nats, with and without label smoothing."""
-
-    loss: float
-    nll: float
-    tgt_tokens: int
-
-
-def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torch.device) -> float:
-    """Return the negative log-likelihood of a corpus per target token, in nats, without label smoothing.
-
-    Args:
-        model: a `Seq2Seq` or an ensemble, on `device`.
-        batches: the pairs.
-        device: where to compute.
-
-    Raises:
-        ModelError: if the model gives no finite probabilities.
-    """
-    total, tokens = 0.0, 0
-    with evaluating(model):
-        for batch in (batch.to(device) for batch in batches):
-            log_probs = model.normalised(batch) if isinstance(model, Ensemble) else model.forced(batch)[0]
-            total, tokens = total - float(log_probs.double().sum()), tokens + batch.tgt_tokens
-    if not math.isfinite(total):
-        raise ModelError(NOT_FINITE)
-    return total / max(1, tokens)
-
-
-def corpus_loss(
-    model: Seq2Seq,
-    batches: Iterable[Batch],
-    device: torch.device,
-    smoothing: float,
-    processes: Processes | None = None,
-) -> CorpusLoss:
-    """Return the loss of every pair with the gold prefix fed, without dropout, in the model's own precision.
-
-    Args:
-        model: on `device`.
-        batches: the pairs.
-        device: where to compute.
-        smoothing: the label smoothing of the loss.
-        processes: those that share the batches out; None for this one alone.
-    """
-    loss_sum, nll_sum, tokens = 0.0, 0.0, 0
-    processes = processes or Processes()
-    with evaluating(model):
-        for batch in (batch.to(device) for batch in islice(batches, processes.rank, None, processes.size)):
-            features, _ = model(batch, need_weights=False)
-            _, loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
-            loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
-    if processes.size > 1:
-        sums = processes.sum(torch.tensor([loss_sum, nll_sum, tokens], dtype=torch.float64, device=device))
-        loss_sum, nll_sum, tokens = float(sums[0]), float(sums[1]), int(sums[2])
-    return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)

@@ -13,7 +13,8 @@ from nmt.data.prepare import Corpora
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.evaluation.metrics import choose_tokenizer, corpus_scores, perplexity
-from nmt.training.trainer import Trainer, corpus_loss
+from nmt.training.corpus_loss import corpus_loss
+from nmt.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq, evaluating
-from nmt.training.trainer import corpus_nll
+from nmt.training.corpus_loss import corpus_nll
 from tests.variants import MODELS, TRANSFORMER_DECODER
 
 LINES = [

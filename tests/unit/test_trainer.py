@@ -13,8 +13,9 @@ from nmt.errors import TrainingError
 from nmt.model.build import build_model
 from nmt.model.memory import Memory
 from nmt.model.rnn.decoder import RNNDecoder
+from nmt.training.corpus_loss import corpus_loss
 from nmt.training.loss import coverage_loss
-from nmt.training.trainer import Trainer, corpus_loss
+from nmt.training.trainer import Trainer
 from tests.variants import MODELS
 
 CPU = torch.device("cpu")
