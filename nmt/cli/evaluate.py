@@ -109,7 +109,7 @@ def evaluate(
     more = ref[1:] if ref else []
     if versus:
         others = [load_model(path, checkpoint, settings) for path in versus]
-        typer.echo(run_eval_versus([loaded, *others], split, files, output, more))
+        typer.echo(run_eval_versus([loaded, *others], split, files, output, more, glossary))
         return
     report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary)
     typer.echo(report.table)

@@ -107,10 +107,10 @@ def translate(
     if input_file is not None and sys.stderr.isatty():  # where there is a bar
         total = count_lines(input_file)
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
-    asked = requests(lines, wishes, jsonl)
     try:
         with joined_processes() as together:
             loaded = load_model(model, checkpoint, settings)
+            asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:
                 sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
                 run_translate(loaded, asked, sys.stdout, shown, total, together)

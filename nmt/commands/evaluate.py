@@ -17,6 +17,7 @@ from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
 from nmt.data.sources import load_text
+from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.phrases import satisfaction
@@ -85,7 +86,7 @@ def run_eval(
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
-    requests = _requests(srcs, glossary)
+    requests = _requests(srcs, glossary, translator.tokenizer)
     started = time.perf_counter()
     translations = translator.translate(requests, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
@@ -123,12 +124,12 @@ def run_eval(
     return EvalReport(table, *_write(stem, hyps, report), hyps, report, by_length)
 
 
-def _requests(srcs: Sequence[str], glossary: Path | None) -> list[Request]:
+def _requests(srcs: Sequence[str], glossary: Path | None, tokenizer: Tokenizer) -> list[Request]:
     """Return the source texts, with what a glossary asks of them."""
     requests = [Request(src) for src in srcs]
     if glossary is None:
         return requests
-    terms = Glossary.read(glossary)
+    terms = Glossary.read(glossary, tokenizer)
     return [terms.applied_to(request) for request in requests]
 
 
@@ -233,6 +234,7 @@ def run_eval_versus(
     files: tuple[Path, Path] | None,
     output: Path | None,
     more_refs: Sequence[Path] = (),
+    glossary: Path | None = None,
 ) -> str:
     """Translate one test set with several models and score them side by side; see `run_versus`.
 
@@ -242,6 +244,7 @@ def run_eval_versus(
         files: source and reference files instead of a split.
         output: folder of what is written; None for each model's own ``eval`` folder.
         more_refs: files of further references.
+        glossary: a file of terms that the translations must keep to.
 
     Returns:
         A Markdown table, and BLEU by source length.
@@ -266,7 +269,7 @@ def run_eval_versus(
     refs, settings = with_more(list(text["tgt"]), more_refs), first.config.evaluation
     systems, curves = [], {}
     for name, model, stem in zip(names, models, stems, strict=True):
-        report = run_eval(model, split, files, stem, source, more_refs)
+        report = run_eval(model, split, files, stem, source, more_refs, glossary)
         systems.append((name, report.hyps))
         curves[name] = report.by_length
     lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]

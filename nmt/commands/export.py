@@ -39,5 +39,10 @@ def run_export(
     overrides = ["decoding.precision=fp32", "training.device=cpu"]
     loaded = load_model(model, checkpoint, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    WRITERS[to](loaded.translator.model, loaded.translator.tokenizer, loaded.config, folder)
+    try:
+        WRITERS[to](loaded.translator.model, loaded.translator.tokenizer, loaded.config, folder)
+    except ModelError:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     return sorted(folder.iterdir())

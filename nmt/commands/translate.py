@@ -15,6 +15,7 @@ from nmt.alignment.heatmap import terminal_heatmap
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.report import ReportOption, write_report
 from nmt.data.lines import in_chunks
+from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.careful import CutLines, UnknownPieces
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option, text_of
@@ -155,18 +156,21 @@ class Wishes:
     glossary: Path | None = None
 
 
-def requests(lines: Iterable[str | None], wishes: Wishes, as_json: bool) -> Iterator[Request | None]:
+def requests(
+    lines: Iterable[str | None], wishes: Wishes, as_json: bool, tokenizer: Tokenizer
+) -> Iterator[Request | None]:
     """Yield a request for each line; None stays None.
 
     Args:
         lines: source texts, or JSON objects.
         wishes: what is asked of all of them, beside what a JSON object asks for itself.
         as_json: whether lines are JSON objects (see `JsonLine`).
+        tokenizer: of the model.
 
     Raises:
         DataError: for a glossary that cannot be read, or a line that is no such object.
     """
-    glossary = None if wishes.glossary is None else Glossary.read(wishes.glossary)
+    glossary = None if wishes.glossary is None else Glossary.read(wishes.glossary, tokenizer)
     number = 0
     for line in lines:
         if line is None:

@@ -134,6 +134,8 @@ class Source(Section):
 
 def _source_shorthand(value: Any) -> Any:
     if isinstance(value, list):
+        if not value:
+            raise problem("the list is empty; give at least one source")
         return {"parts": value}
     if isinstance(value, str):
         kind, _, name = value.partition(":")

@@ -80,6 +80,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            yield from _flatten({str(at): item for at, item in enumerate(value)}, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
@@ -206,7 +208,8 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], keys: KeyPath, 
             # A name alone, such as builtin:phrasebook or additive, gives way to a mapping.
             below = section[str(key)] = {"score": below} if key == "attention" else {}
         if not isinstance(below, dict):
-            return [f"--set {dotted(keys)}: {dotted(keys[: depth + 1])} is a value, not a section"]
+            there = "a list, which is given whole" if isinstance(below, list) else "a value, not a section"
+            return [f"--set {dotted(keys)}: {dotted(keys[: depth + 1])} is {there}"]
         section = below
     section[str(keys[-1])] = value
     for depth in range(1, len(keys) + 1):

@@ -10,24 +10,34 @@ from nmt.regular import read_regular
 _NAMES = ("pad", "unk", "bos", "eos")  # in the order of their ids
 
 
-def import_tokenizer(path: Path, tags: list[str]) -> SentencePieceTokenizer:
+def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) -> SentencePieceTokenizer:
     """Return the tokenizer of a run folder, or a joint one from a sentencepiece model with any special ids.
 
     Args:
         path: a run folder, a folder that `Tokenizer.save` wrote, or the file of a model.
         tags: pieces that it must have.
+        sampled: the type that subword sampling takes it for; None without sampling.
 
     Raises:
-        TokenizerError: if there is no model, it is damaged, or has no such piece.
+        TokenizerError: if there is no model, it is damaged, of another type, or has no such piece.
     """
     if path.is_dir():
         inside = path / "tokenizer"
-        tokenizer = SentencePieceTokenizer.load(inside if inside.is_dir() else path)
+        try:
+            tokenizer = SentencePieceTokenizer.load(inside if inside.is_dir() else path)
+        except TokenizerError as error:
+            raise TokenizerError(f"tokenizer.model: {error}") from None
     else:
         try:
             tokenizer = SentencePieceTokenizer(with_our_specials(read_regular(path, LARGEST_MODEL)))
         except OSError as error:
             raise TokenizerError(f"tokenizer.model: {path} cannot be read ({error.strerror})") from None
+    kinds = {_kind(model) for model in tokenizer.models}
+    if sampled is not None and kinds != {sampled}:
+        raise TokenizerError(
+            f"tokenizer.type is {sampled}, but the model of {path} is of type {' and '.join(sorted(kinds))}; set "
+            f"tokenizer.type to that, since tokenizer.sampling depends on it"
+        )
     missing = [tag for tag in tags if tokenizer.src.piece_to_id(tag) == tokenizer.src.unk_id()]
     if missing:
         raise TokenizerError(
@@ -35,6 +45,15 @@ def import_tokenizer(path: Path, tags: list[str]) -> SentencePieceTokenizer:
             f"(user_defined_symbols), or take the tag out"
         )
     return tokenizer
+
+
+def _kind(model: bytes) -> str:
+    """Return the type that a model was trained as: unigram, bpe, word or char."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto: Any = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model)
+    return str(proto.trainer_spec.ModelType.Name(proto.trainer_spec.model_type)).lower()
 
 
 def with_our_specials(model: bytes) -> bytes:

@@ -1,28 +1,40 @@
 """A glossary: terms of the source language, and how they are to be translated."""
 
-from collections.abc import Sequence
+import logging
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nmt.data.lines import read_lines
-from nmt.decoding.phrases import find_phrase
-from nmt.decoding.request import Request
+from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.phrases import occurrences
+from nmt.decoding.request import Request, alternatives, request_pieces
 from nmt.errors import DataError
+
+log = logging.getLogger(__name__)
+_WARNINGS = 5  # terms left out that get a warning each; the others are counted
 
 
 @dataclass(frozen=True)
 class Term:
-    """A line of a glossary.
+    """What a glossary says of a term.
 
     Attributes:
         source: the term in the source language.
-        require: its translation, or several between bars, of which one is enough; "" for none.
+        require: its translations, of which one is enough; none if nothing is required.
         forbid: what its translation must not have.
     """
 
     source: str
-    require: str
-    forbid: tuple[str, ...]
+    require: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+
+    def joined(self, other: "Term") -> "Term":
+        """Return a term with the translations of both; what one of them requires, neither forbids."""
+        require = tuple(dict.fromkeys((*self.require, *other.require)))
+        forbid = dict.fromkeys((*self.forbid, *other.forbid))
+        return Term(self.source, require, tuple(phrase for phrase in forbid if phrase not in require))
 
 
 @dataclass(frozen=True)
@@ -30,52 +42,93 @@ class Glossary:
     """Terms that ask for phrases wherever they are in a source text.
 
     Attributes:
-        terms: in any order; of two that stand at the same place, the longer one counts.
+        terms: the longest first; of two that overlap in a text, the longer one counts.
     """
 
     terms: Sequence[Term]
 
     @classmethod
-    def read(cls, path: Path) -> "Glossary":
+    def read(cls, path: Path, tokenizer: Tokenizer) -> "Glossary":
         """Read a table: the term, its translation, and what to forbid, between tabs; bars between several of them.
+
+        A term that is there twice has the translations of both lines. One whose translation the model cannot write is
+        left out, with a warning.
+
+        Args:
+            path: the file.
+            tokenizer: of the model.
 
         Raises:
             DataError: naming the line, for one that is no term.
         """
-        terms = []
+        terms: dict[str, Term] = {}
+        left_out = 0
         for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue
-            source, *rest = (cell.strip() for cell in line.split("\t"))
-            if not source or not any(rest) or len(rest) > 2:
-                raise DataError(
-                    f"{path}, line {number}: '{line[:60]}' is no term; write the source term, a tab and its "
-                    f"translation, and perhaps another tab and what to forbid"
-                )
-            require, forbidden = (*rest, "")[:2]
-            terms.append(Term(source, require, tuple(one.strip() for one in forbidden.split("|") if one.strip())))
+            term = _term(line, path, number)
+            try:
+                request_pieces(term_request(term), number, tokenizer, len(line) + 1, None)
+            except DataError as error:
+                left_out += 1
+                if left_out <= _WARNINGS:
+                    log.warning("%s, %s; the term is left out", path, error)
+                continue
+            terms[term.source] = terms[term.source].joined(term) if term.source in terms else term
+        if left_out > _WARNINGS:
+            log.warning("and %d more terms of %s are left out", left_out - _WARNINGS, path)
         if not terms:
             raise DataError(f"{path}: there are no terms in this glossary")
-        return cls(sorted(terms, key=lambda term: -len(term.source)))
+        return cls(sorted(terms.values(), key=lambda term: -len(term.source)))
 
     def applied_to(self, request: Request) -> Request:
         """Return a request with what the glossary asks for of its text.
 
-        A term is found as whole words, in its own case or with a capital at its beginning.
+        A term is found as whole words, in its own case or with a capital at its beginning; wide and narrow forms of a
+        letter, and several spaces, make no difference. What the request asks for itself is not asked for again.
         """
-        found: list[Term] = []
+        text = _plain(request.text)
+        require: dict[str, None] = {}
+        forbid: dict[str, None] = {}
         taken: list[tuple[int, int]] = []
         for term in self.terms:
-            spans = (find_phrase(request.text, form) for form in (term.source, _capital(term.source)))
-            span = next((each for each in spans if each is not None), None)
-            if span is None or any(span != other and span[0] < other[1] and other[0] < span[1] for other in taken):
+            free = [
+                span
+                for span in _spans(text, term.source)
+                if not any(span != other and span[0] < other[1] and other[0] < span[1] for other in taken)
+            ]
+            if not free:
                 continue
-            taken.append(span)
-            found.append(term)
-        require = dict.fromkeys(term.require for term in found if term.require)
-        forbid = dict.fromkeys(phrase for term in found for phrase in term.forbid)
+            taken += free
+            asked = {each for one in request.require for each in alternatives(one)}
+            if term.require and not asked & set(term.require):
+                require["|".join(term.require)] = None
+            forbid |= dict.fromkeys(phrase for phrase in term.forbid if phrase not in asked)
         return replace(request, require=(*request.require, *require), forbid=(*request.forbid, *forbid))
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def term_request(term: Term) -> Request:
+    """Return a request that asks for what a term asks for."""
+    require = ("|".join(term.require),) if term.require else ()
+    return Request("", require=require, forbid=term.forbid)
+
+
+def _term(line: str, path: Path, number: int) -> Term:
+    source, *rest = (cell.strip() for cell in line.split("\t"))
+    if not source or not any(rest) or len(rest) > 2:
+        raise DataError(
+            f"{path}, line {number}: '{line[:60]}' is no term; write the source term, a tab and its translation, and "
+            f"perhaps another tab and what to forbid"
+        )
+    require, forbid = (alternatives(cell) for cell in (*rest, "")[:2])
+    return Term(_plain(source), tuple(require), tuple(forbid))
+
+
+def _spans(text: str, term: str) -> Iterator[tuple[int, int]]:
+    """Yield where a term is in a text, in its own case or with a capital."""
+    for form in dict.fromkeys((term, term[:1].upper() + term[1:])):
+        yield from occurrences(text, form)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split())

@@ -12,15 +12,16 @@ _NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a 
 
 def find_phrase(text: str, phrase: str, begin: int = 0) -> tuple[int, int] | None:
     """Return the characters ``[start, end)`` where a phrase first stands as whole words, from `begin` on, or None."""
-    return next(_occurrences(text, phrase, begin), None)
+    return next(occurrences(text, phrase, begin), None)
 
 
 def count_phrase(text: str, phrase: str) -> int:
     """Return how often a phrase stands in a text as whole words."""
-    return sum(1 for _ in _occurrences(text, phrase))
+    return sum(1 for _ in occurrences(text, phrase))
 
 
-def _occurrences(text: str, phrase: str, begin: int = 0) -> Iterator[tuple[int, int]]:
+def occurrences(text: str, phrase: str, begin: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the characters ``[start, end)`` of each place where a phrase stands as whole words, from `begin` on."""
     start = text.find(phrase, begin) if phrase else -1
     if start < 0:
         return
@@ -64,7 +65,7 @@ def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[
     """
     found = []
     for at, each in enumerate(require):
-        spans = sorted(span for phrase in each for span in _occurrences(text, phrase))
+        spans = sorted(span for phrase in each for span in occurrences(text, phrase))
         number = require[:at].count(each)
         found.append(AskedPhrase("|".join(each), True, spans[number] if number < len(spans) else None))
     return (*found, *(AskedPhrase(phrase, False, find_phrase(text, phrase)) for phrase in forbid))

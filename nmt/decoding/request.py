@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from nmt.data.tokenizer import UNK, Encoded, Tokenizer
+from nmt.decoding.phrases import find_phrase
 from nmt.decoding.rules import NEW_WORD
 from nmt.errors import DataError
 
@@ -23,7 +24,7 @@ class Request:
         prefix: what the translation must begin with; a space at its end ends its last word.
         require: phrases that it must have, as whole words; each is one phrase or, between bars, several of which one
             is enough: ``Haus|Häuser``. A phrase that is given twice must be there twice.
-        forbid: phrases that it must not have, as whole words.
+        forbid: phrases that it must not have, as whole words; bars separate several.
         hidden: spans of source characters that the attention may not look at.
         id: what its sender calls it.
     """
@@ -69,13 +70,12 @@ def request_pieces(
         DataError: naming the line, for what the model cannot write.
     """
     prefix = prefix_pieces(request.prefix, line, tokenizer)
-    require = [
-        [_written(one, line, tokenizer, "required phrase") for one in each.split("|") if one.strip()]
-        for each in request.require
-    ]
-    if not all(require):
-        raise DataError(f"line {line}: a required phrase is empty")
-    forbid = [_written(phrase, line, tokenizer, "forbidden phrase") for phrase in request.forbid]
+    require, forbid = (
+        [[_written(one, line, tokenizer, what) for one in _some(each, line, what)] for each in phrases]
+        for phrases, what in ((request.require, "required phrase"), (request.forbid, "forbidden phrase"))
+    )
+    never = [phrase for each in forbid for phrase in each]
+    require = [_possible(each, never, line) for each in require]
     spelled = sum(max(len(tokenizer.encode_tgt(one).ids) for one in each) for each in require)
     for what, size in (("prefix has", len(prefix)), ("required phrases have", spelled)):
         if size > longest:
@@ -87,7 +87,27 @@ def request_pieces(
                 f"line {line}: the {what} {size} pieces, but the model has positions for {positions}, the end mark "
                 f"counted; shorten it"
             )
-    return RequestPieces(prefix, require, forbid, request.hidden)
+    return RequestPieces(prefix, require, never, request.hidden)
+
+
+def alternatives(phrases: str) -> list[str]:
+    """Return the phrases that bars separate."""
+    return [phrase.strip() for phrase in phrases.split("|") if phrase.strip()]
+
+
+def _some(phrases: str, line: int, what: str) -> list[str]:
+    found = alternatives(phrases)
+    if not found:
+        raise DataError(f"line {line}: a {what} is empty")
+    return found
+
+
+def _possible(required: list[str], forbidden: list[str], line: int) -> list[str]:
+    """Return the alternatives of a required phrase that have no forbidden one in them."""
+    left = [phrase for phrase in required if not any(find_phrase(phrase, other) for other in forbidden)]
+    if not left:
+        raise DataError(f"line {line}: '{'|'.join(required)}' is required, and a forbidden phrase is in it; choose one")
+    return left
 
 
 def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
@@ -104,8 +124,6 @@ def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
 
 def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
     """Return a phrase as the tokenizer writes it, which may have normalised its signs."""
-    if not phrase.strip():
-        raise DataError(f"line {line}: a {what} is empty")
     return tokenizer.decode_tgt(_known(phrase.strip(), line, tokenizer, what)).text
 
 

@@ -117,8 +117,8 @@ class Translator:
                 if done is not None:
                     done(len(chosen))
         return [
-            result or self._empty(source, self.tokenizer.encode_tgt(""))
-            for result, source in zip(results, sources, strict=True)
+            result or self._empty(source, self.tokenizer.encode_tgt(""), each)
+            for result, source, each in zip(results, sources, asked, strict=True)
         ]
 
     def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
@@ -312,14 +312,14 @@ class Translator:
         ]
         return list(zip(rows, scores, _trim(weights, *sizes) if self.posterior else looked, strict=True))
 
-    def _empty(self, source: Encoded, target: Encoded) -> Translation:
+    def _empty(self, source: Encoded, target: Encoded, asked: RequestPieces | None = None) -> Translation:
         """The translation of a line without pieces; something said of nothing is impossible."""
         nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
         log_prob = -math.inf if target.ids else 0.0
         per_token = [log_prob] * len(nothing)
-        return Translation(
-            source, target, log_prob, log_prob, per_token, False, nothing, self.read_from, aligner=self.aligner
-        )
+        phrases = () if asked is None else asked_phrases(target.text, asked.require, asked.forbid)
+        common = (source, target, log_prob, log_prob, per_token, False, nothing, self.read_from)
+        return Translation(*common, aligner=self.aligner, phrases=phrases)
 
     def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:
         """The pieces of source texts; those that are cut are told through `cut`."""

@@ -70,7 +70,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         "bos": BOS,
         "eos": EOS,
         "joint_tokenizer": tokenizer.joint,
-        "max_src_length": model.max_src_length,
+        "max_src_length": min(config.decoding.max_src_length, model.max_src_length or config.decoding.max_src_length),
         "max_tgt_length": model.max_tgt_length,
         "max_length_ratio": config.decoding.max_length_ratio,
         "max_length_extra": config.decoding.max_length_extra,

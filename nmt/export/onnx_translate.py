@@ -3,6 +3,7 @@
 python translate.py "I love you"
 """
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -22,10 +23,18 @@ SRC, TGT = (sentencepiece.SentencePieceProcessor(model_file=str(FOLDER / f"{name
 
 def translate(text: str) -> tuple[str, list[str], list[str], Any]:
     """Return the translation of a line, its pieces, those of the source, and the attention [target + 1, source]."""
-    ids = SRC.encode(text)
+    ids = SRC.encode(text)[: FACTS["max_src_length"]]
+    if not ids:
+        return "", [], [], np.zeros((1, 0))
     limit = int(FACTS["max_length_ratio"] * len(ids) + FACTS["max_length_extra"])
     limit = min(limit, FACTS["max_tgt_length"] or limit)
-    tensors = dict(zip(FACTS["memory"] + FACTS["state"], ENCODER.run(None, {"src_ids": np.array([ids])}), strict=True))
+    tensors = dict(
+        zip(
+            FACTS["memory"] + FACTS["state"],
+            ENCODER.run(None, {"src_ids": np.array([ids], dtype=np.int64)}),
+            strict=True,
+        )
+    )
     wanted = {each.name for each in STEP.get_inputs()}
     token, found, rows = FACTS["bos"], list[int](), []
     while len(found) < limit:
@@ -43,7 +52,7 @@ def translate(text: str) -> tuple[str, list[str], list[str], Any]:
 
 
 if __name__ == "__main__":
-    for line in sys.argv[1:] or sys.stdin:
+    for line in sys.argv[1:] or io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace"):
         translation, tgt_pieces, src_pieces, matrix = translate(line.strip())
         print(translation)
         for row, piece in enumerate(tgt_pieces if matrix.size else []):

@@ -11,6 +11,7 @@ import numpy as np
 from nmt.config import AttentionConfig, Config, TrainingConfig
 from nmt.data.batching import plan_batches
 from nmt.data.prepare import Corpora
+from nmt.errors import DataError
 from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
 from nmt.training.trainer import Trainer
@@ -49,6 +50,8 @@ def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     lengths = train.src_len, train.tgt_len
     plan = plan_batches(*lengths, training.batch_size, training.batch_unit, config.seed, 0, train.weights)
+    if not plan:
+        raise DataError("there is no training pair in the first epoch: the weights of data.train leave none")
     costs = train.costs
     padded = max(int(costs[chosen].max()) * len(chosen) for chosen in plan)
     return Sizes(
@@ -87,6 +90,11 @@ def size_rows(config: Config, corpora: Corpora) -> list[tuple[str, str]]:
     sides = "joint" if tokenizer.joint else f"source, {tokenizer.tgt_size} target"
     return [
         ("training pairs", f"{len(train)}"),
+        *(
+            []
+            if train.weights is None
+            else [("pairs in an epoch", f"some {train.weights.sum():.0f}, by their weights")]
+        ),
         ("dropped, a side empty", f"{train.drops.empty}"),
         ("dropped, too long", f"{train.drops.too_long} (more than {config.data.max_length} pieces)"),
         ("validation pairs", f"{len(corpora.valid)}"),

@@ -70,6 +70,7 @@ def test_onnx_translates_and_aligns_alike(
         assert text == own.text
         assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
         np.testing.assert_allclose(matrix, own.weights, atol=1e-4)
+    assert exported.translate("")[:3] == ("", [], [])
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

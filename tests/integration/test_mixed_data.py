@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from nmt.config import Config
 from nmt.config.data import Source
+from nmt.config.load import differing_keys
 from nmt.data.batching import plan_batches
 from nmt.data.prepare import load_corpora, pair_weights
 from nmt.data.sources import load_text, read_pairs
+from nmt.errors import DataError
+from nmt.training.estimate import estimate_sizes
 
 PARTS = {"a": 20, "b": 6, "c": 3}
 
@@ -131,9 +134,23 @@ def test_a_tag_is_one_piece_and_a_run_learns_from_weighted_parts(
         ({"train": [[{"src": "a", "tgt": "b"}]]}, "a part cannot have parts"),
         ({"train": [{"src": "a", "tgt": "b", "tag": "two words"}]}, "a tag has no spaces"),
         ({"train": [{"src": "a", "tgt": "a"}]}, "src and tgt are both the file a"),
-        ({"train": []}, "needs both src and tgt"),
+        ({"train": []}, "the list is empty"),
     ],
 )
 def test_what_means_nothing_is_refused(make_config: Callable[..., Config], data: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make_config(data=data)
+
+
+def test_a_changed_weight_and_weights_that_leave_nothing_are_named(
+    make_config: Callable[..., Config], parts: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    a, b, _ = parts
+    data = {"root": str(tmp_path), "train": [a, b], "valid": b, "test": None}
+    one, two = (make_config(data=data | {"train": [a, b | {"weight": weight}]}) for weight in (1.0, 4.0))
+    assert differing_keys(one, two) == ["data.train.parts.1.weight: 1.0 -> 4.0"]
+    few = make_config(
+        data=data | {"train": [part | {"weight": 0.001} for part in (a, b)]}, tokenizer={"vocab_size": 60}
+    )
+    with pytest.raises(DataError, match=r"the weights of data\.train leave none"):
+        estimate_sizes(few, load_corpora(few))

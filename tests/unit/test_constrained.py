@@ -1,13 +1,16 @@
 """Phrases that a translation must or must not have."""
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from nmt.config import DecodingConfig, TokenizerConfig
 from nmt.data.tokenizer import SPACE, Encoded, Tokenizer
+from nmt.data.tokenizer_training import train_tokenizer
 from nmt.decoding.beam import beam_search
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.glossary import Glossary
@@ -176,8 +179,6 @@ def test_requests_that_the_model_cannot_write_are_refused(tokenizer: Tokenizer) 
 
 
 def test_a_translator_keeps_to_what_is_asked(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
-    from nmt.config import DecodingConfig
-
     for seed in range(3):
         torch.manual_seed(seed)
         settings = DecodingConfig(beam_size=2, max_length_ratio=1.0, batch_size=2)
@@ -202,19 +203,68 @@ def test_a_translator_keeps_to_what_is_asked(make_model: Callable[..., Seq2Seq],
             Translator(translator.model, tokenizer, sampling, torch.device("cpu")).translate(asked)
 
 
-def test_a_glossary_asks_for_the_longest_terms_of_a_text(tmp_path: Path) -> None:
+WIDE = TokenizerConfig(vocab_size=60, character_coverage=1.0)
+
+
+@pytest.fixture(scope="module")
+def german() -> Tokenizer:
+    texts = ["Hund Hunde Köter Vieh Würstchen Mensch Hase Katze isst dog man cat abcdefghijklmnopqrstuvwxyz"]
+    return train_tokenizer(WIDE, lambda: [(text, text) for text in texts])
+
+
+def glossary(path: Path, text: str, tokenizer: Tokenizer) -> Glossary:
+    path.write_text(text, encoding="utf-8")
+    return Glossary.read(path, tokenizer)
+
+
+def test_a_glossary_asks_for_the_longest_terms_of_a_text(tmp_path: Path, german: Tokenizer) -> None:
     path = tmp_path / "terms.tsv"
-    path.write_text("dog\tHund|Hunde\tKöter|Vieh\nhot dog\tWürstchen\n\nman\t\tMensch\n", encoding="utf-8")
-    glossary = Glossary.read(path)
-    one = glossary.applied_to(Request("Dog and man eat.", require=("isst",)))
+    terms = glossary(path, "dog\tHund|Hunde\tKöter|Vieh\nhot dog\tWürstchen\n\nman\t\tMensch\n", german)
+    one = terms.applied_to(Request("Dog and man eat.", require=("isst",)))
     assert (one.require, one.forbid) == (("isst", "Hund|Hunde"), ("Köter", "Vieh", "Mensch"))
-    assert glossary.applied_to(Request("a hot dog")).require == ("Würstchen",)
-    assert glossary.applied_to(Request("doggy style")) == Request("doggy style")
-    wrong = {"dog\n": "line 1: 'dog' is no term", "\n": "there are no terms", "a\tb\tc\td\n": "line 1"}
-    for text, message in wrong.items():
-        path.write_text(text, encoding="utf-8")
+    assert terms.applied_to(Request("a hot dog")).require == ("Würstchen",)
+    for both in ("A hot dog and a dog.", "A dog and a hot dog.", "A hot  ｄｏｇ. Dog!"):
+        assert terms.applied_to(Request(both)).require == ("Würstchen", "Hund|Hunde")
+    assert terms.applied_to(Request("doggy style")) == Request("doggy style")
+    # What is asked for already is not asked for again, and not forbidden.
+    assert terms.applied_to(Request("a dog", require=("Hunde",))).require == ("Hunde",)
+    assert terms.applied_to(Request("a dog", require=("Köter",))).forbid == ("Vieh",)
+    for text, message in {
+        "dog\n": "line 1: 'dog' is no term",
+        "\n": "there are no terms",
+        "a\tb\tc\td\n": "line 1",
+    }.items():
         with pytest.raises(DataError, match=message):
-            Glossary.read(path)
+            glossary(path, text, german)
+
+
+def test_a_term_that_is_there_twice_has_both_translations(tmp_path: Path, german: Tokenizer) -> None:
+    terms = glossary(tmp_path / "t", "dog\tHase\ndog\tKatze\tHund|Hase\n", german)
+    assert terms.applied_to(Request("a dog")).require == ("Hase|Katze",)
+    assert terms.applied_to(Request("a dog")).forbid == ("Hund",)
+
+
+def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
+    tmp_path: Path, german: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="nmt"):
+        terms = glossary(tmp_path / "t", "dog\t日本\ncat\tKatze\nman\tHund\tHund\n", german)
+    assert [term.source for term in terms.terms] == ["cat"]
+    assert "line 1: the required phrase has '日本', which is not in the model's vocabulary" in caplog.text
+    assert "line 3: 'Hund' is required, and a forbidden phrase is in it; choose one" in caplog.text
+
+
+def test_what_is_required_and_forbidden_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(DataError, match="line 2: 'chat noir' is required, and a forbidden phrase is in it"):
+        request_pieces(Request("a cat", require=("chat noir",), forbid=("noir",)), 2, tokenizer, 50, None)
+    found = request_pieces(Request("a cat", require=("chat|chien",), forbid=("chat|elle",)), 2, tokenizer, 50, None)
+    assert (found.require, found.forbid) == ([["chien"]], ["chat", "elle"])
+
+
+def test_nothing_is_satisfied_in_an_empty_line(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:
+    translator = Translator(make_model(), tokenizer, DecodingConfig(), torch.device("cpu"))
+    [empty] = translator.translate([Request("", require=("chat",), forbid=("elle",))])
+    assert [(one.phrase, one.satisfied) for one in empty.phrases] == [("chat", False), ("elle", True)]
 
 
 def test_a_json_line_is_a_request() -> None:

@@ -217,6 +217,8 @@ def test_a_model_with_other_special_ids_cuts_as_before(tmp_path: Path, kind: str
         assert own.decode_tgt(own.encode_tgt(tgt).ids).text == foreign.decode(foreign.encode(tgt))
     own.save(tmp_path / "run" / "tokenizer")
     assert import_tokenizer(tmp_path / "run", []).fingerprint == own.fingerprint
+    with pytest.raises(TokenizerError, match=rf"but the model of .* is of type {kind}"):
+        import_tokenizer(tmp_path / "foreign.model", [], "unigram" if kind == "bpe" else "bpe")
     with pytest.raises(TokenizerError, match=r"the data have the tag <bt>, which is no piece of"):
         import_tokenizer(tmp_path / "foreign.model", ["<bt>"])
 
