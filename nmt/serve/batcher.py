@@ -14,7 +14,8 @@ from nmt.decoding.translator import Translator
 from nmt.errors import NmtError
 
 log = logging.getLogger(__name__)
-_WAIT = 0.003  # seconds that the first line of a batch waits for others
+_WAIT = 0.003  # seconds without a new line after which a batch begins
+_WAIT_AT_MOST = 0.03  # seconds that the first line of a batch waits for others
 _LINES_AT_ONCE = 64
 _CHARACTERS_AT_ONCE = 12_000
 _LONG = 2_000  # characters from which a line is translated in a thread of its own kind
@@ -130,8 +131,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived[is_long].wait()
-            oldest = min((one.since for one in self._queue if one.job.is_long == is_long), default=0.0)
-            await asyncio.sleep(max(0.0, oldest + _WAIT - time.monotonic()))
+            await self._all_there()
             batch = self._next_batch(is_long)
             if not batch:
                 continue
@@ -140,6 +140,13 @@ class Batcher:
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(answer)
+
+    async def _all_there(self) -> None:
+        """Wait for the lines that come together: until none has come for a moment, but not for long."""
+        began, count = time.monotonic(), -1
+        while count < len(self._queue) < _LINES_AT_ONCE and time.monotonic() - began < _WAIT_AT_MOST:
+            count = len(self._queue)
+            await asyncio.sleep(_WAIT)
 
     def _next_batch(self, is_long: bool) -> list[_Waiting]:
         """Take the oldest lines out of the queue that go together: as many hypotheses, and not too much text."""

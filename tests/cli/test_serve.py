@@ -408,3 +408,12 @@ def test_phrases_are_required_and_forbidden(client: TestClient, model: nmt.Model
     assert "not in the model's vocabulary" in refused.json()["error"]
     many = client.post("/translate", json={"q": LINE, "require": ["chat " * 200, "noir " * 300]})
     assert many.status_code == 413
+
+
+def test_answers_are_sent_without_the_delay_of_small_packets() -> None:
+    import socket
+
+    from nmt.serve.run import _listen
+
+    with _listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY on no other sockets
