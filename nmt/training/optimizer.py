@@ -12,6 +12,7 @@ from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, Teacher
 from nmt.training.restore import number, whole_number
 
 log = logging.getLogger(__name__)
+_OTHER_END = 0.05  # epochs under subword sampling differ by less
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -44,11 +45,24 @@ class Schedule:
         """
         self.config, self.base_lr = config, base_lr
         self.total = config.total
+        self.warned = False
         self.factor, self.best, self.bad = 1.0, math.inf, 0
 
     def ends_at(self, update: int) -> None:
-        """Let a cosine without a `total` of its own end at this update; only the first call has an effect."""
-        if self.config.type != "cosine" or self.total is not None:
+        """Let a cosine without a `total` of its own end at this update; only the first call has an effect.
+
+        A run that goes on with more or fewer epochs keeps the end that it began with, and says so.
+        """
+        if self.config.type != "cosine" or self.config.total is not None:
+            return
+        if self.total is not None:
+            if abs(update - self.total) > _OTHER_END * self.total and not self.warned:
+                log.warning(
+                    "the cosine schedule ends at update %d, as when the run began; this training ends at update %d",
+                    self.total,
+                    update,
+                )
+                self.warned = True
             return
         self.total = update
         log.info("the cosine schedule ends at update %d (training.schedule.total)", update)

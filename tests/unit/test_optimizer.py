@@ -1,3 +1,4 @@
+import logging
 import math
 
 import pytest
@@ -79,3 +80,21 @@ def test_optimisers_descend(name: str) -> None:
         parameter.square().sum().backward()
         optimizer.step()
     assert float(parameter.detach().abs().max()) < 0.1
+
+
+def test_a_run_with_other_epochs_says_that_its_schedule_ends_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    config = ScheduleConfig(type="cosine", warmup=10)
+    schedule = Schedule(config, 1.0)
+    schedule.ends_at(1000)
+    resumed = Schedule(config, 1.0)
+    resumed.load_state_dict(schedule.state_dict())
+    with caplog.at_level(logging.WARNING, logger="nmt"):
+        resumed.ends_at(1010)
+        assert not caplog.records
+        for _ in range(2):
+            resumed.ends_at(700)
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "the cosine schedule ends at update 1000, as when the run began; this training ends at update 700"
+    )
+    assert resumed.lr(1000) == schedule.lr(1000)
