@@ -1,8 +1,11 @@
 """Making a model whose sizes may be impossible."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nmt.config import Config
 from nmt.errors import ConfigError
@@ -24,7 +27,7 @@ def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.d
     """
     meta = torch.device(device).type == "meta"
     try:
-        with torch.device("meta" if meta else "cpu"):
+        with torch.device("meta" if meta else "cpu"), _WithoutValues() if meta else nullcontext():
             model = build_model(config, src_size, tgt_size)
         return model if meta else model.to(device)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
@@ -33,6 +36,18 @@ def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.d
             f"no model can have these sizes here: {_sizes(config)}; {src_size} source and {tgt_size} target pieces "
             f"({reason}). Lower the largest of them"
         ) from None
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out the first values of parameters on the device `meta`, which has none.
+
+    torch would import its compiler for some of them, which takes longer than all the rest of `nmt translate`.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (nn.init.normal_, Tensor.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _sizes(config: Config) -> str:

@@ -152,3 +152,9 @@ def test_the_shell_completes_commands() -> None:
     command = [sys.executable, "-m", "nmt"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.stdout.split() == ["train", "translate"]
+
+
+def test_translating_does_not_import_torchs_compiler(home: Path) -> None:
+    code = "import sys, nmt; nmt.load('runs/tiny').translate(['a cat']); print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False"]
