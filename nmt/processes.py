@@ -1,8 +1,8 @@
-"""Several processes that train one model: who this one is, and what they tell one another.
+"""Several processes that do one work: who this one is, and what they tell one another.
 
-They are started by torchrun, or by `nmt train --processes N`, which starts torchrun. Each takes its share of the pairs
-of every batch, and gradients are summed over all of them; so the number of processes changes neither the order of the
-data nor, to rounding, an update's gradient.
+They are started by torchrun, or by `--processes N`, which starts torchrun. In training each takes its share of the
+pairs of every batch, and gradients are summed over all of them; so the number of processes changes neither the order of
+the data nor, to rounding, an update's gradient. In translating, aligning and scoring each takes a block of the lines.
 """
 
 import contextlib
@@ -168,7 +168,7 @@ class Processes:
         except RuntimeError as error:
             raise TrainingError(
                 f"process {self.rank} of {self.size} could not {what}: another process has ended ({error}); its own "
-                f"message says why. The same command goes on from the last checkpoint"
+                f"message says why. A training goes on from its last checkpoint with the same command"
             ) from None
 
 

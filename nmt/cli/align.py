@@ -17,7 +17,6 @@ from nmt.cli.options import (
     PairTgtOption,
     ProcessesOption,
     SetOption,
-    joined_processes,
     model_and_pairs,
     one_of_files_and_split,
     refuse_without_effect,
@@ -110,6 +109,7 @@ def align(
     from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
     from nmt.config import DataConfig, Source
     from nmt.decoding.output import OutputOptions
+    from nmt.processes import Processes
     from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging, set_up_machine
 
@@ -118,7 +118,7 @@ def align(
     aligner: ModelAligner | SelfAligner
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
-    with joined_processes() as together:
+    with Processes.joined("auto") as together:
         if alone:
             set_up_machine(0, together.local_size)
             source = Source(src=str(src), tgt=str(tgt))

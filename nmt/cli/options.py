@@ -1,8 +1,6 @@
 """Options that several commands share."""
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from nmt.config import Source
-    from nmt.processes import Processes
     from nmt.runs.load import LoadedModel
 
 Level = Literal["words", "tokens", "pieces"]
@@ -134,15 +131,6 @@ def without_processes(arguments: list[str]) -> list[str]:
             kept.append(argument)
         skip = argument == "--processes"
     return kept
-
-
-@contextlib.contextmanager
-def joined_processes() -> "Iterator[Processes]":
-    """Join the other processes that torchrun has started with this one, if it has."""
-    from nmt.processes import Processes
-
-    with Processes.joined("auto") as together:
-        yield together
 
 
 def one_config(argument: Path | None, option: Path | None) -> Path:

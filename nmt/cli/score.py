@@ -13,7 +13,6 @@ from nmt.cli.options import (
     PairTgtOption,
     ProcessesOption,
     SetOption,
-    joined_processes,
     model_and_pairs,
     start_others,
 )
@@ -36,7 +35,9 @@ def score(
     from nmt.commands.score import run_score
 
     start_others(processes)
-    with joined_processes() as together:
+    from nmt.processes import Processes
+
+    with Processes.joined("auto") as together:
         loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
         for line in run_score(loaded, source, split or "test", as_json, together):
             typer.echo(line)

@@ -22,7 +22,6 @@ from nmt.cli.options import (
     ProcessesOption,
     RequireOption,
     SetOption,
-    joined_processes,
     refuse_without_effect,
     start_others,
     with_search,
@@ -94,6 +93,7 @@ def translate(
     from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
     from nmt.data.lines import argument_lines, count_lines, input_lines
     from nmt.decoding.output import OutputOptions
+    from nmt.processes import Processes
     from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging
 
@@ -108,7 +108,7 @@ def translate(
         total = count_lines(input_file)
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:
-        with joined_processes() as together:
+        with Processes.joined("auto") as together:
             loaded = load_model(model, checkpoint, settings)
             asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:

@@ -32,8 +32,7 @@ def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) ->
             tokenizer = SentencePieceTokenizer(with_our_specials(read_regular(path, LARGEST_MODEL)))
         except OSError as error:
             raise TokenizerError(f"tokenizer.model: {path} cannot be read ({error.strerror})") from None
-    kinds = {_kind(model) for model in tokenizer.models}
-    if sampled is not None and kinds != {sampled}:
+    if sampled is not None and (kinds := {_kind(model) for model in tokenizer.models}) != {sampled}:
         raise TokenizerError(
             f"tokenizer.type is {sampled}, but the model of {path} is of type {' and '.join(sorted(kinds))}; set "
             f"tokenizer.type to that, since tokenizer.sampling depends on it"

@@ -151,7 +151,7 @@ class _ConstrainedBeams(Beams):
         super().__init__(model, memory, max(sizes), rules, scoring, n_best)
         self.slots = torch.tensor(sizes, device=self.slots.device)
         self.required, self.beam_size = required, beam_size
-        self.progress: list[list[Progress]] = [[each.start()] for each in required]  # of each sentence's rows
+        self.progress: list[list[Progress]] = [[each.start()] for each in required]  # of each sentence's filled rows
 
     def advance(self) -> bool:
         before = self.sentences
@@ -183,7 +183,7 @@ class _ConstrainedBeams(Beams):
             wanted |= set(enumerate(best_of_rows[sentence]))
             for row, one in enumerate(rows):
                 wanted |= {(row, piece) for piece in phrases.next_pieces(one)}
-            kept, pruned = self._share_out(sentence, sorted(wanted), log_probs[sentence], slots[sentence])
+            kept, pruned = self._share_out(sentence, phrases, sorted(wanted), log_probs[sentence], slots[sentence])
             self.note_pruned(sentence, pruned)
             chosen.append([candidate for candidate, _ in kept])
             progress.append([after for _, after in kept])
@@ -196,20 +196,22 @@ class _ConstrainedBeams(Beams):
         best = self.log_prob.gather(1, rows_of) + log_probs[here, rows_of, pieces_of]
         filled = torch.tensor([len(few) for few in chosen], device=tokens.device)
         best = best.masked_fill(torch.arange(width, device=tokens.device) >= filled[:, None], -torch.inf)
-        filler = [[few[0] if few else each.start()] for few, each in zip(progress, self._here(), strict=True)]
-        self.progress = [few + one * (width - len(few)) for few, one in zip(progress, filler, strict=True)]
+        self.progress = progress
         return best, rows_of, pieces_of
 
-    def _here(self) -> list[RequiredPhrases]:
-        return [self.required[sentence] for sentence in self.sentences]
-
     def _share_out(
-        self, sentence: int, candidates: list[tuple[int, int]], log_probs: Tensor, slots: int
+        self,
+        sentence: int,
+        phrases: RequiredPhrases,
+        candidates: list[tuple[int, int]],
+        log_probs: Tensor,
+        slots: int,
     ) -> tuple[list[tuple[tuple[int, int], Progress]], float]:
         """Choose the candidates that get a place, and return the best total of the others.
 
         Args:
             sentence: its place in the batch.
+            phrases: that it must have.
             candidates: rows and pieces.
             log_probs: ``[K, V]`` of the pieces after each row.
             slots: the number of rows.
@@ -217,7 +219,6 @@ class _ConstrainedBeams(Beams):
         rows, pieces = (torch.tensor(side, device=log_probs.device) for side in zip(*candidates, strict=True))
         totals = (self.log_prob[sentence][rows] + log_probs[rows, pieces]).tolist()
         ranked = sorted((-total, candidate) for total, candidate in zip(totals, candidates, strict=True))
-        phrases = self._here()[sentence]
         by_progress: dict[tuple[int, int], list[tuple[float, tuple[int, int], Progress]]] = {}
         for cost, (row, piece) in ranked:
             if cost == torch.inf:

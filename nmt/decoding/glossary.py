@@ -68,7 +68,8 @@ class Glossary:
                 continue
             term = _term(line, path, number)
             try:
-                request_pieces(term_request(term), number, tokenizer, len(line) + 1, None)
+                asked = Request("", require=("|".join(term.require),) if term.require else (), forbid=term.forbid)
+                request_pieces(asked, number, tokenizer, len(line) + 1, None)
             except DataError as error:
                 left_out += 1
                 if left_out <= _WARNINGS:
@@ -88,6 +89,7 @@ class Glossary:
         letter, and several spaces, make no difference. What the request asks for itself is not asked for again.
         """
         text = _plain(request.text)
+        asked = {each for one in request.require for each in alternatives(one)}
         require: dict[str, None] = {}
         forbid: dict[str, None] = {}
         taken: list[tuple[int, int]] = []
@@ -100,17 +102,10 @@ class Glossary:
             if not free:
                 continue
             taken += free
-            asked = {each for one in request.require for each in alternatives(one)}
             if term.require and not asked & set(term.require):
                 require["|".join(term.require)] = None
             forbid |= dict.fromkeys(phrase for phrase in term.forbid if phrase not in asked)
         return replace(request, require=(*request.require, *require), forbid=(*request.forbid, *forbid))
-
-
-def term_request(term: Term) -> Request:
-    """Return a request that asks for what a term asks for."""
-    require = ("|".join(term.require),) if term.require else ()
-    return Request("", require=require, forbid=term.forbid)
 
 
 def _term(line: str, path: Path, number: int) -> Term:

@@ -81,7 +81,8 @@ def json_fields(
             for name, value in asdict(diagnose(matrix)).items()
         }
     if translation.phrases:
-        fields["phrases"] = [_phrase_fields(one, translation, shown) for one in translation.phrases]
+        by_word = translation.alignment()
+        fields["phrases"] = [_phrase_fields(one, translation.tgt.text, by_word) for one in translation.phrases]
     if translation.others:
         fields["others"] = [_json_fields(other, shown, calibration) for other in translation.others]
     return fields
@@ -103,17 +104,12 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
     }
 
 
-def _phrase_fields(asked: AskedPhrase, translation: Translation, shown: OutputOptions) -> dict[str, Any]:
+def _phrase_fields(asked: AskedPhrase, text: str, matrix: AlignmentMatrix | None) -> dict[str, Any]:
     """Return what became of a phrase, and from which source words it came as far as the alignment tells."""
     fields = {"phrase": asked.phrase, "required": asked.required, "satisfied": asked.satisfied, "span": asked.span}
-    matrix = translation.alignment("words")
     if asked.span is None or matrix is None:
         return fields
-    rows = [
-        row
-        for row, (start, end) in enumerate(word_spans(translation.tgt.text))
-        if start < asked.span[1] and asked.span[0] < end
-    ]
+    rows = [row for row, (start, end) in enumerate(word_spans(text)) if start < asked.span[1] and asked.span[0] < end]
     columns = sorted({int(matrix.weights[row].argmax()) for row in rows})
     return fields | {"words": rows, "src_words": [matrix.src_tokens[column] for column in columns]}
 

@@ -10,9 +10,9 @@ from nmt.alignment.words import SPACE, split_words, word_spans
 _NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a space
 
 
-def find_phrase(text: str, phrase: str, begin: int = 0) -> tuple[int, int] | None:
-    """Return the characters ``[start, end)`` where a phrase first stands as whole words, from `begin` on, or None."""
-    return next(occurrences(text, phrase, begin), None)
+def find_phrase(text: str, phrase: str) -> tuple[int, int] | None:
+    """Return the characters ``[start, end)`` where a phrase first stands as whole words, or None."""
+    return next(occurrences(text, phrase), None)
 
 
 def count_phrase(text: str, phrase: str) -> int:
@@ -20,9 +20,9 @@ def count_phrase(text: str, phrase: str) -> int:
     return sum(1 for _ in occurrences(text, phrase))
 
 
-def occurrences(text: str, phrase: str, begin: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the characters ``[start, end)`` of each place where a phrase stands as whole words, from `begin` on."""
-    start = text.find(phrase, begin) if phrase else -1
+def occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
+    """Yield the characters ``[start, end)`` of each place where a phrase stands as whole words."""
+    start = text.find(phrase) if phrase else -1
     if start < 0:
         return
     spans = word_spans(text)

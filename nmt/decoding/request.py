@@ -124,7 +124,7 @@ def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
 
 def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
     """Return a phrase as the tokenizer writes it, which may have normalised its signs."""
-    return tokenizer.decode_tgt(_known(phrase.strip(), line, tokenizer, what)).text
+    return tokenizer.decode_tgt(_known(phrase, line, tokenizer, what)).text
 
 
 def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:

@@ -46,8 +46,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         ids = torch.tensor([[UNK, UNK, UNK, EOS, UNK]])  # any sentence
         encoder = EncoderGraph(model)
         outputs = encoder(ids)
-        axes = {name: _axes(name) for name in ("src_ids", *memory, *state)}
-        _write(encoder, (ids,), folder / "encoder.onnx", ["src_ids"], memory + state, axes)
+        _write(encoder, (ids,), folder / "encoder.onnx", ["src_ids"], memory + state)
         tokens = torch.full((3,), BOS)
         rows = [tensor.repeat(3, *[1] * (tensor.dim() - 1)) for tensor in outputs[len(memory) :]]
         step = StepGraph(model)
@@ -56,8 +55,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         inputs = (tokens, *outputs[: len(memory)], *step(*inputs)[2:])
         after = [f"next_{name}" for name in state]
         names = ["tokens", *memory, *state], ["log_probs", "weights", *after]
-        axes = {name: _axes(name.removeprefix("next_")) for name in (*names[0], *names[1])}
-        _write(step, inputs, folder / "step.onnx", *names, axes)
+        _write(step, inputs, folder / "step.onnx", *names)
     tokenizer.save(folder)
     languages = config.data.languages
     facts = {
@@ -104,7 +102,6 @@ def _write(
     path: Path,
     input_names: list[str],
     output_names: list[str],
-    axes: dict[str, dict[int, str]],
 ) -> None:
     torch.onnx.export(
         graph,
@@ -112,6 +109,6 @@ def _write(
         str(path),
         input_names=input_names,
         output_names=output_names,
-        dynamic_axes={name: axes[name] for name in (*input_names, *output_names)},
+        dynamic_axes={name: _axes(name.removeprefix("next_")) for name in (*input_names, *output_names)},
         dynamo=False,  # the other exporter fixes the number of hypotheses or positions of some models
     )
