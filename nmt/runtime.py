@@ -107,10 +107,12 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether the processor has bfloat16 instructions (AVX512-BF16 or AMX)."""
+    """Whether the processor has bfloat16 tiles (AMX).
+
+    Vector instructions alone (AVX512-BF16) are slower than float32 (docs/speed.md).
+    """
     with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text()
-        return "avx512_bf16" in flags or "amx_bf16" in flags
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text().split()
     return False
 
 

@@ -1,5 +1,7 @@
 """The machine: which device and precision are chosen, and what is said of those that are not there."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -52,3 +54,16 @@ def test_auto_takes_bf16_only_where_it_is_fast(
     monkeypatch.setattr(runtime, "_cpu_multiplies_bf16", lambda: is_fast)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_fast)
     assert choose_precision(name, device) == chosen
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ("avx512f avx512_bf16", torch.float32),
+        ("avx512f avx512_bf16 amx_tile amx_bf16", torch.bfloat16),
+        ("neon", torch.float32),
+    ],
+)
+def test_a_cpu_takes_bf16_only_with_amx(monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"flags : {flags}\n")
+    assert choose_precision("auto", CPU) == chosen
