@@ -41,7 +41,7 @@ SWAPS: dict[type, type] = {
 
 
 def changeable_nodes(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes that can be changed; annotations, docstrings and messages of errors are not among them."""
+    """Yield the nodes that can be changed; annotations, docstrings, errors and zip's `strict` are not among them."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
         hidden: list[ast.AST | None] = []
@@ -53,6 +53,8 @@ def changeable_nodes(tree: ast.Module) -> Iterator[ast.AST]:
             hidden = [node]
         elif isinstance(node, ast.ClassDef):
             hidden = list(node.bases)
+        elif isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: a check, as an error is
+            hidden = [node.value]
         skipped |= {id(part) for one in hidden if one is not None for part in ast.walk(one)}
     for node in ast.walk(tree):
         if id(node) in skipped:

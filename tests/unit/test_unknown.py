@@ -35,3 +35,15 @@ def test_without_unknown_pieces_or_attention_nothing_changes() -> None:
     assert replace_unknown(tgt, SRC, looking(0)) is tgt
     unknown = Encoded(" ⁇ ", [UNK], ["<unk>"], [(0, 3)])
     assert replace_unknown(unknown, SRC, np.zeros((2, 0), dtype=np.float32)) is unknown
+
+
+def test_a_piece_of_a_known_word_stands_for_the_whole_word_and_an_unknown_one_for_itself() -> None:
+    src = Encoded(
+        "greyhounds Zoë", [10, 11, 12, UNK], ["▁grey", "hound", "s", "▁Zoë"], [(0, 4), (4, 9), (9, 10), (10, 14)]
+    )
+    tgt = Encoded("⁇ ⁇", [UNK, UNK], ["<unk>", "<unk>"], [(0, 1), (1, 3)])
+    replaced = replace_unknown(tgt, src, looking(1, 3, 3))
+    assert replaced.text == "greyhounds Zoë"
+    assert replaced.offsets == [(0, 10), (10, 14)]
+    split = Encoded("aбc", [10, UNK, 11], ["▁a", "б", "c"], [(0, 1), (1, 2), (2, 3)])
+    assert replace_unknown(Encoded("⁇", [UNK], ["<unk>"], [(0, 1)]), split, looking(1, 1, width=3)).text == "б"

@@ -9,6 +9,7 @@ from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix, WordLinks
 from nmt.alignment.words import split_words
 from nmt.data.builtin.grammar import phrasebook
+from nmt.decoding import word_aligner
 from nmt.decoding.word_aligner import NETWORK_SHARE, EncodedPair, WordAligner, network_posteriors
 from nmt.errors import AlignmentError
 from nmt.model.link_network import LinkNetwork
@@ -36,6 +37,23 @@ def test_padding_and_company_do_not_matter() -> None:
         assert alone is not None
         assert together.shape == (len(pair.tgt_starts), len(pair.src_starts))
         np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [1, 50, 10**6])
+def test_how_many_cells_are_computed_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    torch.manual_seed(1)
+    network, some = LinkNetwork(9, 9, 8), pairs(12)
+    alone = [network_posteriors(network, [pair])[0] for pair in some]
+    calls = []
+    network.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].numel() // max(inputs[0].shape[1], 1)))
+    monkeypatch.setattr(word_aligner, "_CELLS_AT_ONCE", cells)
+    for found, expected in zip(network_posteriors(network, some), alone, strict=True):
+        assert found is not None
+        assert expected is not None
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert sum(calls) == 12
+    assert (len(calls) == 12) == (cells == 1)
+    assert (len(calls) == 1) == (cells == 10**6)
 
 
 def test_pairs_that_are_empty_or_too_long_are_left_to_the_statistics() -> None:
