@@ -1,10 +1,10 @@
-"""Peak memory of training against the size of the corpus, and the time from the command to the first update.
+"""Peak memory of training against the size of the corpus, the time to the first update, and the speed of batches.
 
     python scripts/memory.py --pairs 50000 --pairs 500000 --pairs 5000000
 
 Corpora of made-up words are generated; each is trained on for some updates, twice: the second start finds everything
-tokenised. `anonymous` is what the process holds for itself; the rest of its peak is mapped files, which the system
-takes back when it needs room.
+tokenised. Then the batches of an epoch are planned, and the first ones read. `anonymous` is what the process holds for
+itself; the rest of its peak is mapped files, which the system takes back when it needs room.
 """
 
 import os
@@ -18,6 +18,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from nmt.config.load import load_config
+from nmt.data.batching import plan_batches
+from nmt.data.prepare import load_corpora
+from nmt.data.sampled import sampled_epochs
+
+READ = 2000  # batches
 CONFIG = """
 data:
   root: {root}
@@ -33,23 +39,27 @@ training:
   log_every: 1
   tensorboard: false
   threads: {threads}
+  guided_alignment: {{enabled: false}}
   validation: {{sentences: 0}}
   early_stopping: {{metric: loss}}
 """
 
 
 def write_corpus(folder: Path, pairs: int) -> None:
-    """Sentences of 4 to 30 words of a lexicon of 30,000, the frequent ones often (Zipf's law)."""
+    """Sentences of 4 to 30 words of a lexicon of 30,000, the frequent ones often."""
     random = np.random.default_rng(1)
     letters = np.array(list("aeioulnrstmkdpbvfg"))
     lexicon = np.array(["".join(random.choice(letters, size=random.integers(2, 10))) for _ in range(30_000)])
     for split, count in (("valid", 500), ("train", pairs)):
         with (folder / f"{split}.src").open("w") as src, (folder / f"{split}.tgt").open("w") as tgt:
             for start in range(0, count, 10_000):
-                for length in random.integers(4, 31, size=min(10_000, count - start)):
-                    words = random.zipf(1.3, size=length) % len(lexicon)
-                    src.write(" ".join(lexicon[words]) + "\n")
-                    tgt.write(" ".join(lexicon[words[::-1] - 7]) + "\n")
+                lengths = random.integers(4, 31, size=min(10_000, count - start))
+                words = lexicon[(len(lexicon) * random.random(int(lengths.sum())) ** 3).astype(int)].tolist()
+                at = 0
+                for length in lengths.tolist():
+                    sentence, at = words[at : at + length], at + length
+                    src.write(" ".join(sentence) + "\n")
+                    tgt.write(" ".join(sentence[::-1]) + "\n")
 
 
 def train(folder: Path, updates: int, threads: int, name: str) -> tuple[float, float, float]:
@@ -78,12 +88,28 @@ def train(folder: Path, updates: int, threads: int, name: str) -> tuple[float, f
     return first, peak, anonymous
 
 
+def plan_and_read(folder: Path, sampling: bool) -> tuple[float, float, float]:
+    """Target tokens/s of planning an epoch's batches, seconds that takes, and target tokens/s of reading batches."""
+    config = load_config(folder / "c.yaml", [f"tokenizer.sampling.enabled={sampling}"])
+    corpus = sampled_epochs(config, load_corpora(config))(0)
+    start = time.perf_counter()
+    plan = plan_batches(corpus.src_len, corpus.tgt_len, config.training.batch_size, "tokens", 1, 0)
+    planned = time.perf_counter()
+    tokens = 0
+    for chosen in plan[:READ]:
+        corpus.token_counts(chosen)
+        tokens += corpus.batch(chosen).tgt_tokens
+    read = time.perf_counter()
+    return (corpus.tgt_len.sum() + len(corpus)) / (planned - start), planned - start, tokens / (read - planned)
+
+
 def main(
     pairs: Annotated[list[int], typer.Option(help="Sizes of corpora; repeatable.")],
     updates: Annotated[int, typer.Option(help="Updates trained.")] = 40,
     threads: Annotated[int, typer.Option(help="torch's threads.")] = len(os.sched_getaffinity(0)),
 ) -> None:
     """Print a Markdown table."""
+    batches: list[str] = []
     print("| pairs | start | first update after | peak memory | of it anonymous |")
     print("| ---: | --- | ---: | ---: | ---: |")
     for count in pairs:
@@ -92,6 +118,13 @@ def main(
             for start in ("first", "second"):
                 seconds, peak, anonymous = train(Path(name), updates, threads, start)
                 print(f"| {count:,} | {start} | {seconds:.0f} s | {peak:,.0f} MiB | {anonymous:,.0f} MiB |", flush=True)
+            for sampling in (False, True):
+                planned, seconds, read = plan_and_read(Path(name), sampling)
+                kind = "sampled" if sampling else "best"
+                batches.append(f"| {count:,} | {kind} | {seconds:.1f} s | {planned:,.0f} | {read:,.0f} |")
+    print("\n| pairs | segmentation | planning an epoch | planned tokens/s | read tokens/s |")
+    print("| ---: | --- | ---: | ---: | ---: |")
+    print("\n".join(batches))
 
 
 if __name__ == "__main__":

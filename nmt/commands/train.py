@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from nmt.atomic import copy_folder
-from nmt.config import Config, TokenizerConfig
+from nmt.config import Config
 from nmt.config.load import save_config
-from nmt.data.prepare import EPOCH_TABLES, Corpora, SampledEpochs, load_corpora
+from nmt.data.prepare import Corpora, load_corpora
+from nmt.data.sampled import sampled_epochs
 from nmt.data.tokenizer import load_tokenizer
 from nmt.errors import CheckpointError, ModelError, TrainingError
 from nmt.model.allocate import allocate_model
@@ -106,9 +107,6 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None, proces
     finally:
         log.removeHandler(handler)
         handler.close()
-        if processes.is_first:
-            for epoch_table in run.path.glob(EPOCH_TABLES):
-                epoch_table.unlink()
 
 
 def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
@@ -144,8 +142,7 @@ class _Session:
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
         model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
-        sampled = isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.sampling.enabled
-        epochs = SampledEpochs(config, corpora, run.path, processes) if sampled else lambda epoch: corpora.train
+        epochs = sampled_epochs(config, corpora)
         trainer = Trainer(config.training, config.seed, model, device, precision, epochs, config.guided_loss, processes)
         session = cls(config, run, corpora, trainer)
         if checkpoint is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
@@ -200,15 +200,16 @@ def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
 
 def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
     """Cut `order` into runs that stay within the budget; a pair that alone is over it becomes a batch of its own."""
+    if unit == "sentences":
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     batches: list[Ints] = []
-    start, widest = 0, 0
-    for position, cost in enumerate(costs[order]):
-        count = position - start + 1
-        over = count > batch_size if unit == "sentences" else count * max(widest, cost) > batch_size
-        if over and count > 1:
-            batches.append(order[start:position])
-            start, widest = position, 0
-        widest = max(widest, int(cost))
-    if start < len(order):
-        batches.append(order[start:])
+    in_order = costs[order].astype(np.int64)
+    start = 0
+    while start < len(order):
+        most = max(1, batch_size // max(1, int(in_order[start])))  # no batch that begins here has more pairs
+        widest = np.maximum.accumulate(in_order[start : start + most])
+        sizes = widest * np.arange(1, len(widest) + 1)
+        end = start + max(1, int(np.searchsorted(sizes, batch_size, side="right")))
+        batches.append(order[start:end])
+        start = end
     return batches

@@ -62,6 +62,14 @@ class Table:
         """Return a column as a ``pyarrow.ChunkedArray``, without reading it."""
         return self._data.column(name)
 
+    def has_text(self, name: str) -> bool:
+        """Return whether any text of the column `name` is not empty."""
+        import pyarrow.compute
+
+        return bool(
+            pyarrow.compute.any(pyarrow.compute.greater(pyarrow.compute.binary_length(self.column(name)), 0)).as_py()
+        )
+
     def select(self, rows: Sequence[int]) -> "Table":
         """Return the table of the given rows, in the given order."""
         import pyarrow

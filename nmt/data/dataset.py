@@ -12,7 +12,6 @@ import torch
 from nmt.data.batching import Batch, Floats, Ints, collate, cut_batches, pair_costs
 from nmt.data.cache import Table, cached_table
 from nmt.data.guide import TargetAlignments
-from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import Tokenizer
 
 PIECE_COLUMNS = {"src_ids": ["int32"], "tgt_ids": ["int32"]}
@@ -46,22 +45,20 @@ class PieceCorpus:
             guide: the target alignments of guided attention; None if the attention is not guided.
             weights: how often each row of the table comes in an epoch; None for once each.
         """
-        import pyarrow.compute
-
         self.guide = guide
-        self._src, self._tgt = (table.column(name) for name in ("src_ids", "tgt_ids"))
-        src_len, tgt_len = (pyarrow.compute.list_value_length(side).to_numpy() for side in (self._src, self._tgt))
-        empty = (src_len == 0) | (tgt_len == 0)
-        too_long = ~empty & (np.maximum(src_len, tgt_len) > (max_length or np.inf))
-        kept = np.flatnonzero(~(empty | too_long)) if max_length is not None else np.arange(len(src_len))
-        self.rows: Ints = kept if rows is None else rows
-        self.row_weights = weights
+        self._src, self._tgt = (_ListColumn(table.column(name)) for name in ("src_ids", "tgt_ids"))
+        src_len, tgt_len = self._src.lengths(), self._tgt.lengths()
+        self.rows: Ints = np.arange(len(src_len), dtype=np.int32) if rows is None else rows
+        self.drops = DroppedPairs(0, 0)
+        if max_length is not None:
+            empty = (src_len == 0) | (tgt_len == 0)
+            too_long = ~empty & (np.maximum(src_len, tgt_len) > max_length)
+            self.drops = DroppedPairs(int(empty.sum()), int(too_long.sum()))
+            if rows is None:
+                self.rows = self.rows[~(empty | too_long)]
         self.weights = None if weights is None else weights[self.rows]
-        self.src_len: Ints = src_len[self.rows].astype(np.int64)
-        self.tgt_len: Ints = tgt_len[self.rows].astype(np.int64)
-        self.drops = (
-            DroppedPairs(int(empty.sum()), int(too_long.sum())) if max_length is not None else DroppedPairs(0, 0)
-        )
+        self.src_len: Ints = src_len[self.rows]
+        self.tgt_len: Ints = tgt_len[self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,13 +66,21 @@ class PieceCorpus:
     def batch(self, chosen: Sequence[int] | Ints) -> Batch:
         """Return the pairs `chosen` (positions among the used rows) as one padded batch."""
         rows = self.rows[np.asarray(chosen)]
-        src, tgt = _ragged(self._src, rows), _ragged(self._tgt, rows)
+        src, tgt = self._pieces(rows)
         batch = collate(src, tgt)
         if self.guide is None:
             return batch
         srcs, tgts = (np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in (src, tgt))
         guide = self.guide.batch(rows, srcs, tgts, (batch.tgt_in.shape[1], batch.src_ids.shape[1]))
         return replace(batch, guide=torch.from_numpy(guide))
+
+    def token_counts(self, chosen: Ints) -> tuple[int, int]:
+        """Return the source and target tokens of the pairs `chosen`, as `Batch` counts them."""
+        return int(np.maximum(self.src_len[chosen], 1).sum()), int(self.tgt_len[chosen].sum()) + len(chosen)
+
+    def _pieces(self, rows: Ints) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+        """Return, for each side, the piece ids of the rows one after the other, and their number in each row."""
+        return self._src.take(rows), self._tgt.take(rows)
 
     def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
         """Yield all pairs by length, in batches of at most `batch_size` padded tokens on the longer side."""
@@ -89,14 +94,29 @@ class PieceCorpus:
         return pair_costs(self.src_len, self.tgt_len)
 
 
-def _ragged(column: Any, rows: Ints) -> tuple[Ints, Ints]:
-    """Return the values and the lengths of the chosen rows of an Arrow list column."""
-    import pyarrow
+class _ListColumn:
+    """An Arrow column of lists, read in place: a row costs the same however many chunks the table has."""
 
-    taken = column.take(pyarrow.array(rows)).combine_chunks()
-    if isinstance(taken, pyarrow.ChunkedArray):  # several chunks stay several when they are empty
-        taken = pyarrow.concat_arrays(taken.chunks)
-    return taken.flatten().to_numpy().astype(np.int64), np.diff(taken.offsets.to_numpy()).astype(np.int64)
+    def __init__(self, column: Any):
+        self._chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks if len(chunk)]
+        self._starts = np.cumsum([0, *(len(offsets) - 1 for offsets, _ in self._chunks)])  # of the chunks, and the end
+
+    def lengths(self) -> Ints:
+        """Return the number of values of each row."""
+        lengths = np.empty(self._starts[-1], dtype=np.int32)
+        for start, (offsets, _) in zip(self._starts, self._chunks, strict=False):
+            np.subtract(offsets[1:], offsets[:-1], out=lengths[start : start + len(offsets) - 1])
+        return lengths
+
+    def take(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Return the values of the chosen rows one after the other, and their number in each row."""
+        chunks = np.searchsorted(self._starts, rows, side="right") - 1
+        parts = []
+        for chunk, row in zip(chunks.tolist(), (rows - self._starts[chunks]).tolist(), strict=True):
+            offsets, values = self._chunks[chunk]
+            parts.append(values[offsets[row] : offsets[row + 1]])
+        lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
+        return np.concatenate(parts or [np.zeros(0)]).astype(np.int64), lengths
 
 
 def encode_table(text: Table, tokenizer: Tokenizer, path: Path) -> Table:
@@ -113,23 +133,14 @@ def encode_table(text: Table, tokenizer: Tokenizer, path: Path) -> Table:
     return cached_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer))
 
 
-def piece_rows(
-    text: Table, tokenizer: Tokenizer, sampling: Sampling | None = None, longest_sample: int | None = None
-) -> Iterator[dict[str, Any]]:
+def piece_rows(text: Table, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table of piece ids.
 
     Args:
         text: columns `src` and `tgt`.
         tokenizer: the models.
-        sampling: see `Tokenizer.encode_corpus`; None for the best segmentation.
-        longest_sample: a side whose sampled segmentation has more pieces takes the best one.
     """
-    encoded = tokenizer.encode_corpus(text_pairs(text), sampling)
-    for (src, tgt), (src_text, tgt_text) in zip(encoded, text_pairs(text), strict=True):
-        if longest_sample is not None and len(src) > longest_sample:
-            src = tokenizer.encode_src(src_text).ids
-        if longest_sample is not None and len(tgt) > longest_sample:
-            tgt = tokenizer.encode_tgt(tgt_text).ids
+    for src, tgt in tokenizer.encode_corpus(text_pairs(text)):
         yield {"src_ids": src, "tgt_ids": tgt}
 
 

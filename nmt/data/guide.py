@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.words import spans_at
+from nmt.data.batching import Ints
 from nmt.data.cache import Table
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
 
 WordLevel = Literal["words", "tokens"]
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 GUIDANCE_COLUMNS = {"guidance": "int8"}
 GUIDED, NO_LINKS, WORDS_CHANGED = 0, 1, 2  # the values of that column

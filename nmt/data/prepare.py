@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
 
 import numpy as np
 
@@ -13,19 +12,19 @@ from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.config import Config, Source, TokenizerConfig
 from nmt.data.batching import Floats
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
-from nmt.data.cache import Table, cached_folder, cached_table, digest, open_table, write_table
-from nmt.data.dataset import PIECE_COLUMNS, PieceCorpus, encode_table, piece_rows, text_pairs
+from nmt.data.cache import Table, cached_folder, cached_table, digest
+from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
 from nmt.data.lines import read_lines
 from nmt.data.sources import load_text
-from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.data.tokenizer_import import import_tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
 from nmt.errors import ConfigError, DataError
-from nmt.processes import Processes
 
 log = logging.getLogger(__name__)
+
+_TOKENIZER_FORMAT = 3  # raise it when the same settings and text give another tokenizer
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _load_guide(
     if config.guided_loss is None:
         return _Guidance()
     made, level = None, settings.level
-    with_own = settings.links in ("auto", "corpus") and any(links for (links,) in text.rows("links"))
+    with_own = settings.links in ("auto", "corpus") and text.has_text("links")
     if with_own:
         links, links_id, level = text, "text", "words"
     elif settings.links in ("auto", "bitext"):
@@ -216,54 +215,3 @@ def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) ->
 
     fingerprint = digest(_TOKENIZER_FORMAT, text_id, settings.model_dump(mode="json", exclude={"sampling"}))
     return load_tokenizer(settings, cached_folder(cache / f"tokenizer-{fingerprint}", make))
-
-
-_TOKENIZER_FORMAT = 2  # raise it when the same settings and text give another tokenizer
-EPOCH_TABLES = "pieces-epoch-*.arrow"
-
-
-class SampledEpochs:
-    """The training pairs of each epoch under subword sampling: segmented anew, a function of seed and epoch.
-
-    The pairs are those that no filter dropped from the best segmentation; where the sampled one is over the limit, the
-    best one stands in.
-    """
-
-    def __init__(self, config: Config, corpora: Corpora, folder: Path, processes: Processes | None = None):
-        """Keep the arguments; an epoch's texts are segmented when the epoch begins.
-
-        Args:
-            config: the configuration of the run.
-            corpora: the texts and their tokenizer.
-            folder: where the table of an epoch's segmented pairs is kept while it is used.
-            processes: those that train together, of which the first one writes; None for this one alone.
-        """
-        self.processes = processes or Processes()
-        self.config, self.corpora, self.folder = config, corpora, folder
-
-    def __call__(self, epoch: int) -> PieceCorpus:
-        """The pairs of an epoch, from 0; the tables of other epochs are removed."""
-        settings = self.config.tokenizer
-        assert isinstance(settings, TokenizerConfig)  # no other has a section `sampling`
-        seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
-        path = self.folder / EPOCH_TABLES.replace("*", str(epoch))
-        sampling = Sampling(_sampled_type(settings), settings.sampling.alpha, settings.sampling.nbest, seed)
-        text, tokenizer = self.corpora.train_text, self.corpora.tokenizer
-        if self.processes.is_first:
-            for old in self.folder.glob(EPOCH_TABLES):
-                old.unlink()
-            write_table(path, PIECE_COLUMNS, piece_rows(text, tokenizer, sampling, self.config.data.max_length))
-        self.processes.wait()
-        train = self.corpora.train
-        return PieceCorpus(open_table(path), rows=train.rows, guide=train.guide, weights=train.row_weights)
-
-
-def _sampled_type(settings: TokenizerConfig) -> Literal["bpe", "unigram"]:
-    """Return the type of a tokenizer that can sample; the configuration lets no other sample."""
-    match settings.type:
-        case "bpe" | "unigram":
-            return settings.type
-        case "char" | "word":
-            raise ValueError(f"a tokenizer of type {settings.type} has one segmentation of a text only")
-        case _:
-            assert_never(settings.type)

@@ -1,7 +1,7 @@
 """Segmentations sampled at random: BPE-dropout and the sampling of a unigram model, from a generator of one's own.
 
 sentencepiece samples, too, but its generator depends on the process, so a resumed run would get other segmentations
-than the run it goes on with. Here the same seed gives the same ones in every process. Words are sampled one by one: a
+than the run it goes on with. Here the same seeds give the same ones in every process. Words are sampled one by one: a
 piece never reaches over the space between two words.
 """
 
@@ -19,12 +19,11 @@ _WORDS_KEPT = 50_000  # words whose segmentations are kept
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample; see `SubwordSamplingConfig`. The same seed gives the same segmentations."""
+    """How to sample; see `SubwordSamplingConfig`."""
 
     type: Literal["bpe", "unigram"]
     alpha: float
     nbest: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,13 @@ class Sampler:
     """Samples segmentations of texts whose best one is known."""
 
     def __init__(self, processor: Any, sampling: Sampling):
-        """Begin with the seed.
+        """Read the pieces.
 
         Args:
             processor: a sentencepiece processor.
             sampling: how to sample.
         """
-        self.sampling, self._random = sampling, random.Random(sampling.seed)
+        self.sampling, self._random = sampling, random.Random()
         size = int(processor.get_piece_size())
         self._pieces = [str(processor.id_to_piece(piece)) for piece in range(size)]
         special = [
@@ -62,11 +61,12 @@ class Sampler:
         self._lattices = functools.lru_cache(_WORDS_KEPT)(self._lattice)
         self._best = functools.lru_cache(_WORDS_KEPT)(self._best_segmentations)
 
-    def sample(self, ids: Sequence[int]) -> list[int]:
-        """Return another segmentation of the text whose best one is `ids`.
+    def sample(self, ids: Sequence[int], seed: int) -> list[int]:
+        """Return another segmentation of the text whose best one is `ids`; the same seed gives the same one.
 
         Words with unknown pieces, bytes or user-defined symbols stay as they are.
         """
+        self._random.seed(seed)
         sampled: list[int] = []
         for word in self._words(ids):
             text = "".join(self._pieces[piece] for piece in word)

@@ -17,6 +17,7 @@ from nmt.config import BaseTokenizerConfig, TokenizerConfig
 from nmt.data.subword_regularization import Sampler, Sampling
 from nmt.errors import TokenizerError
 from nmt.regular import MIB, read_regular
+from nmt.threads import available_cores
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 # A space in its name keeps a special piece out of every text, where sentencepiece has its own mark for a space; with
@@ -29,7 +30,7 @@ SPECIALS: dict[str, Any] = {
 _SPECIAL_IDS = {name: value for name, value in SPECIALS.items() if name.endswith("_id")}
 
 LARGEST_MODEL = 256 * MIB  # bytes of a sentencepiece model
-_CHUNK = 2000  # pairs that are encoded at a time
+_CHUNK = 10_000  # pairs that are encoded at a time
 
 
 @dataclass(frozen=True)
@@ -106,22 +107,18 @@ class Tokenizer(ABC):
     def _tgt_piece(self, piece: int) -> str:
         return "".join(self.decode_tgt([piece]).pieces)
 
-    def encode_corpus(
-        self, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
-    ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield the piece ids of sentence pairs.
+    def encode_corpus(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the piece ids of sentence pairs, given as source and target texts."""
+        for src, tgt in pairs:
+            yield self.encode_src(src).ids, self.encode_tgt(tgt).ids
 
-        Args:
-            pairs: source and target texts.
-            sampling: how one of several segmentations is sampled; None for the best one.
+    def samplers(self, sampling: Sampling) -> tuple[Sampler, Sampler]:
+        """Return what samples other segmentations of a source text and of a target text.
 
         Raises:
             TokenizerError: if this tokenizer cannot sample.
         """
-        if sampling is not None:
-            raise TokenizerError(f"{type(self).__name__} has one segmentation of a text only; it cannot sample")
-        for src, tgt in pairs:
-            yield self.encode_src(src).ids, self.encode_tgt(tgt).ids
+        raise TokenizerError(f"{type(self).__name__} has one segmentation of a text only; it cannot sample")
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -167,21 +164,18 @@ class SentencePieceTokenizer(Tokenizer):
         """The digest of the models."""
         return hashlib.sha256(b"".join(hashlib.sha256(model).digest() for model in self.models)).hexdigest()
 
-    def encode_corpus(
-        self, pairs: Iterable[tuple[str, str]], sampling: Sampling | None = None
-    ) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield the piece ids of sentence pairs; see `Tokenizer.encode_corpus`."""
-        options: dict[str, Any] = {"return_type": int, "num_threads": 1}
+    def encode_corpus(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the piece ids of sentence pairs, given as source and target texts."""
+        options: dict[str, Any] = {"return_type": int, "num_threads": available_cores()}
         sides = self.src, self.tgt
-        samplers = [] if sampling is None else [Sampler(side, sampling) for side in sides]
         iterator = iter(pairs)
         while chunk := list(itertools.islice(iterator, _CHUNK)):
             src, tgt = (side.encode([pair[at] for pair in chunk], **options) for at, side in enumerate(sides))
-            if samplers:
-                src, tgt = (
-                    [sampler.sample(ids) for ids in side] for sampler, side in zip(samplers, (src, tgt), strict=True)
-                )
             yield from zip(src, tgt, strict=True)
+
+    def samplers(self, sampling: Sampling) -> tuple[Sampler, Sampler]:
+        """Return what samples other segmentations of a source text and of a target text."""
+        return Sampler(self.src, sampling), Sampler(self.tgt, sampling)
 
     def save(self, folder: Path) -> None:
         """Write ``joint.model``, or ``src.model`` and ``tgt.model``, into `folder`."""

@@ -14,6 +14,7 @@ from nmt.data.tokenizer import SPECIALS, SentencePieceTokenizer, Tokenizer, load
 from nmt.errors import TokenizerError
 
 _MOST_PAIRS = 1_000_000  # pairs that a model is trained on
+_THREADS = 4  # on every machine, since the sums of a unigram model depend on their number
 _WORD_END = "\x1f"  # stands between words in the training text only
 
 
@@ -78,7 +79,7 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
         max_sentence_length=65536,
         input_sentence_size=5_000_000,
         shuffle_input_sentence=False,
-        num_threads=1,
+        num_threads=_THREADS,
         minloglevel=2,
         **SPECIALS,
     )

@@ -128,8 +128,7 @@ class Trainer:
             self.schedule.ends_at(min(of_all_epochs, config.max_updates or of_all_epochs))
             for group in groups[self.position :]:
                 chosen = np.concatenate(group)
-                src_tokens = int(np.maximum(corpus.src_len[chosen], 1).sum())
-                tgt_tokens = int(corpus.tgt_len[chosen].sum()) + len(chosen)  # with the end marks
+                src_tokens, tgt_tokens = corpus.token_counts(chosen)
                 shares = [share for batch in group if len(share := self.processes.share(batch))]
                 batches = [corpus.batch(share).to(self.device) for share in shares]
                 done = self._learn(batches, src_tokens, tgt_tokens, self.position + 1, len(groups))

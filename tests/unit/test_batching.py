@@ -7,8 +7,8 @@ import pytest
 
 from nmt.config import Config
 from nmt.data import dataset
-from nmt.data.batching import Ints, batch_of, plan_batches
-from nmt.data.cache import cached_table
+from nmt.data.batching import Ints, batch_of, cut_batches, plan_batches
+from nmt.data.cache import Table, cached_table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.prepare import load_corpora
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
@@ -116,3 +116,52 @@ def test_a_dry_run_computes_the_costs_of_the_pairs_once(
     monkeypatch.setattr(dataset, "pair_costs", counted)
     assert estimate_sizes(make_config(training={"batch_size": 1}), corpora).batches == 8
     assert len(calls) == 1
+
+
+def cut_one_by_one(order: list[int], costs: list[int], budget: int, unit: str) -> list[list[int]]:
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for pair in order:
+        longer = [*batch, pair]
+        size = len(longer) if unit == "sentences" else len(longer) * max(costs[one] for one in longer)
+        if batch and size > budget:
+            batches.append(batch)
+            longer = [pair]
+        batch = longer
+    return [*batches, batch] if batch else batches
+
+
+@pytest.mark.parametrize("unit", ["tokens", "sentences"])
+@pytest.mark.parametrize("budget", [1, 7, 64, 1000])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_batches_are_cut_as_if_pair_by_pair(unit: Any, budget: int, ordered: bool) -> None:
+    random = np.random.default_rng(3)
+    for count in (0, 1, 200):
+        costs = random.integers(1, 40, 300).astype(np.int32)
+        order = random.permutation(300)[:count]
+        if ordered:
+            order = order[np.argsort(costs[order], kind="stable")]
+        found = [batch.tolist() for batch in cut_batches(order, costs, budget, unit)]
+        assert found == cut_one_by_one(order.tolist(), costs.tolist(), budget, unit)
+
+
+def test_rows_are_read_across_the_chunks_of_a_table(tmp_path: Path) -> None:
+    import pyarrow
+
+    random = np.random.default_rng(4)
+    rows = [
+        {side: random.integers(4, 99, random.integers(0, 9)).tolist() for side in ("src_ids", "tgt_ids")}
+        for _ in range(57)
+    ]
+    whole = pyarrow.Table.from_pylist(rows)
+    parts = [whole.slice(start, length) for start, length in ((0, 10), (10, 0), (10, 1), (11, 40), (51, 6))]
+    corpus = PieceCorpus(Table(pyarrow.concat_tables(parts)), max_length=7)
+    kept = [row for row in rows if row["src_ids"] and row["tgt_ids"] and max(map(len, row.values())) <= 7]
+    assert len(corpus) == len(kept)
+    assert corpus.drops.empty + corpus.drops.too_long == 57 - len(kept)
+    chosen = random.permutation(len(kept))
+    batch = corpus.batch(chosen)
+    for at, row in enumerate(chosen):
+        assert batch.src_ids[at][batch.src_mask[at]].tolist() == kept[row]["src_ids"]
+        assert batch.tgt_out[at][batch.tgt_mask[at]].tolist() == [*kept[row]["tgt_ids"], EOS]
+    assert corpus.token_counts(chosen[:9]) == (corpus.batch(chosen[:9]).src_tokens, corpus.batch(chosen[:9]).tgt_tokens)

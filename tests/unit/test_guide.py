@@ -17,7 +17,8 @@ from nmt.data.guide import (
     project_links,
     word_of_pieces,
 )
-from nmt.data.prepare import SampledEpochs, load_corpora
+from nmt.data.prepare import load_corpora
+from nmt.data.sampled import sampled_epochs
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError, ConfigError
 from nmt.model.build import build_model
@@ -73,12 +74,7 @@ def test_every_epochs_pieces_are_guided_to_the_linked_words(
 ) -> None:
     config = guided_config(make_config, tmp_path, tokenizer=tokenizer_section)
     corpora = load_corpora(config)
-    epochs = (
-        [SampledEpochs(config, corpora, tmp_path)(epoch) for epoch in (0, 1)]
-        if "sampling" in tokenizer_section
-        else [corpora.train]
-    )
-    for corpus in epochs:
+    for corpus in map(sampled_epochs(config, corpora), (0, 1)):
         batch = corpus.batch(range(len(corpus)))
         assert batch.guide is not None
         sums = batch.guide.sum(-1)

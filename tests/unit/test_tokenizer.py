@@ -87,14 +87,13 @@ def test_the_feasible_sizes_are_the_smallest_and_the_largest_that_can_be_trained
 
 def test_sampling_differs_between_seeds_and_repeats_for_one() -> None:
     tokenizer = train_tokenizer(TokenizerConfig(vocab_size=300), lambda: PAIRS)
-    one, again, other, best = (
-        list(tokenizer.encode_corpus(PAIRS, sampling))
-        for sampling in (*(Sampling("bpe", 0.2, -1, seed) for seed in (1, 1, 2)), None)
-    )
+    _, sampler = tokenizer.samplers(Sampling("bpe", 0.2, -1))
+    best = [ids for _, ids in tokenizer.encode_corpus(PAIRS)]
+    one, again, other = ([sampler.sample(ids, seed) for ids in best] for seed in (1, 1, 2))
     assert one == again
     assert one != other
     assert one != best
-    assert tokenizer.decode_tgt(one[5][1]).text == PAIRS[5][1]
+    assert tokenizer.decode_tgt(one[5]).text == PAIRS[5][1]
 
 
 def test_two_sides_have_two_vocabularies(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -140,10 +139,9 @@ def test_a_symbol_of_the_user_is_never_cut(kind: str) -> None:
         assert tokenizer.decode_src(encoded.ids).text == f"the cat{symbol}the {symbol}"
         alpha = 0.1 if kind == "unigram" else 0.5
         text = f"the black cat sees the {symbol}s"
-        sampled = [
-            ids
-            for ids, _ in tokenizer.encode_corpus([(text, text)] * 30, Sampling(kind, alpha, -1, 1))  # type: ignore[arg-type]
-        ]
+        sampler, _ = tokenizer.samplers(Sampling(kind, alpha, -1))  # type: ignore[arg-type]
+        best = tokenizer.encode_src(text).ids
+        sampled = [sampler.sample(best, seed) for seed in range(30)]
         assert len({tuple(ids) for ids in sampled}) > 1
         assert all(encoded.ids[encoded.pieces.index(symbol)] in ids for ids in sampled)
         assert {tokenizer.decode_src(ids).text for ids in sampled} == {text}
