@@ -8,9 +8,11 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +21,8 @@ from nmt.quiet import is_quiet
 from nmt.threads import available_cores
 
 log = logging.getLogger("nmt")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
@@ -42,6 +46,18 @@ def set_up_machine(threads: int, processes: int = 1) -> None:
                 libc.mallopt(option, 32 << 20)
     # Pages of 2 MiB for large tensors, some 3 % faster; torch looks when it makes its first tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def one_ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield what `make` makes of each item; a thread makes the next one while the caller uses the last."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: Future[Result] | None = None
+        for item in items:
+            made, waiting = waiting, pool.submit(make, item)
+            if made is not None:
+                yield made.result()
+        if waiting is not None:
+            yield waiting.result()
 
 
 def release_memory() -> None:
@@ -69,13 +85,15 @@ def set_seed(seed: int) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`, such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU if there is one.
+    """The device called `name`, such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU if there is one, Apple's too.
 
     Raises:
         ConfigError: for a device this machine does not have.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     if name.lower() in ("gpu", "nvidia") or name.lower().startswith("gpu:"):
         raise ConfigError(f"training.device is '{name}'; a GPU is called cuda, or cuda:0, cuda:1, ... of several")
     if name.split(":")[0] == "cuda" and not torch.cuda.is_available():
@@ -95,10 +113,22 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+_PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16; ``auto`` takes bfloat16 where the device multiplies it faster than float32."""
+    """Return the type of matrix products; ``auto`` takes bfloat16 where the device multiplies it faster than float32.
+
+    ``tf32`` lets an NVIDIA GPU round the factors of float32 products to 10 bits, until the next call.
+
+    Raises:
+        ConfigError: for float16 on a processor.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError("training.precision fp16 needs a GPU; a processor takes fp32 or bf16")
     if name != "auto":
-        return torch.bfloat16 if name == "bf16" else torch.float32
+        return _PRECISIONS[name]
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -118,7 +148,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """A context in which matrix products run in `precision`; parameters and sums stay in float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
 
 
 class _Formatter(logging.Formatter):

@@ -31,16 +31,16 @@ def rise(way: str, tokens: int, vocabulary: int) -> float:
     """MiB by which one loss and its gradients raise the peak."""
     cpu = torch.device("cpu")
     output, targets = nn.Linear(FEATURES, vocabulary), torch.randint(vocabulary, (1, tokens))
-    features, mask = torch.randn(1, tokens, FEATURES, requires_grad=True), torch.ones(1, tokens, dtype=torch.bool)
+    features = torch.randn(1, tokens, FEATURES, requires_grad=True)
     with autocast(cpu, torch.bfloat16):  # the libraries that products need are loaded
         nn.Linear(FEATURES, 8)(features).sum().backward()
     before = peak()
     with autocast(cpu, torch.bfloat16):
         if way == "together":
-            loss = sequence_loss(features, targets, mask, output, SMOOTHING).total
+            loss = sequence_loss(features, targets, torch.arange(tokens), output, SMOOTHING).total
         else:
-            logits = output(features[mask]).float()
-            loss = functional.cross_entropy(logits, targets[mask], reduction="sum", label_smoothing=SMOOTHING)
+            logits = output(features[0]).float()
+            loss = functional.cross_entropy(logits, targets[0], reduction="sum", label_smoothing=SMOOTHING)
     loss.backward()  # type: ignore[no-untyped-call]
     return peak() - before
 

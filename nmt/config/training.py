@@ -170,7 +170,8 @@ class TrainingConfig(Section):
     """The training loop.
 
     `batch_size` is a budget of padded tokens on the longer side, or a number of sentences; an update learns from
-    `accumulate` batches. `precision` of the matrix products: `auto` takes bfloat16 where the device is faster with it.
+    `accumulate` batches. `precision` of the matrix products: `auto` takes bfloat16 where the device is faster with it;
+    `tf32` is float32 with factors of 10 bits on NVIDIA GPUs; `fp16` scales the loss, for GPUs without bfloat16.
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads` 0 is one for each core. `coverage_loss` is the weight of
     the penalty for attending again to the same positions (See et al. 2017, equation 12), from update
     `coverage_loss_after` on. `freeze` names parts of the model that are not trained, for fine-tuning (`nmt train
@@ -183,7 +184,7 @@ class TrainingConfig(Section):
     batch_unit: Literal["tokens", "sentences"] = "tokens"
     batch_size: Positive = 2048
     accumulate: Positive = 1
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -29,6 +29,8 @@ class Batch:
         tgt_in: ``[B, T]`` BOS and the target pieces.
         tgt_out: ``[B, T]`` the target pieces and EOS.
         tgt_mask: ``[B, T]`` bool, of both.
+        tgt_positions: ``[N]`` where the real target tokens stand in ``[B x T]``; what is chosen by them needs no look
+            at a GPU's memory, as a mask does.
         src_tokens: number of real source tokens.
         tgt_tokens: number of real target tokens, EOS counted.
         guide: ``[B, T, S]`` the target alignment; rows sum to 1, or to 0 for tokens without links;
@@ -41,6 +43,7 @@ class Batch:
     tgt_in: Tensor
     tgt_out: Tensor
     tgt_mask: Tensor
+    tgt_positions: Tensor
     src_tokens: int
     tgt_tokens: int
     guide: Tensor | None = None
@@ -49,6 +52,15 @@ class Batch:
         """Return the same batch on `device`."""
         moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if field.name != "src_lengths" and isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def pinned(self) -> "Batch":
+        """Return the same batch in memory that a GPU can read by itself, while the program goes on."""
+        moved: dict[str, Any] = {
+            field.name: value.pin_memory()
             for field in fields(self)
             if field.name != "src_lengths" and isinstance(value := getattr(self, field.name), Tensor)
         }
@@ -70,6 +82,7 @@ class Batch:
             for name in ("src_ids", "tgt_in"):
                 second = both[name][len(self.src_ids) :]
                 second.masked_fill_(torch.rand(second.shape, device=second.device) < cut, PAD)
+        both["tgt_positions"][len(self.tgt_positions) :] += self.tgt_mask.numel()
         both |= {"src_tokens": 2 * self.src_tokens, "tgt_tokens": 2 * self.tgt_tokens}
         return replace(self, **both)
 
@@ -88,6 +101,7 @@ class Batch:
                     self.tgt_in[rows, tgt],
                     self.tgt_out[rows, tgt],
                     self.tgt_mask[rows, tgt],
+                    positions_of(self.tgt_mask[rows, tgt]),
                     int(masks[0].sum()),
                     int(masks[1].sum()),
                     None if self.guide is None else self.guide[rows, tgt, src],
@@ -128,9 +142,15 @@ def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
         tgt_in=torch.from_numpy(np.concatenate([start, tgt_ids], axis=1)),
         tgt_out=torch.from_numpy(tgt_out),
         tgt_mask=torch.from_numpy(tgt_mask),
+        tgt_positions=torch.from_numpy(np.flatnonzero(tgt_mask)),
         src_tokens=int(src_mask.sum()),
         tgt_tokens=int(tgt_mask.sum()),
     )
+
+
+def positions_of(mask: Tensor) -> Tensor:
+    """Return where a mask ``[B, T]`` is True, as positions in ``[B x T]``."""
+    return mask.flatten().nonzero()[:, 0]
 
 
 def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:

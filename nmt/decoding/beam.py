@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -69,31 +70,23 @@ class Beams:
         count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
-        best, parents, tokens = self.choose(log_probs)
+        best, parents, tokens, pruned = self.choose(log_probs)
         size = best.shape[1]
         chosen = (torch.arange(size, device=best.device) < self.slots[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
         token_log_probs = log_probs[rows, tokens.flatten()].view(count, size)
         self._remember(weights[rows].view(count, size, -1), token_log_probs, rows)
         ended = chosen & (tokens == EOS)
-        for sentence, row in ended.nonzero().tolist():
-            original = self.sentences[sentence]
-            assert self.weights is not None
-            attention = self.weights[sentence, row, :, : self.src_lengths[original]]
-            self.found[original].append(
-                finished(
-                    self.ids[sentence, row],
-                    self.log_probs[sentence, row],
-                    attention,
-                    self.scoring,
-                    self.missing(sentence, row),
-                )
-            )
-        self.slots = self.slots - ended.sum(1)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
+        # One look at the device a step: what was pruned, what is alive, and which rows have ended.
+        looked = torch.cat([pruned[:, None], self.log_prob.amax(dim=1, keepdim=True), ended.to(pruned.dtype)], dim=1)
+        best_pruned, best_alive, *ends = map(list, zip(*looked.tolist(), strict=True))
+        self._note_pruned(best_pruned)
+        self._note_ended([(at, row) for at, row in product(range(count), range(size)) if ends[row][at]])
+        self.slots = self.slots - ended.sum(1)
         self.tokens = tokens
         self.ids = torch.cat([self.ids, tokens[:, :, None]], dim=-1)
-        return self._drop_done(state, rows)
+        return self._drop_done(state, rows, best_alive)
 
     def candidates(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best continuations of each sentence, in order: totals, rows and pieces ``[B, <= K + 1]``.
@@ -110,18 +103,41 @@ class Beams:
         best, where = totals.topk(min(self.size + 1, totals.shape[-1]))
         return best, where // width, row_ids.view(count, before * width).gather(1, where)
 
-    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the beam holds next: totals, the rows that they come from, and pieces ``[B, <= K]``."""
+    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the beam holds next.
+
+        Returns:
+            Totals, the rows that they come from, and pieces, ``[B, <= K]`` each; and the total ``[B]`` of the best
+            continuation that the beam has no room for, -inf if there is none.
+        """
         best, parents, tokens = self.candidates(log_probs)
         if best.shape[1] > self.size:
-            for sentence, value in enumerate(best.gather(1, self.slots[:, None])[:, 0].tolist()):
-                self.note_pruned(sentence, value)
-        return best[:, : self.size], parents[:, : self.size], tokens[:, : self.size]
+            pruned = best.gather(1, self.slots[:, None])[:, 0]
+        else:
+            pruned = torch.full_like(best[:, 0], -torch.inf)
+        return best[:, : self.size], parents[:, : self.size], tokens[:, : self.size], pruned
 
-    def note_pruned(self, sentence: int, log_prob: float) -> None:
-        """Note the best continuation that the beam has no room for; `sentence` is its place in the batch."""
-        original = self.sentences[sentence]
-        self.best_pruned[original] = max(self.best_pruned[original], log_prob)
+    def _note_pruned(self, log_probs: list[float]) -> None:
+        """Note the best continuation of each sentence that the beam has no room for."""
+        for original, log_prob in zip(self.sentences, log_probs, strict=True):
+            self.best_pruned[original] = max(self.best_pruned[original], log_prob)
+
+    def _note_ended(self, ended: list[tuple[int, int]]) -> None:
+        """Read the hypotheses that have ended, all at once; each is given by its sentence and row in the batch."""
+        if not ended:
+            return
+        assert self.weights is not None
+        at = torch.tensor(ended, device=self.ids.device)
+        ids, log_probs, weights = (each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.weights))
+        steps, length = weights.shape[1:]
+        # float32 holds ids of up to 2^24 exactly, so the three can travel as one.
+        read = torch.cat([ids.to(log_probs.dtype), log_probs, weights.flatten(1).to(log_probs.dtype)], dim=1).cpu()
+        for (sentence, row), values in zip(ended, read, strict=True):
+            original = self.sentences[sentence]
+            of_ids, of_tokens, of_weights = values.split([steps - 1, steps, steps * length])
+            attention = of_weights.view(steps, length)[:, : self.src_lengths[original]].to(weights.dtype)
+            missing = self.missing(sentence, row)
+            self.found[original].append(finished(of_ids.long(), of_tokens, attention, self.scoring, missing))
 
     def missing(self, sentence: int, row: int) -> int:
         """Return how many required phrases a row lacks; none are required here."""
@@ -150,10 +166,9 @@ class Beams:
             before = self.weights.flatten(0, 1)[rows].view(count, size, *self.weights.shape[2:])
             self.weights = torch.cat([before, step], dim=2)
 
-    def _drop_done(self, state: Any, rows: Tensor) -> bool:
+    def _drop_done(self, state: Any, rows: Tensor, best_alive: list[float]) -> bool:
         """Let the sentences that are done leave, and reorder the state for the rest; False when none is left."""
         assert self.weights is not None
-        best_alive = self.log_prob.max(dim=1).values.tolist()
         keep = [i for i, best in enumerate(best_alive) if not self._is_done(self.sentences[i], best)]
         if len(keep) == len(best_alive):
             self.state = state.select(rows)

@@ -163,7 +163,7 @@ class _ConstrainedBeams(Beams):
     def missing(self, sentence: int, row: int) -> int:
         return self.progress[sentence][row].missing
 
-    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         count, before = self.tokens.shape
         log_probs = log_probs.view(count, before, -1)
         length = self.ids.shape[-1] + 1  # counting the piece to come
@@ -176,6 +176,7 @@ class _ConstrainedBeams(Beams):
         slots = self.slots.tolist()
         chosen: list[list[tuple[int, int]]] = []
         progress: list[list[Progress]] = []
+        pruned: list[float] = []
         for sentence, rows in enumerate(self.progress):
             phrases = self.required[self.sentences[sentence]]
             most = self.beam_size + phrases.pieces + 1  # whatever the other sentences of the batch have
@@ -183,8 +184,8 @@ class _ConstrainedBeams(Beams):
             wanted |= set(enumerate(best_of_rows[sentence]))
             for row, one in enumerate(rows):
                 wanted |= {(row, piece) for piece in phrases.next_pieces(one)}
-            kept, pruned = self._share_out(sentence, phrases, sorted(wanted), log_probs[sentence], slots[sentence])
-            self.note_pruned(sentence, pruned)
+            kept, left_out = self._share_out(sentence, phrases, sorted(wanted), log_probs[sentence], slots[sentence])
+            pruned.append(left_out)
             chosen.append([candidate for candidate, _ in kept])
             progress.append([after for _, after in kept])
         width = max(1, *map(len, chosen))
@@ -197,7 +198,7 @@ class _ConstrainedBeams(Beams):
         filled = torch.tensor([len(few) for few in chosen], device=tokens.device)
         best = best.masked_fill(torch.arange(width, device=tokens.device) >= filled[:, None], -torch.inf)
         self.progress = progress
-        return best, rows_of, pieces_of
+        return best, rows_of, pieces_of, best.new_tensor(pruned)
 
     def _share_out(
         self,

@@ -109,9 +109,10 @@ class Ensemble(torch.nn.Module):
 
         Perplexity needs them; search does not, which only compares.
         """
-        real, gold = batch.tgt_mask, batch.tgt_out[batch.tgt_mask]  # [B, T], [N]
-        features = [model(batch, need_weights=False)[0][real] for model in self._models()]
-        log_probs = torch.zeros(real.shape, device=gold.device)
+        real = batch.tgt_positions
+        gold = batch.tgt_out.flatten()[real]  # [N]
+        features = [model(batch, need_weights=False)[0].flatten(0, 1)[real] for model in self._models()]
+        log_probs = torch.zeros(batch.tgt_mask.shape, device=gold.device)
         parts = []
         for start in range(0, len(gold), TOKENS_AT_ONCE):
             rows = slice(start, start + TOKENS_AT_ONCE)
@@ -122,7 +123,7 @@ class Ensemble(torch.nn.Module):
                 ]
             )
             parts.append(means.log_softmax(dim=-1).gather(-1, gold[rows, None]).squeeze(-1))
-        log_probs[real] = torch.cat(parts)
+        log_probs.view(-1)[real] = torch.cat(parts)
         return log_probs
 
     def _models(self) -> list[Seq2Seq]:

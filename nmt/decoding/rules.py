@@ -27,6 +27,7 @@ class Rules:
         begins_word: ``[V]`` True if a piece begins a word; needed for NEW_WORD only.
         forbid: for each sentence the phrases that are not generated; none for any if empty.
         vocabulary: the pieces that spell these phrases.
+        first_limit: the least of `max_lengths` when the search began; before so many pieces nobody is at a limit.
     """
 
     max_lengths: Tensor
@@ -37,6 +38,7 @@ class Rules:
     begins_word: Tensor | None = None
     forbid: Sequence[Sequence[str]] = ()
     vocabulary: Vocabulary | None = None
+    first_limit: int = 0
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Rules:
             None if begins_word is None else torch.tensor(begins_word, device=device),
             forbid if any(forbid) else (),
             vocabulary,
+            min(limits, default=0),
         )
 
     def select(self, rows: Tensor) -> "Rules":
@@ -102,7 +105,7 @@ class Rules:
         if self.no_repeat_ngram or self.forbid:  # where nothing else is allowed, EOS is, however short the row is
             stuck = (log_probs == -torch.inf).all(dim=-1)
             log_probs[stuck, EOS] = raw[stuck, EOS]
-        if at_limit.any():
+        if length >= self.first_limit and at_limit.any():
             end = log_probs[at_limit, EOS]
             log_probs[at_limit] = -torch.inf
             log_probs[at_limit, EOS] = end

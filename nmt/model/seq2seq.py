@@ -133,7 +133,8 @@ class Seq2Seq(nn.Module):
         """Return the targets' log-probabilities ``[B, T]`` in nats, 0 on padding, and the weights ``[B, T, S]``."""
         features, weights = self(batch)
         log_probs = features.new_zeros(batch.tgt_mask.shape, dtype=torch.float32)  # [B, T]
-        log_probs[batch.tgt_mask] = self._log_probs(features[batch.tgt_mask], batch.tgt_out[batch.tgt_mask])
+        real = batch.tgt_positions
+        log_probs.view(-1)[real] = self._log_probs(features.flatten(0, 1)[real], batch.tgt_out.flatten()[real])
         return log_probs, weights
 
     def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:

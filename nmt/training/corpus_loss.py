@@ -39,7 +39,8 @@ def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torc
     with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
             log_probs = model.normalised(batch) if isinstance(model, Ensemble) else model.forced(batch)[0]
-            total, tokens = total - float(log_probs.double().sum()), tokens + batch.tgt_tokens
+            total -= float(log_probs.cpu().double().sum())  # on the processor, since not every GPU has float64
+            tokens += batch.tgt_tokens
     if not math.isfinite(total):
         raise ModelError(NOT_FINITE)
     return total / max(1, tokens)
@@ -66,7 +67,7 @@ def corpus_loss(
     with evaluating(model):
         for batch in (batch.to(device) for batch in islice(batches, processes.rank, None, processes.size)):
             features, _ = model(batch, need_weights=False)
-            _, loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_mask, model.output, smoothing)
+            _, loss, nll = sequence_loss(features, batch.tgt_out, batch.tgt_positions, model.output, smoothing)
             loss_sum, nll_sum, tokens = loss_sum + float(loss), nll_sum + float(nll), tokens + batch.tgt_tokens
     if processes.size > 1:
         sums = processes.sum(torch.tensor([loss_sum, nll_sum, tokens], dtype=torch.float64, device=device))

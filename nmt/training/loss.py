@@ -63,7 +63,7 @@ class SequenceLoss(NamedTuple):
 def sequence_loss(
     features: Tensor,
     tgt_out: Tensor,
-    tgt_mask: Tensor,
+    tgt_positions: Tensor,
     output: nn.Linear,
     smoothing: float,
     consistency: ConsistencyConfig | None = None,
@@ -76,20 +76,21 @@ def sequence_loss(
     Args:
         features: ``[B, T, F]``; with `consistency` ``[2 B, T, F]``, the first pass and then the second.
         tgt_out: ``[B, T]`` the tokens to predict.
-        tgt_mask: ``[B, T]`` bool, True on real tokens.
+        tgt_positions: ``[N]`` where the real tokens stand in ``[B x T]``.
         output: features to logits of the V pieces; under autocast it multiplies in that precision.
         smoothing: e in the target distribution (1 - e) one-hot + e / V (Szegedy et al. 2016, section 7).
         consistency: how two passes over the same pairs are made to agree; None if there is one pass.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else output.weight.dtype
-    targets, passes = tgt_out[tgt_mask], 1
+    targets, passes = tgt_out.flatten()[tgt_positions], 1
     criterion: _Criterion = functools.partial(_smoothed, smoothing=smoothing)
     if consistency is None:
-        rows = features[tgt_mask]  # [N, F]
+        rows = features.flatten(0, 1).index_select(0, tgt_positions)  # [N, F]
     else:  # the two passes of a token become neighbours, so that a block of rows has both
         passes = 2
-        rows = torch.stack([one_pass[tgt_mask] for one_pass in features.chunk(2)], dim=1).flatten(0, 1)  # [2 N, F]
+        both = features.unflatten(0, (2, -1)).flatten(1, 2)  # type: ignore[no-untyped-call]
+        rows = both.index_select(1, tgt_positions).transpose(0, 1).flatten(0, 1)  # [2 N, F]
         criterion = functools.partial(_consistent, smoothing=smoothing, consistency=consistency)
     sums = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
         rows, output.weight, output.bias, targets, passes, criterion, dtype, torch.is_grad_enabled()
@@ -127,7 +128,7 @@ class _ProjectedLoss(torch.autograd.Function):
             rows = slice(start * passes, (start + tokens) * passes)
             x_block, target_block = x[rows], targets[start : start + tokens, None]
             logits = x_block @ w.T  # without the bias, which the softmax's smaller parts add at no cost
-            at_once = _SOFTMAX_AT_ONCE // passes
+            at_once = _SOFTMAX_AT_ONCE // passes if x.device.type == "cpu" else tokens
             for first in range(0, len(target_block), at_once):
                 part = slice(first * passes, (first + at_once) * passes)
                 part_total, part_loss, part_nll, d_part = criterion(

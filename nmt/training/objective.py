@@ -53,7 +53,7 @@ class Objective(nn.Module):
         passes = batch if self.consistency is None else batch.twice(self.consistency.input_cut)
         features, attention = self.model(passes, weights.teacher_forcing, need_weights=self.needs_weights)
         total, loss, nll = sequence_loss(
-            features, batch.tgt_out, batch.tgt_mask, self.model.output, self.smoothing, self.consistency
+            features, batch.tgt_out, batch.tgt_positions, self.model.output, self.smoothing, self.consistency
         )
         attention = attention[: len(batch.src_ids)]  # of the first pass, whose input is whole
         if weights.coverage > 0:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nmt.config import TrainingConfig
-from nmt.data.batching import Batch, plan_batches
+from nmt.data.batching import Batch, Ints, plan_batches
 from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError, out_of_memory
 from nmt.model.seq2seq import Seq2Seq
 from nmt.processes import Processes
-from nmt.runtime import autocast, release_memory
+from nmt.runtime import autocast, one_ahead, release_memory
 from nmt.training.freeze import freeze
 from nmt.training.loss import GuidedLoss
 from nmt.training.objective import LossSums, LossWeights, Objective
@@ -85,7 +85,7 @@ class Trainer:
             seed: of the data order.
             model: on `device`.
             device: where to compute.
-            precision: of matrix products, float32 or bfloat16.
+            precision: of matrix products, float32, bfloat16 or float16.
             corpus_of_epoch: the training pairs of an epoch (from 0); subword sampling gives each its own.
             guided: the loss of guided alignment; None if the attention is not guided.
             processes: those that train together; None for this one alone.
@@ -101,6 +101,8 @@ class Trainer:
         self.objective = Objective(model, config, guided)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
+        # float16 has no numbers below 6e-8: the loss is multiplied, so that its gradients are larger ones.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.epoch, self.position, self.update = 0, 0, 0
         self.average: list[torch.Tensor] = []  # the moving average of the parameters, from the first update on
         self.halved_in_a_row = 0  # updates whose batches had to be halved for want of memory
@@ -126,16 +128,28 @@ class Trainer:
                 )
             of_all_epochs = config.epochs * len(groups)
             self.schedule.ends_at(min(of_all_epochs, config.max_updates or of_all_epochs))
-            for group in groups[self.position :]:
-                chosen = np.concatenate(group)
-                src_tokens, tgt_tokens = corpus.token_counts(chosen)
-                shares = [share for batch in group if len(share := self.processes.share(batch))]
-                batches = [corpus.batch(share).to(self.device) for share in shares]
+            for batches, src_tokens, tgt_tokens in self._prepared(corpus, groups[self.position :]):
                 done = self._learn(batches, src_tokens, tgt_tokens, self.position + 1, len(groups))
                 self.position += 1
                 if done.ends_epoch:
                     self.epoch, self.position = self.epoch + 1, 0
                 yield done
+
+    def _prepared(self, corpus: PieceCorpus, groups: list[list[Ints]]) -> Iterator[tuple[list[Batch], int, int]]:
+        """Yield this process's batches of each update, on the device, and the source and target tokens of all.
+
+        While a GPU computes an update, the batches of the next one are made.
+        """
+        on_gpu = self.device.type == "cuda"
+
+        def prepare(group: list[Ints]) -> tuple[list[Batch], int, int]:
+            src_tokens, tgt_tokens = corpus.token_counts(np.concatenate(group))
+            shares = [share for batch in group if len(share := self.processes.share(batch))]
+            batches = [corpus.batch(share) for share in shares]
+            return [batch.pinned() for batch in batches] if on_gpu else batches, src_tokens, tgt_tokens
+
+        for batches, src_tokens, tgt_tokens in one_ahead(prepare, groups) if on_gpu else map(prepare, groups):
+            yield [batch.to(self.device) for batch in batches], src_tokens, tgt_tokens
 
     def _learn(
         self, batches: list[Batch], src_tokens: int, tgt_tokens: int, position: int, epoch_updates: int
@@ -150,9 +164,15 @@ class Trainer:
         lr = self.schedule.lr(self.update)
         if self.processes.size > 1:  # so that dropout depends on the update, and not on where a process has begun
             torch.manual_seed(self.processes.seed(self.seed, self.update))
-        loss_sum, nll_sum = self._sum_over_processes(*self._gradients(batches, weights, tgt_tokens))
-        grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
-        if not (math.isfinite(loss_sum) and math.isfinite(grad_norm)):
+        sums = self._sum_over_processes(self._gradients(batches, weights, tgt_tokens))
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        # The only look at a GPU's memory in an update.
+        loss_sum, nll_sum, grad_norm = torch.cat([sums, norm.to(sums)[None]]).tolist()
+        too_large = (
+            self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+        )  # for float16, which a smaller scale helps
+        if not math.isfinite(loss_sum) or not (math.isfinite(grad_norm) or too_large):
             self.update -= 1
             self.optimizer.zero_grad(set_to_none=True)
             what = "loss" if not math.isfinite(loss_sum) else "gradient"
@@ -184,7 +204,8 @@ class Trainer:
             TrainingError: if memory runs out.
         """
         try:
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -210,8 +231,8 @@ class Trainer:
             for parameter, mean in zip(self.model.parameters(), self.average, strict=False):
                 parameter.copy_(mean)
 
-    def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
-        """Loss and negative log-likelihood, summed; the gradients of the loss per token are left in the parameters.
+    def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> Tensor:
+        """Loss and negative log-likelihood ``[2]``, summed; the gradients of the loss per token stay in the parameters.
 
         Where memory runs out, the batches are halved and the update is done once more: sums of losses are the same.
 
@@ -243,31 +264,33 @@ class Trainer:
                 f"memory ran out in update {self.update}, with its batches cut in half too; {_ADVICE}"
             ) from None
 
-    def _sum_losses(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> tuple[float, float]:
-        loss_sum = nll_sum = 0.0
+    def _sum_losses(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> Tensor:
+        wide = next(self.model.parameters())
+        total = torch.zeros(2, dtype=wide.dtype, device=wide.device)
         for batch in batches:
             with autocast(self.device, self.precision):
                 sums: LossSums = self.objective(batch, weights)
-            (sums.total / tgt_tokens).backward()  # type: ignore[no-untyped-call]
-            loss_sum, nll_sum = loss_sum + float(sums.loss), nll_sum + float(sums.nll)
-        return loss_sum, nll_sum
+            self.scaler.scale(sums.total / tgt_tokens).backward()  # type: ignore[no-untyped-call]
+            total += torch.stack([sums.loss, sums.nll])
+        return total
 
-    def _sum_over_processes(self, loss_sum: float, nll_sum: float) -> tuple[float, float]:
+    def _sum_over_processes(self, sums: Tensor) -> Tensor:
         """Add up gradients, losses and wishes to stop over all processes, in one exchange."""
         if self.processes.size == 1:
-            return loss_sum, nll_sum
+            return sums
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         wide, wishes = parameters[0], list(self.stop_wishes())
         parts = [
             wide.new_tensor([float(parameter.grad is not None) for parameter in parameters]),
-            wide.new_tensor([loss_sum, nll_sum, *map(float, wishes)]),
+            torch.cat([sums, sums.new_tensor([*map(float, wishes)])]),
             *(torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters),
         ]
-        has_gradient, sums, *gradients = self.processes.sum(torch.cat(parts)).split([len(part) for part in parts])  # type: ignore[no-untyped-call]
+        has_gradient, shared, *gradients = self.processes.sum(torch.cat(parts)).split([len(part) for part in parts])  # type: ignore[no-untyped-call]
         for parameter, gradient, is_there in zip(parameters, gradients, has_gradient.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter) if is_there else None
-        self.wishes = [value > 0 for value in sums[2:].tolist()]
-        return float(sums[0]), float(sums[1])
+        self.wishes = [value > 0 for value in shared[2:].tolist()]
+        total: Tensor = shared[:2]
+        return total
 
     def _loss_weights(self) -> LossWeights:
         """Return the weights of the losses in the update that is about to be done."""
@@ -287,6 +310,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "average": self.average,
+            "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -302,6 +326,8 @@ class Trainer:
         self.optimizer.load_state_dict(optimizer_state(self.optimizer, state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
         self.average = tensors_like(list(self.model.parameters()), state.get("average", []))
+        if self.scaler.is_enabled() and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)

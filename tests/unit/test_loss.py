@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nmt.data.batching import positions_of
 from nmt.training.loss import coverage_loss, sequence_loss
 
 LOGITS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [9.0, 9.0, 9.0]]])
@@ -34,13 +35,13 @@ def identity() -> nn.Linear:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 def test_loss_and_likelihood_by_hand(smoothing: float) -> None:
-    loss, _, nll = sequence_loss(LOGITS, TARGETS, MASK, identity(), smoothing)
+    loss, _, nll = sequence_loss(LOGITS, TARGETS, positions_of(MASK), identity(), smoothing)
     assert (loss.item(), nll.item()) == pytest.approx(by_hand(smoothing), abs=1e-5)
 
 
 def test_padding_has_neither_loss_nor_gradient() -> None:
     logits = LOGITS.clone().requires_grad_()
-    loss, *_ = sequence_loss(logits, TARGETS, MASK, identity(), 0.1)
+    loss, *_ = sequence_loss(logits, TARGETS, positions_of(MASK), identity(), 0.1)
     loss.backward()
     assert logits.grad is not None
     assert not logits.grad[0, 2].any()
@@ -56,7 +57,7 @@ def test_the_fused_loss_is_the_plain_one(smoothing: float, at_once: int, monkeyp
     output, features = nn.Linear(5, 7).double(), torch.randn(2, 6, 5, dtype=torch.float64)
     targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
     found, wanted = features.clone().requires_grad_(), features.clone().requires_grad_()
-    loss, _, nll = sequence_loss(found, targets, mask, output, smoothing)
+    loss, _, nll = sequence_loss(found, targets, positions_of(mask), output, smoothing)
     (loss / 3).backward()
     fused = [found.grad, *(parameter.grad for parameter in output.parameters())]
     output.zero_grad()
@@ -74,13 +75,15 @@ def test_gradients_of_the_fused_loss_are_those_of_differences() -> None:
     targets, mask = torch.tensor([[0, 5, 2]]), torch.ones(1, 3, dtype=torch.bool)
 
     def loss(features: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return sequence_loss(features, targets, mask, output, 0.1)[0]
+        return sequence_loss(features, targets, positions_of(mask), output, 0.1)[0]
 
     assert torch.autograd.gradcheck(loss, (features, output.weight, output.bias))
 
 
 def test_a_token_that_seemed_impossible_costs_what_its_logit_says() -> None:
-    loss, _, nll = sequence_loss(torch.tensor([[[0.0, 200.0, 0.0]]]), TARGETS[:, :1], MASK[:, :1], identity(), 0.0)
+    loss, _, nll = sequence_loss(
+        torch.tensor([[[0.0, 200.0, 0.0]]]), TARGETS[:, :1], positions_of(MASK[:, :1]), identity(), 0.0
+    )
     assert (loss.item(), nll.item()) == (200.0, 200.0)
 
 
@@ -88,9 +91,9 @@ def test_in_bfloat16_the_loss_is_near_and_the_gradients_are_in_float32() -> None
     torch.manual_seed(3)
     output, features = nn.Linear(16, 50), torch.randn(2, 9, 16, requires_grad=True)
     targets, mask = torch.randint(50, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
-    exact, *_ = sequence_loss(features, targets, mask, output, 0.1)
+    exact, *_ = sequence_loss(features, targets, positions_of(mask), output, 0.1)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, *_ = sequence_loss(features, targets, mask, output, 0.1)
+        loss, *_ = sequence_loss(features, targets, positions_of(mask), output, 0.1)
     loss.backward()
     assert loss.item() == pytest.approx(exact.item(), rel=1e-2)
     assert features.grad is not None

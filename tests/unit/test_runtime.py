@@ -7,7 +7,7 @@ import torch
 
 from nmt import runtime
 from nmt.errors import ConfigError
-from nmt.runtime import choose_device, choose_precision
+from nmt.runtime import choose_device, choose_precision, one_ahead
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -67,3 +67,40 @@ def test_auto_takes_bf16_only_where_it_is_fast(
 def test_a_cpu_takes_bf16_only_with_amx(monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path: f"flags : {flags}\n")
     assert choose_precision("auto", CPU) == chosen
+
+
+def test_the_next_item_is_made_while_the_last_is_used() -> None:
+    made: list[int] = []
+
+    def make(item: int) -> int:
+        made.append(item)
+        if item == 3:
+            raise ValueError("three")
+        return 10 * item
+
+    results = one_ahead(make, [0, 1, 2, 3, 4])
+    assert [next(results), next(results), next(results)] == [0, 10, 20]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
+    assert made[:4] == [0, 1, 2, 3]
+    assert list(one_ahead(make, [])) == []
+    assert list(one_ahead(make, [7])) == [70]
+
+
+def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    assert choose_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_only_tf32_rounds_float32_products() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        choose_precision("fp16", CPU)
+    assert choose_precision("fp16", GPU) == torch.float16
+    assert choose_precision("tf32", GPU) == torch.float32
+    assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+    assert choose_precision("fp32", GPU) == torch.float32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
-from nmt.decoding.beam import _best, beam_search
+from nmt.decoding.beam import Beams, _best, beam_search
 from nmt.decoding.rules import Rules, Scoring, length_penalty
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
+from tests.reads import Reads
+from tests.variants import MODELS
 
 VOCAB, LIMIT = 7, 4  # pieces 4, 5, 6 and UNK = 1 can be said
 
@@ -348,3 +350,19 @@ def test_unlikely_pieces_are_drawn_as_often_as_they_should_be() -> None:
         (found,) = sample(Rare(), memory, rules, Scoring(), [torch.Generator().manual_seed(1)])
     assert found.ids[0] == 4
     assert drawn
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_a_step_of_beam_search_looks_at_the_devices_memory_once(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    model = make_model(**({} if kind == "recurrent" else MODELS["transformer, post, learned"]))
+    with torch.no_grad():
+        model.output.bias[EOS] = -1e9
+    memory = model.encode(batch_of([([5, 6, 7], []), ([8, 9], [])]))
+    beams = Beams(model, memory, 3, Rules.of([9, 8]), Scoring(1.0), 1)
+    beams.advance()
+    for _ in range(5):
+        with Reads(monkeypatch) as seen:
+            assert beams.advance()
+        assert seen.reads == {"tolist": 1}

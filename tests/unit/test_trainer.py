@@ -1,3 +1,5 @@
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from nmt.model.rnn.decoder import RNNDecoder
 from nmt.training.corpus_loss import corpus_loss
 from nmt.training.loss import coverage_loss
 from nmt.training.trainer import Trainer
+from tests.reads import Reads
 from tests.variants import MODELS
 
 CPU = torch.device("cpu")
@@ -62,10 +65,10 @@ def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plain_loss(
-    features: Tensor, tgt_out: Tensor, mask: Tensor, output: nn.Module, e: float, consistency: None = None
+    features: Tensor, tgt_out: Tensor, positions: Tensor, output: nn.Module, e: float, consistency: None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    log_probs = output(features[mask]).log_softmax(-1)
-    nll = -log_probs.gather(1, tgt_out[mask][:, None]).sum()
+    log_probs = output(features.flatten(0, 1)[positions]).log_softmax(-1)
+    nll = -log_probs.gather(1, tgt_out.flatten()[positions][:, None]).sum()
     loss = (1 - e) * nll - e * log_probs.mean(-1).sum()
     return loss, loss.detach(), nll.detach()
 
@@ -218,3 +221,55 @@ def test_the_moving_average_is_the_weighted_sum_of_the_weights_after_every_updat
     for wrong in ([torch.zeros(1)], "average", [torch.zeros(1)] * len(expected)):
         with pytest.raises(ValueError, match="moving average is not of this model"):
             again.load_state_dict(state | {"average": wrong})
+
+
+STACK = {
+    "encoder": {"type": "self_attention", "layers": 1, "heads": 2, "feed_forward": 20},
+    "decoder": {"type": "transformer", "layers": 1, "heads": 2, "feed_forward": 20},
+}
+
+
+@pytest.mark.parametrize("model", [{"encoder": {"cell": "lstm"}}, STACK], ids=["recurrent", "transformer"])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_update_looks_at_the_devices_memory_once(
+    make_config: Callable[..., Config],
+    corpus: PieceCorpus,
+    monkeypatch: pytest.MonkeyPatch,
+    model: dict[str, Any],
+    accumulate: int,
+) -> None:
+    # On a GPU the encoder packs by lengths that are on the processor.
+    monkeypatch.setattr("nmt.model.rnn.encoder._RUNS_AT_MOST", 0)
+    trainer = trainer_of(make_config(model=model, training={"accumulate": accumulate, "epochs": 9}), corpus)
+    updates = trainer.updates()
+    next(updates)
+    batches = [corpus.batch(range(at, at + 4)) for at in range(0, 4 * accumulate, 4)]
+    with Reads(monkeypatch) as seen:
+        trainer._learn(batches, 10, 10, 1, 9)
+    # The lengths of the sentences, and what packing makes of them, are on the processor.
+    of_lengths = Counter({"_unique2": accumulate, "_local_scalar_dense": 2 * accumulate})
+    assert seen.reads - (Counter() if "decoder" in model else of_lengths) == {"tolist": 1}
+    assert seen.operations.total() > 100
+
+
+def test_float16_learns_nearly_the_same_and_steps_over_gradients_that_are_too_large(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
+    config = make_config(model=STACK | NO_DROPOUT, training={"batch_size": 8, "epochs": 4})
+    exact = [update.loss for update in trainer_of(config, corpus).updates()]
+    torch.manual_seed(1)
+    model = build_model(config, 20, 20)
+    trainer = Trainer(config.training, 1, model, CPU, torch.float16, lambda epoch: corpus)
+    updates = trainer.updates()
+    losses = [next(updates).loss for _ in range(6)]
+    assert losses == pytest.approx(exact[:6], rel=0.02)
+    trainer.scaler._scale = torch.tensor(2.0**40)  # gradients become infinite
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    skipped = next(updates)
+    assert math.isinf(skipped.grad_norm) or math.isnan(skipped.grad_norm)
+    assert all(torch.equal(one, parameter) for one, parameter in zip(before, model.parameters(), strict=True))
+    assert trainer.scaler.get_scale() == 2.0**39
+    state = trainer.state_dict()
+    other = Trainer(config.training, 1, build_model(config, 20, 20), CPU, torch.float16, lambda epoch: corpus)
+    other.load_state_dict(state)
+    assert other.scaler.get_scale() == 2.0**39

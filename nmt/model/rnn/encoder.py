@@ -60,13 +60,12 @@ class RNNEncoder(nn.Module):
         Returns:
             Outputs (0 on padding) and last states, the directions side by side.
         """
-        found, counts = torch.unique(lengths, return_counts=True)
+        found, counts = torch.unique(lengths, return_counts=True)  # of numbers on the processor, whatever the device
+        last: Tensor | tuple[Tensor, Tensor]
         if len(found) <= _RUNS_AT_MOST and embedded.device.type == "cpu" and isinstance(self.rnn, nn.LSTM):
             values, last = self._by_length(embedded, lengths, found, counts)
         else:
-            packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-            outputs, last = self.rnn(packed)  # last: [layers x directions, B, H]
-            values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
+            values, last = self._packed(embedded, lengths)
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
@@ -77,6 +76,17 @@ class RNNEncoder(nn.Module):
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
+
+    def _packed(self, embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """Encode sentences of any lengths, sorted here: torch's own sorting would wait for a GPU."""
+        order = lengths.argsort(descending=True)
+        back = order.argsort().to(embedded.device, non_blocking=True)
+        by_length = embedded.index_select(0, order.to(embedded.device, non_blocking=True))
+        packed = pack_padded_sequence(by_length, lengths[order], batch_first=True)
+        outputs, last = self.rnn(packed)  # last: [layers x directions, B, H]
+        values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
+        states = tuple(state.index_select(1, back) for state in (last if isinstance(last, tuple) else (last,)))
+        return values.index_select(0, back), states if isinstance(last, tuple) else states[0]
 
     def _by_length(
         self, embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
