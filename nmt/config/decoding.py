@@ -47,6 +47,22 @@ class MbrConfig(Section):
             yield Problem("mbr.metric has no effect without mbr.candidates")
 
 
+class DiversityConfig(Section):
+    """Beam search in `groups` that avoid each other's pieces, for n-best lists that differ (Vijayakumar et al. 2018).
+
+    The beam is shared out among them, so `beam_size` is a multiple of `groups`. `strength` is what a piece costs, in
+    nats, for each hypothesis of the groups before that has it in the same place.
+    """
+
+    groups: Positive = 1
+    strength: Annotated[float, Field(ge=0.0)] = 0.5
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what has no effect."""
+        if self.groups == 1 and self.strength != 0.5:
+            yield Problem("diversity.strength has no effect with one group; set diversity.groups, too")
+
+
 class DecodingConfig(Section):
     """Search.
 
@@ -61,6 +77,8 @@ class DecodingConfig(Section):
     - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
       step, where it is the `input`; `auto` takes the step that was guided (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
+    - `repetition_penalty` multiplies the log-probability of every piece that the translation has already, so that more
+      than 1 makes it less likely (Keskar et al. 2019); scores are with it, log-probabilities the model's own.
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
     - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
       differ now and then (docs/speed.md).
@@ -79,10 +97,23 @@ class DecodingConfig(Section):
     alignment_at: Literal["auto", "predicts", "input"] = "auto"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
+    repetition_penalty: Annotated[float, Field(ge=1.0)] = 1.0
+    diversity: DiversityConfig = DiversityConfig()
     sampling: SamplingConfig = SamplingConfig()
     mbr: MbrConfig = MbrConfig()
     batch_size: Positive = 64
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield groups that the beam or another way of searching has no place for."""
+        if self.diversity.groups > 1:
+            if self.beam_size % self.diversity.groups:
+                yield Problem(
+                    f"diversity.groups is {self.diversity.groups}, which does not divide beam_size = {self.beam_size}",
+                    ("diversity.groups", "beam_size"),
+                )
+            if self.sampling.enabled:
+                yield Problem("diversity is of beam search; switch sampling off, or set diversity.groups to 1")
 
 
 class MetricConfig(Section):

@@ -69,12 +69,13 @@ class Beams:
         """Take one step for all sentences; return False when all are done."""
         count, before = self.tokens.shape
         log_probs, weights, state = self.model.step(self.tokens.flatten(), self.state, self.memory)
+        own = log_probs.clone() if self.rules.repetition_penalty != 1.0 else None  # the model's, without the penalty
         log_probs = self.rules.apply(log_probs, self.ids.flatten(0, 1))
         best, parents, tokens, pruned = self.choose(log_probs)
         size = best.shape[1]
         chosen = (torch.arange(size, device=best.device) < self.slots[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
-        token_log_probs = log_probs[rows, tokens.flatten()].view(count, size)
+        token_log_probs = (log_probs if own is None else own)[rows, tokens.flatten()].view(count, size)
         self._remember(weights[rows].view(count, size, -1), token_log_probs, rows)
         ended = chosen & (tokens == EOS)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
@@ -82,7 +83,7 @@ class Beams:
         looked = torch.cat([pruned[:, None], self.log_prob.amax(dim=1, keepdim=True), ended.to(pruned.dtype)], dim=1)
         best_pruned, best_alive, *ends = map(list, zip(*looked.tolist(), strict=True))
         self._note_pruned(best_pruned)
-        self._note_ended([(at, row) for at, row in product(range(count), range(size)) if ends[row][at]])
+        self._note_ended([(at, row) for at, row in product(range(count), range(size)) if ends[row][at]], best)
         self.slots = self.slots - ended.sum(1)
         self.tokens = tokens
         self.ids = torch.cat([self.ids, tokens[:, :, None]], dim=-1)
@@ -122,22 +123,32 @@ class Beams:
         for original, log_prob in zip(self.sentences, log_probs, strict=True):
             self.best_pruned[original] = max(self.best_pruned[original], log_prob)
 
-    def _note_ended(self, ended: list[tuple[int, int]]) -> None:
-        """Read the hypotheses that have ended, all at once; each is given by its sentence and row in the batch."""
+    def _note_ended(self, ended: list[tuple[int, int]], totals: Tensor) -> None:
+        """Read the hypotheses that have ended, all at once.
+
+        Args:
+            ended: the sentence and row in the batch of each.
+            totals: ``[B, K]`` the log-probabilities of all rows, with the penalty for repetition.
+        """
         if not ended:
             return
         assert self.weights is not None
         at = torch.tensor(ended, device=self.ids.device)
-        ids, log_probs, weights = (each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.weights))
+        ids, log_probs, weights, penalised = (
+            each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.weights, totals[:, :, None])
+        )
         steps, length = weights.shape[1:]
-        # float32 holds ids of up to 2^24 exactly, so the three can travel as one.
-        read = torch.cat([ids.to(log_probs.dtype), log_probs, weights.flatten(1).to(log_probs.dtype)], dim=1).cpu()
+        # float32 holds ids of up to 2^24 exactly, so all can travel as one.
+        parts = [each.to(log_probs.dtype) for each in (ids, log_probs, weights.flatten(1), penalised)]
+        read = torch.cat(parts, dim=1).cpu()
         for (sentence, row), values in zip(ended, read, strict=True):
             original = self.sentences[sentence]
-            of_ids, of_tokens, of_weights = values.split([steps - 1, steps, steps * length])
+            of_ids, of_tokens, of_weights, total = values.split([steps - 1, steps, steps * length, 1])
             attention = of_weights.view(steps, length)[:, : self.src_lengths[original]].to(weights.dtype)
-            missing = self.missing(sentence, row)
-            self.found[original].append(finished(of_ids.long(), of_tokens, attention, self.scoring, missing))
+            ranked = float(total) if self.rules.repetition_penalty != 1.0 else None
+            self.found[original].append(
+                finished(of_ids.long(), of_tokens, attention, self.scoring, self.missing(sentence, row), ranked)
+            )
 
     def missing(self, sentence: int, row: int) -> int:
         """Return how many required phrases a row lacks; none are required here."""

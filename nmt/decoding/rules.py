@@ -27,6 +27,8 @@ class Rules:
         begins_word: ``[V]`` True if a piece begins a word; needed for NEW_WORD only.
         forbid: for each sentence the phrases that are not generated; none for any if empty.
         vocabulary: the pieces that spell these phrases.
+        repetition_penalty: by what the log-probability of a piece is multiplied that the row has generated already; 1
+            leaves it as it is.
         first_limit: the least of `max_lengths` when the search began; before so many pieces nobody is at a limit.
     """
 
@@ -38,6 +40,7 @@ class Rules:
     begins_word: Tensor | None = None
     forbid: Sequence[Sequence[str]] = ()
     vocabulary: Vocabulary | None = None
+    repetition_penalty: float = 1.0
     first_limit: int = 0
 
     @classmethod
@@ -52,6 +55,7 @@ class Rules:
         begins_word: Sequence[bool] | None = None,
         forbid: Sequence[Sequence[str]] = (),
         vocabulary: Vocabulary | None = None,
+        repetition_penalty: float = 1.0,
     ) -> "Rules":
         """Return rules made of plain numbers; a prefix longer than its sentence's limit moves the limit."""
         prefixes = prefixes or [[] for _ in max_lengths]
@@ -68,6 +72,7 @@ class Rules:
             None if begins_word is None else torch.tensor(begins_word, device=device),
             forbid if any(forbid) else (),
             vocabulary,
+            repetition_penalty,
             min(limits, default=0),
         )
 
@@ -85,10 +90,12 @@ class Rules:
         """Return the log-probabilities, with -inf for each piece that may not come next.
 
         Args:
-            log_probs: ``[N, V]``, which may be changed; the K rows of each of the B sentences lie together.
+            log_probs: ``[N, V]``, which may be changed in place; the K rows of each of the B sentences lie together.
             ids: ``[N, t]`` the pieces that each row has generated so far.
         """
         inside_prefix = ids.shape[1] < self.prefixes.shape[1]
+        if self.repetition_penalty != 1.0:  # Keskar et al. 2019, equation 13, for logarithms, which are below 0
+            log_probs.scatter_(1, ids, log_probs.gather(1, ids) * self.repetition_penalty)
         # A prefix may hold pieces that the rules forbid, so their log-probabilities are kept.
         raw = log_probs.clone() if inside_prefix or self.no_repeat_ngram or self.forbid else log_probs
         beams = len(log_probs) // len(self.max_lengths)

@@ -45,7 +45,7 @@ class Hypothesis:
     Attributes:
         ids: target pieces, without BOS and EOS.
         log_prob: the log-probability of the pieces and EOS together, in nats; higher is better.
-        score: what it is worth (see `Scoring`); higher is better.
+        score: what it is worth (see `Scoring`), with the penalty for repetition; higher is better.
         token_log_probs: the log-probability of each piece and of EOS, in nats.
         proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
             tell.
@@ -145,39 +145,57 @@ def _step_by_step(
     tokens = torch.full((count,), BOS, device=device)
     ids_so_far = torch.empty(count, 0, dtype=torch.long, device=device)
     log_probs_so_far = torch.empty(count, 0, device=device)
+    totals = torch.zeros(count, device=device)  # with the penalty for repetition
     weights_so_far: list[Tensor] = []
     found: list[Hypothesis | None] = [None] * count
     while sentences:
         log_probs, weights, state = model.step(tokens, state, memory)
+        own = log_probs.clone() if rules.repetition_penalty != 1.0 else None  # the model's, without the penalty
         log_probs = rules.apply(log_probs, ids_so_far)
         tokens = choose(log_probs, sentences)
-        log_probs_so_far = torch.cat([log_probs_so_far, log_probs.gather(1, tokens[:, None])], dim=1)
+        chosen = log_probs.gather(1, tokens[:, None])
+        totals = totals + chosen[:, 0]
+        chosen = chosen if own is None else own.gather(1, tokens[:, None])
+        log_probs_so_far = torch.cat([log_probs_so_far, chosen], dim=1)
         weights_so_far.append(weights)
         ended = tokens == EOS
         if ended.any():
             for row in ended.nonzero()[:, 0].tolist():
                 sentence = sentences[row]
                 attention = torch.stack([step[row, : lengths[sentence]] for step in weights_so_far])
-                found[sentence] = finished(ids_so_far[row], log_probs_so_far[row], attention, scoring)
+                total = None if own is None else float(totals[row])
+                found[sentence] = finished(ids_so_far[row], log_probs_so_far[row], attention, scoring, total=total)
             keep = (~ended).nonzero()[:, 0]
             if len(keep) == 0:
                 break
             sentences = [sentences[row] for row in keep.tolist()]
             state, memory, rules = state.select(keep), memory.select(keep), rules.select(keep)
             tokens, log_probs_so_far, ids_so_far = tokens[keep], log_probs_so_far[keep], ids_so_far[keep]
+            totals = totals[keep]
             weights_so_far = [step[keep] for step in weights_so_far]
         ids_so_far = torch.cat([ids_so_far, tokens[:, None]], dim=1)
     return [hypothesis for hypothesis in found if hypothesis is not None]
 
 
-def finished(ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring, missing: int = 0) -> Hypothesis:
-    """Make a finished hypothesis of its pieces ``[t]``, log-probabilities ``[t + 1]`` and attention ``[t + 1, S]``."""
+def finished(
+    ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring, missing: int = 0, total: float | None = None
+) -> Hypothesis:
+    """Make a finished hypothesis.
+
+    Args:
+        ids: its pieces ``[t]``.
+        log_probs: the model's log-probabilities ``[t + 1]``.
+        weights: the attention ``[t + 1, S]``.
+        scoring: how it is scored.
+        missing: how many required phrases it lacks.
+        total: the log-probability that is scored; None for the sum of the model's.
+    """
     token_log_probs = log_probs.tolist()
     value = math.fsum(token_log_probs)  # float32 would round at every addition
     return Hypothesis(
         ids.tolist(),
         value,
-        scoring.score(value, weights),
+        scoring.score(value if total is None else total, weights),
         token_log_probs,
         False,
         weights.float().cpu().numpy(),

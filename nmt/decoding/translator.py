@@ -19,6 +19,7 @@ from nmt.decoding.beam import beam_search
 from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
 from nmt.decoding.consensus import by_agreement
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
+from nmt.decoding.diverse import diverse_beam_search
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.phrases import Vocabulary, asked_phrases
 from nmt.decoding.request import Request, RequestPieces, Span, hidden_pieces, request_pieces, requests_of
@@ -91,8 +92,11 @@ class Translator:
         sources = self._sources([request.text for request in requests], first_line, cut)
         limits = self.settings.max_tgt_length, self.model.max_tgt_length
         asked = [request_pieces(each, first_line + at, self.tokenizer, *limits) for at, each in enumerate(requests)]
-        if self.settings.sampling.enabled and any(each.require for each in asked):
-            raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
+        if any(each.require for each in asked):
+            if self.settings.sampling.enabled:
+                raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
+            if self.settings.diversity.groups > 1:
+                raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
         searched = max(n_best, self.settings.mbr.candidates)
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
@@ -239,6 +243,11 @@ class Translator:
             beam = max(settings.beam_size, n_best)
             if required:
                 return constrained_beam_search(self.model, memory, beam, rules, self._scoring, required, n_best)
+            if settings.diversity.groups > 1:
+                groups = settings.diversity.groups
+                beam += -beam % groups  # a longer n-best list may have made it another number
+                options = groups, settings.diversity.strength
+                return diverse_beam_search(self.model, memory, beam, rules, self._scoring, *options, n_best)
             if beam == 1:
                 return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
@@ -295,6 +304,7 @@ class Translator:
             self.tokenizer.begins_word if any(NEW_WORD in prefix for prefix in prefixes) else None,
             [each.forbid for each in asked],
             self.vocabulary if any(each.forbid for each in asked) else None,
+            settings.repetition_penalty,
         )
 
     def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], float, NDArray[np.float32]]]:

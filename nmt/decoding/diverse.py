@@ -1,0 +1,94 @@
+"""Beam search in groups that avoid each other's words (Vijayakumar et al. 2018, Diverse beam search)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from nmt.decoding.beam import Beams
+from nmt.decoding.rules import Rules, Scoring
+from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
+
+
+def diverse_beam_search(
+    model: SearchModel,
+    memory: SearchMemory,
+    beam_size: int,
+    rules: Rules,
+    scoring: Scoring,
+    groups: int,
+    strength: float,
+    n_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """Search with several beams that take turns in every step.
+
+    A beam's candidates are ranked by their log-probability less `strength` times the number of hypotheses of the beams
+    before it that have taken the same piece in this step (Hamming diversity; equations 4 and 5). Log-probabilities and
+    scores of what is found are the model's own. Nothing is known of what was left out, so nothing is proven.
+
+    Args:
+        model: what is searched.
+        memory: B encoded sentences.
+        beam_size: K of all groups together, a multiple of `groups`.
+        rules: for B sentences.
+        scoring: what the finished ones are ranked by.
+        groups: number of beams.
+        strength: lambda, in nats.
+        n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
+
+    Returns:
+        For each sentence the different finished hypotheses of all groups, best score first, `n_best` at most. Each
+        group finds its own best ones, so the n best of all are not only those of the first.
+    """
+    size = beam_size // groups
+    most = min(size, n_best)
+    taken = _Taken(len(memory.src_mask), strength)
+    beams = [_GroupBeams(model, memory, size, rules, scoring, most, taken) for _ in range(groups)]
+    running = beams
+    while running:
+        taken.pieces = None
+        running = [group for group in running if group.advance()]
+    found: list[list[Hypothesis]] = []
+    for of_groups in zip(*(group.results() for group in beams), strict=True):
+        different = {tuple(one.ids): one for hypotheses in reversed(of_groups) for one in hypotheses}
+        found.append(sorted(different.values(), key=lambda one: -one.score)[:n_best])
+    return found
+
+
+class _Taken:
+    """How many hypotheses of the beams before have taken each piece in this step."""
+
+    def __init__(self, sentences: int, strength: float):
+        self.sentences, self.strength = sentences, strength
+        self.pieces: Tensor | None = None  # [B, V]; None before the first beam
+
+
+class _GroupBeams(Beams):
+    """One of the beams."""
+
+    def __init__(
+        self,
+        model: SearchModel,
+        memory: SearchMemory,
+        beam_size: int,
+        rules: Rules,
+        scoring: Scoring,
+        n_best: int,
+        taken: _Taken,
+    ):
+        super().__init__(model, memory, beam_size, rules, scoring, n_best)
+        self.taken = taken
+
+    def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        here = torch.tensor(self.sentences, device=log_probs.device)
+        if self.taken.pieces is None:
+            self.taken.pieces = log_probs.new_zeros(self.taken.sentences, log_probs.shape[-1])
+        cost = self.taken.strength * self.taken.pieces[here]  # [B, V]
+        before = self.tokens.shape[1]
+        best, parents, tokens, pruned = super().choose(log_probs - cost.repeat_interleave(before, dim=0))
+        best = best + cost.gather(1, tokens)  # what is added up is the model's own
+        is_filled = (torch.arange(best.shape[1], device=best.device) < self.slots[:, None]) & best.isfinite()
+        self.taken.pieces.index_put_(
+            (here[:, None].expand_as(tokens), tokens), is_filled.to(best.dtype), accumulate=True
+        )
+        return best, parents, tokens, torch.full_like(pruned, math.inf)
