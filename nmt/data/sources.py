@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,9 @@ def _untagged_identity(source: Source, split: str) -> dict[str, Any]:
             kind = without_packing(path).rpartition(".")[2]
             return identity | {"kind": kind, "file": _file_digest(Path(path))}
         case _:
-            both = {"src": _file_digest(Path(str(source.src))), "tgt": _file_digest(Path(str(source.tgt)))}
+            with ThreadPoolExecutor(2) as pool:  # hashing lets other threads run
+                src, tgt = pool.map(_file_digest, (Path(str(source.src)), Path(str(source.tgt))))
+            both = {"src": src, "tgt": tgt}
             return both | {key: identity[key] for key in ("links", "turned") if key in identity}
 
 
