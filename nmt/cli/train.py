@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -30,17 +30,42 @@ def train(
             show_default=False,
         ),
     ] = None,
+    new_vocabulary: Annotated[
+        bool,
+        typer.Option(
+            "--new-vocabulary",
+            help="With --init-from: a tokenizer of its own; pieces begin with the embeddings of those that spell them.",
+        ),
+    ] = False,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reset",
+            help="With --init-from: a part that begins at random (src_embedding, tgt_embedding, encoder, decoder, "
+            "attention, output). Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a model, or go on with an unfinished run: the same command resumes."""
     path = one_config(file, config)
+    from nmt.config import ModelPart
     from nmt.config.load import load_config
 
     settings = load_config(path, overrides or [])
+    if init_from is None and (new_vocabulary or reset):
+        raise typer.BadParameter(f"{'--new-vocabulary' if new_vocabulary else '--reset'} goes with --init-from")
+    if unknown := sorted(set(reset or ()) - set(get_args(ModelPart))):
+        raise typer.BadParameter(f"--reset {unknown[0]}: a model has the parts {', '.join(get_args(ModelPart))}")
     if not dry_run:
         start_others(processes)
     from nmt.runtime import set_up_logging
 
     set_up_logging()
+    from nmt.runs.resume import InitFrom
+
+    parts: Any = tuple(reset or ())
+    begins = None if init_from is None else InitFrom(init_from, new_vocabulary, parts)
     if fresh:
         from nmt.runs.resume import fresh_name
 
@@ -48,10 +73,10 @@ def train(
     if dry_run:
         from nmt.commands.dry_run import run_dry_run
 
-        typer.echo(run_dry_run(settings, init_from))
+        typer.echo(run_dry_run(settings, begins))
         return
     from nmt.commands.train import run_train
 
-    run = run_train(settings, init_from)
+    run = run_train(settings, begins)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(str(run.path))

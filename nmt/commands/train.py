@@ -11,7 +11,7 @@ import torch
 
 from nmt.atomic import copy_folder
 from nmt.config import Config
-from nmt.config.load import save_config
+from nmt.config.load import load_config, save_config
 from nmt.data.prepare import Corpora, load_corpora
 from nmt.data.sampled import sampled_epochs
 from nmt.data.tokenizer import load_tokenizer
@@ -21,7 +21,7 @@ from nmt.processes import Processes
 from nmt.runs.checkpoint import checkpoint_name, load_state, newest_checkpoint, remedy_for_writing, remove_leftovers
 from nmt.runs.folder import RunFolder, remember_latest
 from nmt.runs.kept import KeptCheckpoints
-from nmt.runs.resume import earlier_checkpoint, first_weights
+from nmt.runs.resume import InitFrom, earlier_checkpoint, first_weights
 from nmt.runs.versions import write_versions
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
@@ -34,6 +34,7 @@ from nmt.runtime import (
     set_up_machine,
     stop_signals,
 )
+from nmt.training.beginning import KnownModel, take_pretrained, take_weights
 from nmt.training.describe import describe_guidance, describe_run
 from nmt.training.progress import Best, Progress
 from nmt.training.reporter import NoReporter, Reporter, readable
@@ -46,12 +47,12 @@ log = logging.getLogger(__name__)
 _RELEASE_EVERY = 200  # updates between two calls of `release_memory`
 
 
-def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
+def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
     """Train, or go on with an unfinished run of the same name and configuration.
 
     Args:
         config: the configuration of the run.
-        init_from: a run folder whose weights and tokenizer a new run begins with; a resumed run does not look at it.
+        init_from: whose weights a new run begins with.
 
     Returns:
         The run's folder.
@@ -79,21 +80,24 @@ def run_train(config: Config, init_from: Path | None = None) -> RunFolder:
     return run
 
 
-def _train_locked(config: Config, run: RunFolder, init_from: Path | None, processes: Processes) -> None:
+def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, processes: Processes) -> None:
     with processes.first_then_others():
         if processes.is_first:
             remove_leftovers(run.checkpoints)
         checkpoint = earlier_checkpoint(config, run)
         if init_from is not None and checkpoint is not None:
-            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from)
+            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from.path)
         first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
-        known = run if checkpoint else first[0] if first else None
+        takes_tokenizer = first is not None and init_from is not None and not init_from.new_vocabulary
+        known = run if checkpoint else first[0] if first and takes_tokenizer else None
         corpora = load_corpora(config, load_tokenizer(config.tokenizer, known.tokenizer) if known else None)
     handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
         session = _Session.open(config, run, corpora, checkpoint, processes)
-        if first is not None:
-            load_weights(first[1], session.trainer.model)
+        if checkpoint is None:
+            take_pretrained(session.trainer.model, corpora.tokenizer, config)
+        if first is not None and init_from is not None:
+            take_weights(session.trainer.model, corpora.tokenizer, _known_model(*first), init_from.reset)
             log.info("beginning with the weights of %s", first[1])
         if checkpoint is None and processes.is_first:
             run.tokenizer.mkdir(exist_ok=True)
@@ -107,6 +111,15 @@ def _train_locked(config: Config, run: RunFolder, init_from: Path | None, proces
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _known_model(run: RunFolder, checkpoint: Path) -> KnownModel:
+    """Return the model of another run with its tokenizer."""
+    config = load_config(run.config)
+    tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
+    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    load_weights(checkpoint, model)
+    return KnownModel(model, tokenizer)
 
 
 def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:

@@ -116,6 +116,17 @@ class GuidedConfig(Section):
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 
+class PretrainedEmbeddingsConfig(Section):
+    """Files of word vectors (word2vec, fastText, GloVe) that the embeddings of a new training begin with.
+
+    Paths are looked up in `data.root`. The vectors are as wide as `model.embedding_size`; pieces that are no whole word
+    of the file begin at random. With tied embeddings `tgt` comes after `src`.
+    """
+
+    src: str | None = None
+    tgt: str | None = None
+
+
 class ConsistencyConfig(Section):
     """Each pair goes through the model twice, and both distributions of every target token are made to agree.
 
@@ -196,6 +207,7 @@ class TrainingConfig(Section):
     coverage_loss_after: NonNegative = 0
     consistency: ConsistencyConfig = ConsistencyConfig()
     freeze: list[ModelPart] = Field(default_factory=list)
+    pretrained_embeddings: PretrainedEmbeddingsConfig = PretrainedEmbeddingsConfig()
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     validation: ValidationConfig = ValidationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

@@ -1,15 +1,31 @@
 """Where a training begins: anew, beside an older run, from another run's weights, or where it stopped."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
-from nmt.config import Config
+from nmt.config import Config, ModelPart
 from nmt.config.load import differing_keys, load_config
 from nmt.errors import CheckpointError, ConfigError
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
 from nmt.runs.folder import RunFolder, find_model
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InitFrom:
+    """The model whose weights a new run begins with; a run that is resumed does not look at it.
+
+    Attributes:
+        path: its run folder, or a packed model.
+        new_vocabulary: whether the new run makes a tokenizer of its own; else it takes the other one's.
+        reset: parts of the model whose weights are not taken.
+    """
+
+    path: Path
+    new_vocabulary: bool = False
+    reset: tuple[ModelPart, ...] = ()
 
 
 def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
@@ -49,23 +65,23 @@ def fresh_name(config: Config) -> Config:
     return fresh
 
 
-def first_weights(config: Config, init_from: Path) -> tuple[RunFolder, Path]:
+def first_weights(config: Config, init_from: InitFrom) -> tuple[RunFolder, Path]:
     """The run whose weights a new one begins with, and the checkpoint that has them.
 
     Raises:
         CheckpointError: if there is none.
         ConfigError: if its model or tokenizer is another one.
     """
-    other = find_model(init_from)
+    other = find_model(init_from.path)
     other.refuse_strange_files()
     theirs = load_config(other.config)
     theirs = theirs.model_copy(update={"model": theirs.model.model_copy(update={"dropout": config.model.dropout})})
-    same = ("model.", "tokenizer.", "data.reverse")
+    same = ("model.", "data.reverse") if init_from.new_vocabulary else ("model.", "tokenizer.", "data.reverse")
     differences = [difference for difference in differing_keys(theirs, config) if difference.startswith(same)]
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise ConfigError(
-            f"{init_from} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
+            f"{init_from.path} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
             f"{listed}\nTake them over (all but model.dropout must be the same)."
         )
     return other, intact_checkpoint(other)

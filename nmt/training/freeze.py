@@ -23,7 +23,7 @@ def freeze(model: nn.Module, parts: Sequence[ModelPart]) -> int:
     frozen = 0
     named = list(model.named_parameters(remove_duplicate=False))
     for part in parts:
-        chosen = [parameter for name, parameter in named if part in _parts_of(name)]
+        chosen = [parameter for name, parameter in named if part in parts_of(name)]
         if not chosen:
             raise ConfigError(f"training.freeze names {part}, but this model has no parameters there; take it out")
         for parameter in _without_repeats(chosen):
@@ -34,7 +34,7 @@ def freeze(model: nn.Module, parts: Sequence[ModelPart]) -> int:
     return frozen
 
 
-def _parts_of(name: str) -> set[ModelPart]:
+def parts_of(name: str) -> set[ModelPart]:
     """Return the parts that a parameter belongs to, by its name in the model."""
     if name.startswith("src_embedding."):
         return {"src_embedding"}

@@ -49,6 +49,20 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
     assert set(records[-1]["valid"]) == shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--new-vocabulary"], "--new-vocabulary goes with --init-from"),
+        (["--reset", "encoder"], "--reset goes with --init-from"),
+        (["--reset", "enc", "--init-from", "runs/tiny"], "a model has the parts"),
+    ],
+)
+def test_options_of_a_first_model_need_one(home: Path, arguments: list[str], message: str) -> None:
+    result = runner.invoke(app, ["train", "tiny.yaml", *arguments, "--dry-run"])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_a_dry_run_prints_sizes_and_trains_nothing(home: Path) -> None:
     result = runner.invoke(app, ["train", "-c", "tiny.yaml", "--set", "name=dry", "--dry-run"])
     assert result.exit_code == 0

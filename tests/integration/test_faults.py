@@ -21,7 +21,7 @@ from nmt.runs.checkpoint import average_checkpoints, find_damage, newest_checkpo
 from nmt.runs.folder import RunFolder
 from nmt.runs.load import load_model
 from nmt.runs.pointers import point
-from nmt.runs.resume import fresh_name
+from nmt.runs.resume import InitFrom, fresh_name
 from nmt.training.trainer import Trainer
 
 MakeConfig = Callable[..., Config]
@@ -122,17 +122,39 @@ def test_a_run_can_begin_with_anothers_weights(make_config: MakeConfig, caplog: 
     caplog.set_level(logging.INFO, "nmt")
     first = run_train(make_config())
     tuned = run_train(
-        make_config(name="tuned", training={"max_updates": 1, "optimizer": {"lr": 1e-6}}), init_from=first.path
+        make_config(name="tuned", training={"max_updates": 1, "optimizer": {"lr": 1e-6}}),
+        init_from=InitFrom(first.path),
     )
     parts = [load_file(run.checkpoint("best") / "model.safetensors") for run in (first, tuned)]
     for name, weight in parts[0].items():
         torch.testing.assert_close(parts[1][name], weight, atol=1e-5, rtol=0)
     assert (tuned.tokenizer / "joint.model").read_bytes() == (first.tokenizer / "joint.model").read_bytes()
-    resumed = run_train(make_config(name="tuned", training={"optimizer": {"lr": 1e-6}}), init_from=first.path)
+    resumed = run_train(make_config(name="tuned", training={"optimizer": {"lr": 1e-6}}), init_from=InitFrom(first.path))
     assert caplog.text.count("beginning with the weights") == 1  # a resumed run goes on with its own
     assert resumed.path == tuned.path
     with pytest.raises(ConfigError, match=r"model\.attention\.score: 'additive' -> 'dot'"):
-        run_train(make_config(name="other", model={"attention": {"score": "dot"}}), init_from=first.path)
+        run_train(make_config(name="other", model={"attention": {"score": "dot"}}), init_from=InitFrom(first.path))
+
+
+def test_a_run_can_begin_with_anothers_weights_and_a_vocabulary_of_its_own(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nmt")
+    first = run_train(make_config(training={"max_updates": 1}))
+    settings = {"name": "other", "tokenizer": {"vocab_size": 90}, "training": {"optimizer": {"lr": 1e-9}}}
+    with pytest.raises(ConfigError, match=r"tokenizer\.vocab_size: 120 -> 90"):
+        run_train(make_config(**settings), InitFrom(first.path))
+    begins = InitFrom(first.path, new_vocabulary=True, reset=("encoder",))
+    assert "begins with" in run_dry_run(make_config(**settings), begins)
+    other = run_train(make_config(**settings), begins)
+    assert "of 90 target pieces" in caplog.text
+    parts = [load_file(run.checkpoint("last") / "model.safetensors") for run in (first, other)]
+    assert parts[1]["src_embedding.weight"].shape[0] == 90
+    for name, weight in parts[0].items():
+        if weight.shape == parts[1][name].shape and not name.endswith(("bias_ih_l0", "bias_hh_l0")):
+            is_alike = torch.allclose(weight, parts[1][name], atol=1e-5)
+            assert is_alike == (not name.startswith("encoder.")), name
+    assert load_model(other.path).translator.translate(["a cat"])
 
 
 def run_short_of_memory(
@@ -248,11 +270,11 @@ def test_every_way_of_saying_that_memory_ran_out_is_understood(
 
 def test_a_dry_run_looks_at_the_model_that_it_is_to_begin_with(make_config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a model folder"):
-        run_dry_run(make_config(), tmp_path / "nowhere")
+        run_dry_run(make_config(), InitFrom(tmp_path / "nowhere"))
     first = run_train(make_config(training={"max_updates": 1}))
-    assert "begins with" in run_dry_run(make_config(name="other"), first.path)
+    assert "begins with" in run_dry_run(make_config(name="other"), InitFrom(first.path))
     with pytest.raises(ConfigError, match=r"model\.attention\.score"):
-        run_dry_run(make_config(name="other", model={"attention": {"score": "dot"}}), first.path)
+        run_dry_run(make_config(name="other", model={"attention": {"score": "dot"}}), InitFrom(first.path))
 
 
 def test_training_in_a_thread_works(make_config: MakeConfig) -> None:

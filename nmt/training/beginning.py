@@ -1,0 +1,189 @@
+"""What a new training begins with instead of chance: another model's weights, or word vectors."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.alignment.words import SPACE
+from nmt.config import Config, ModelPart
+from nmt.data.lines import read_lines
+from nmt.data.tokenizer import EOS, UNK, SentencePieceTokenizer, Tokenizer
+from nmt.errors import ConfigError, DataError
+from nmt.training.freeze import parts_of
+
+log = logging.getLogger(__name__)
+
+
+class KnownModel(NamedTuple):
+    """A trained model and the tokenizer that it was trained with."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+
+
+def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, reset: Sequence[ModelPart] = ()) -> None:
+    """Set the weights of a new model to those of a known one of the same sizes, whose vocabulary may be another.
+
+    A piece that the known vocabulary has keeps its row of the tables; any other begins as the mean of the rows of the
+    known pieces that spell it (Gee et al. 2022, Fast vocabulary transfer). A piece that cannot be spelled stays random.
+
+    Args:
+        model: the new model, with its random weights.
+        tokenizer: its tokenizer.
+        known: whose weights are taken.
+        reset: parts that keep their random weights; what two parts share is reset with either.
+
+    Raises:
+        ConfigError: if vocabularies differ, and one of them is none of sentencepiece's.
+    """
+    old = dict(known.model.named_parameters(remove_duplicate=False))
+    same = known.tokenizer.fingerprint == tokenizer.fingerprint
+    sides = {} if same else {side: _spellings(tokenizer, known.tokenizer, side) for side in ("src", "tgt")}
+    parts: dict[int, set[ModelPart]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        parts.setdefault(id(parameter), set()).update(parts_of(name))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parts[id(parameter)] & set(reset):
+                continue
+            side = _side(name)
+            if same or side is None:
+                parameter.copy_(old[name])
+                continue
+            for piece, spelling in enumerate(sides[side]):
+                if spelling:
+                    parameter[piece] = old[name][spelling].mean(dim=0)
+    if not same:
+        kept = sum(len(spelling) == 1 for spelling in sides["tgt"])
+        made = sum(len(spelling) > 1 for spelling in sides["tgt"])
+        log.info(
+            "of %d target pieces %d are taken from the other vocabulary, %d begin as the mean of its pieces that spell "
+            "them, %d anew",
+            tokenizer.tgt_size,
+            kept,
+            made,
+            tokenizer.tgt_size - kept - made,
+        )
+
+
+def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> None:
+    """Set the embeddings of a new model to the word vectors that `training.pretrained_embeddings` names, if it does.
+
+    Raises:
+        ConfigError: if the tokenizer is none of sentencepiece's.
+        DataError: if a file cannot be used.
+    """
+    files = config.training.pretrained_embeddings
+    tables = dict(model.named_parameters(remove_duplicate=False))
+    for side, name, key in (("src", files.src, "src_embedding.weight"), ("tgt", files.tgt, "decoder.embedding.weight")):
+        if name is None:
+            continue
+        if not isinstance(tokenizer, SentencePieceTokenizer):
+            raise ConfigError("training.pretrained_embeddings needs a sentencepiece tokenizer")
+        path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
+        pieces = _pieces(getattr(tokenizer, side))
+        found = take_vectors(tables[key], pieces, path)
+        log.info("%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
+
+
+def _side(name: str) -> str | None:
+    """Return the side whose pieces are the rows of a parameter; None for a parameter that has none."""
+    return {
+        "src_embedding.weight": "src",
+        "decoder.embedding.weight": "tgt",
+        "output.weight": "tgt",
+        "output.bias": "tgt",
+    }.get(name)
+
+
+def _spellings(new: Tokenizer, old: Tokenizer, side: str) -> list[list[int]]:
+    """Return, for each piece of the new vocabulary, the pieces of the old one that spell it."""
+    if not isinstance(new, SentencePieceTokenizer) or not isinstance(old, SentencePieceTokenizer):
+        raise ConfigError("a new vocabulary can only take the place of another one if both are sentencepiece's")
+    ours, theirs = getattr(new, side), getattr(old, side)
+    known = {piece: at for at, piece in enumerate(_pieces(theirs))}
+    spellings = []
+    for at, piece in enumerate(_pieces(ours)):
+        if at <= EOS or piece in known:
+            spellings.append([at if at <= EOS else known[piece]])
+            continue
+        ids = theirs.encode(piece.replace(SPACE, " "), return_type=int)
+        if not piece.startswith(SPACE) and ids and theirs.id_to_piece(ids[0]) == SPACE:
+            ids = ids[1:]  # sentencepiece begins a text with a space
+        spellings.append([] if UNK in ids else ids)
+    return spellings
+
+
+def _pieces(processor: Any) -> list[str]:
+    return [str(processor.id_to_piece(at)) for at in range(processor.get_piece_size())]
+
+
+def take_vectors(table: Tensor, pieces: Sequence[str], path: Path) -> int:
+    """Set rows of an embedding table to vectors that were trained elsewhere; return how many.
+
+    The file has a word and its numbers in each line, as word2vec, fastText (``.vec``) and GloVe write them, plain or
+    packed; a first line with two numbers is passed over. A word stands for the piece that is this whole word. Where
+    the file marks the beginnings of words as sentencepiece does, pieces inside words are found, too. The vectors are
+    scaled to the spread of the table, in which the rest of the model's first values are at home.
+
+    Args:
+        table: ``[V, E]``, changed in place.
+        pieces: the V pieces.
+        path: the file.
+
+    Raises:
+        DataError: if the file cannot be read, or a vector has another width than the table, with line and remedy.
+    """
+    begin = {piece.removeprefix(SPACE): at for at, piece in enumerate(pieces) if piece.startswith(SPACE) and at > EOS}
+    inside = {piece: at for at, piece in enumerate(pieces) if not piece.startswith(SPACE) and at > EOS}
+    plain: dict[int, list[float]] = {}
+    marked: dict[int, list[float]] = {}
+    marks = False
+    for word, numbers in _vectors(path, table.shape[1]):
+        if word.startswith(SPACE):
+            marks = True
+            if (at := begin.get(word.removeprefix(SPACE))) is not None:
+                marked[at] = numbers
+            continue
+        if (at := begin.get(word)) is not None:
+            plain.setdefault(at, numbers)
+        if (at := inside.get(word)) is not None:
+            marked[at] = numbers
+    found = marked if marks else plain
+    if found:
+        rows = torch.tensor(list(found.values()), dtype=table.dtype)
+        with torch.no_grad():
+            scale = table[EOS + 1 :].std() / rows.std().clamp(min=1e-8)
+            table[torch.tensor(list(found), device=table.device)] = (rows * scale.cpu()).to(table.device)
+    return len(found)
+
+
+def _vectors(path: Path, width: int) -> Iterator[tuple[str, list[float]]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        fields = line.rstrip().split(" ")
+        if number == 1 and len(fields) == 2:
+            continue
+        word = " ".join(fields[:-width])
+        try:
+            numbers = [float(field) for field in fields[-width:]]
+        except ValueError:
+            numbers = []
+        too_wide = len(fields) > width + 1 and _is_number(fields[-width - 1])
+        if len(numbers) != width or not word or too_wide:
+            raise DataError(
+                f"{path}, line {number}: no word with {width} numbers behind it; the vectors must be as wide as "
+                f"model.embedding_size = {width}"
+            )
+        yield word, numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
