@@ -20,6 +20,7 @@ from nmt.cli import (  # isort: skip
     serve,
     runs,
     pack,
+    push,
     export,
 )
 from nmt.cli.app import app, main
@@ -37,6 +38,7 @@ __all__ = [
     "init",
     "main",
     "pack",
+    "push",
     "runs",
     "score",
     "serve",

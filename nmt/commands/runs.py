@@ -62,7 +62,11 @@ def run_inspect(model: Path | None) -> Iterator[str]:
         ("languages", " -> ".join(data.languages)),
         ("encoder", _part(config.model.encoder, "type")),
         ("decoder", _part(config.model.decoder, "type")),
-        ("attention", _part(config.model.attention, "score")),
+        *(
+            []
+            if config.model.decoder.type == "transformer"
+            else [("attention", _part(config.model.attention, "score"))]
+        ),
         ("tokenizer", _tokenizer(tokenizer)),
         ("parameters", f"{parameters:,}, {size / 1e6:.1f} MB"),
         ("word aligner", "yes" if run.aligner.is_dir() else "no"),

@@ -189,12 +189,17 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
     """Return the named model folder, or the run trained last; links are followed once, here.
 
     Args:
-        model: a run folder, or a model that `nmt pack` wrote; None for ``runs_dir/latest``.
+        model: a run folder, a model that `nmt pack` wrote, or ``hub:OWNER/NAME`` for one that `nmt push` did; None
+            for ``runs_dir/latest``.
         runs_dir: where runs are kept.
 
     Raises:
         CheckpointError: saying how to get a model.
     """
+    if model is not None and model.as_posix().startswith("hub:"):
+        from nmt.runs.hub import HUB, download
+
+        model = download(model.as_posix().removeprefix(HUB))
     if model is not None and model.is_file():
         from nmt.runs.pack import unpacked  # imports torch
 

@@ -1,0 +1,179 @@
+"""`nmt push`: a packed model with its card, in a folder or on the Hugging Face hub."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nmt.alignment.heatmap import save_heatmaps
+from nmt.config import Source
+from nmt.data.sources import read_texts
+from nmt.errors import CheckpointError, NmtError
+from nmt.runs.folder import RunFolder
+from nmt.runs.hub import HUB, MODEL, upload
+from nmt.runs.load import LoadedModel, load_model
+from nmt.runs.pack import Precision, pack
+
+_PICTURE = "alignment.png"
+_EXAMPLE_WORDS = range(6, 13)  # of the sentence that the picture shows
+
+
+def run_push(
+    model: Path | None,
+    name: str,
+    *,
+    folder: Path | None = None,
+    private: bool = False,
+    precision: Precision = "bf16",
+    license_name: str | None = None,
+    example: str | None = None,
+) -> str:
+    """Pack a model, write its card, and put both on the hub; return where they are.
+
+    Args:
+        model: a run folder, or a packed model; None for the run trained last.
+        name: ``OWNER/NAME`` on the hub.
+        folder: where the files are written instead, for a look before they are public; it must not exist.
+        private: whether a new repository can be seen by its owner only.
+        precision: of the weights.
+        license_name: the hub's name of a licence, such as ``cc-by-4.0``; None to say nothing.
+        example: the sentence whose alignment the card shows; None for one of the validation data.
+
+    Raises:
+        NmtError: if there is no model, or the files or the repository cannot be written.
+    """
+    if len(name.split("/")) != 2 or not all(name.split("/")):
+        raise CheckpointError(f"{name}: a model on the hub is called OWNER/NAME")
+    loaded = load_model(model)
+    with _files_folder(folder) as files:
+        pack(loaded.run, files / MODEL, loaded.checkpoint.name, precision)
+        shown = _draw_example(loaded, example, files / _PICTURE)
+        card = model_card(loaded, name, license_name, shown, (files / _PICTURE).exists())
+        (files / "README.md").write_text(card, encoding="utf-8", newline="\n")
+        if folder is not None:
+            return f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
+        return upload(files, name, private)
+
+
+@contextmanager
+def _files_folder(folder: Path | None) -> Iterator[Path]:
+    """Make the folder that the files are written to; what could not be finished is removed."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+        return
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be made: {error.strerror}; name a folder that is not there") from None
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str, str] | None:
+    """Draw the alignment of a sentence; return it with its translation, or None if there is none to show."""
+    text = text or _validation_sentence(model)
+    if text is None:
+        return None
+    [translation] = model.translator.with_links(model.translator.translate([text]))
+    matrix = translation.alignment("words")
+    if matrix is not None and matrix.weights.size:
+        save_heatmaps([matrix], path)
+    return text, translation.tgt.text
+
+
+def _validation_sentence(model: LoadedModel) -> str | None:
+    """Return a sentence of the data of a run of one's own; a packed model was trained elsewhere."""
+    if not model.run.log.exists():
+        return None
+    try:
+        for src, _ in read_texts(model.source("valid"), "valid"):
+            if len(src.split()) in _EXAMPLE_WORDS:
+                return src
+    except NmtError:  # the data are no longer there, and the card can do without
+        return None
+    return None
+
+
+def model_card(
+    model: LoadedModel, name: str, license_name: str | None, shown: tuple[str, str] | None, has_picture: bool
+) -> str:
+    """Return the card of a model, Markdown with the hub's header.
+
+    Args:
+        model: the model.
+        name: ``OWNER/NAME``.
+        license_name: see `run_push`.
+        shown: a sentence and its translation.
+        has_picture: whether there is a picture of its alignment.
+    """
+    languages = [language for language in model.config.data.languages if language]
+    header = ["pipeline_tag: translation", "library_name: nmt", "tags: [nmt, attention, translation]"]
+    if languages:
+        header.insert(0, f"language: [{', '.join(dict.fromkeys(languages))}]")
+    if license_name:
+        header.insert(0, f"license: {license_name}")
+    example = shown[0] if shown else "A sentence."
+    parts = [
+        "---\n" + "\n".join(header) + "\n---",
+        f"# {name.rpartition('/')[2]}",
+        f"A translation model{' from ' + ' to '.join(languages) if len(languages) == 2 else ''} that shows which word "
+        f"looked at which, trained with nmt.",
+        f'    nmt translate -m {HUB}{name} "{example}"' + (f"\n    {shown[1]}" if shown else ""),
+        "## Scores\n\n" + (_scores(model.run) or "`nmt eval` had not been run when this card was written."),
+        "## Model\n\n" + "\n".join(f"- {key}: {value}" for key, value in _facts(model)),
+    ]
+    if has_picture:
+        parts.append(f"## Which word looked at which\n\n![the alignment of: {example}]({_PICTURE})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(run: RunFolder) -> str:
+    """Return a table of the scores that `nmt eval` has written for this run."""
+    rows = []
+    for path in sorted((run.path / "eval").glob("*.json")):
+        try:
+            report: dict[str, Any] = json.loads(path.read_bytes())
+            for score in report["scores"].values():
+                margin = f" ± {score['margin']:.2f}" if score.get("margin") is not None else ""
+                value = f"{score['value']:.2f}{margin}"
+                rows.append(
+                    f"| {report['data']} ({report['sentences']:,} sentences) | {score['name']} | {value} "
+                    f"| `{score['signature']}` |"
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            continue  # a file of another program, or damaged
+    return "\n".join(["| data | metric | score | signature |", "|---|---|---:|---|", *rows]) if rows else ""
+
+
+def _facts(model: LoadedModel) -> list[tuple[str, str]]:
+    config = model.config
+    parameters = sum(parameter.numel() for parameter in model.translator.model.parameters())
+    source = config.data.source("train")
+    data = [_data_name(part) for part in source.each] if source is not None else []
+    decoder, tokenizer = str(config.model.decoder.type), model.translator.tokenizer
+    sizes = [tokenizer.src_size] if tokenizer.joint else [tokenizer.src_size, tokenizer.tgt_size]
+    return [
+        ("encoder", str(config.model.encoder.type)),
+        ("decoder", decoder),
+        *([] if decoder == "transformer" else [("attention", str(config.model.attention.score))]),
+        ("alignments", f"read from {model.translator.read_from}"),
+        ("vocabulary", " and ".join(f"{size:,}" for size in sizes) + " pieces"),
+        ("parameters", f"{parameters:,}"),
+        ("training data", ", ".join(data)),
+        ("checkpoint", model.checkpoint.name),
+    ]
+
+
+def _data_name(source: Source) -> str:
+    """Return what the data are called, without the folders of this machine."""
+    if source.builtin or source.hub:
+        return source.hub or f"the built-in {source.builtin}"
+    files = [Path(name).name for name in (source.path, source.src, source.tgt) if name]
+    return files[0] if source.path else " and ".join(files)

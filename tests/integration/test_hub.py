@@ -1,0 +1,108 @@
+"""`nmt push` and ``-m hub:NAME``, against a hub that is a folder."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from nmt.commands.evaluate import run_eval
+from nmt.commands.push import run_push
+from nmt.commands.train import run_train
+from nmt.config import Config
+from nmt.errors import CheckpointError
+from nmt.runs.folder import RunFolder
+from nmt.runs.load import load_model
+
+
+@pytest.fixture
+def run(make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.chdir(tmp_path)
+    data = {"src_lang": "en", "tgt_lang": "fr"}
+    return run_train(make_config(data=data, training={"max_updates": 2}))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of the hub."""
+    folder = tmp_path / "hub"
+
+    class Api:
+        def __init__(self, **_: Any) -> None: ...
+
+        def create_repo(self, name: str, private: bool, exist_ok: bool) -> str:
+            assert exist_ok
+            (folder / name).mkdir(parents=True)
+            (folder / name / "private").write_text(str(private))
+            return f"https://hub/{name}"
+
+        def upload_folder(self, repo_id: str, folder_path: Path, commit_message: str) -> None:
+            assert commit_message
+            shutil.copytree(folder_path, folder / repo_id, dirs_exist_ok=True)
+
+    def download(name: str, file: str, revision: str | None, library_name: str) -> str:
+        if revision not in (None, "main") or not (folder / name / file).exists():
+            raise OSError("404 Client Error\nand more")
+        return str(folder / name / file)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return folder
+
+
+def test_a_pushed_model_translates_from_the_hub_as_at_home(run: RunFolder, hub: Path) -> None:
+    assert run_push(run.path, "me/toy", private=True, precision="fp32") == "https://hub/me/toy"
+    assert (hub / "me" / "toy" / "private").read_text() == "True"
+    lines = ["a cat sleeps", "I love you"]
+    at_home = load_model(run.path).translator.translate(lines)
+    for name in ("hub:me/toy", "hub:me/toy@main"):
+        away = load_model(Path(name)).translator.translate(lines)
+        assert [one.tgt.text for one in away] == [one.tgt.text for one in at_home]
+    with pytest.raises(CheckpointError, match=r"hub:me/other: .*404 Client Error\); nmt push writes one"):
+        load_model(Path("hub:me/other"))
+    with pytest.raises(CheckpointError, match="hub:me/toy@v2"):
+        load_model(Path("hub:me/toy@v2"))
+
+
+def test_the_card_has_scores_data_languages_and_a_picture_and_no_paths(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "card"
+    run_eval(load_model(run.path, trusts_data=True), "valid")
+    said = run_push(run.path, "me/toy", folder=files, license_name="mit")
+    assert said.endswith("README.md, alignment.png, model.zip")
+    card = (files / "README.md").read_text(encoding="utf-8")
+    for part in ("license: mit", "language: [en, fr]", "from en to fr", "-m hub:me/toy", "| BLEU | ", "tok:13a"):
+        assert part in card
+    assert "- training data: train.en and train.fr" in card
+    assert "- attention: additive" in card
+    assert str(tmp_path) not in card
+    assert (files / "alignment.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(CheckpointError, match="name a folder that is not there"):
+        run_push(run.path, "me/toy", folder=files)
+
+
+def test_a_packed_models_data_are_not_looked_at(run: RunFolder, tmp_path: Path) -> None:
+    run_push(run.path, "me/toy", folder=tmp_path / "one")
+    run_push(tmp_path / "one" / "model.zip", "me/toy", folder=tmp_path / "two")
+    assert not (tmp_path / "two" / "alignment.png").exists()
+    run_push(tmp_path / "one" / "model.zip", "me/toy", folder=tmp_path / "three", example="a cat sees me")
+    assert "a cat sees me" in (tmp_path / "three" / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "three" / "alignment.png").exists()
+
+
+def test_a_name_without_an_owner_or_a_hub_that_refuses_is_said(
+    run: RunFolder, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("toy", "/toy", "me/toy/x"):
+        with pytest.raises(CheckpointError, match="OWNER/NAME"):
+            run_push(run.path, name)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("401: who are you?")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
+    with pytest.raises(CheckpointError, match=r"401: who are you\?.*hf auth login"):
+        run_push(run.path, "me/toy")
