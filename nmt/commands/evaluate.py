@@ -92,7 +92,9 @@ def run_eval(
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
     settings = config.evaluation
-    scores = corpus_scores(hyps, references, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP)
+    scores = corpus_scores(
+        hyps, references, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP, srcs
+    )
     loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
     raw, calibrated = _calibration_errors(model, translations, refs)
     by_length = scores_by_length(

@@ -136,11 +136,24 @@ class BuiltinMetricConfig(MetricConfig):
     name: Literal["bleu", "chrf", "ter"]
 
 
+class CometMetricConfig(MetricConfig):
+    """COMET, which compares meanings with a large language model; it is never counted unless it is named here.
+
+    It runs the program comet-score (``pipx install unbabel-comet``), which downloads the model at its first use. The
+    score is 100 times COMET's own. `model` is one of Unbabel's: a checkpoint can hold code, and a model folder from
+    somebody else must not choose which is run.
+    """
+
+    name: Literal["comet"]
+    model: Annotated[str, Field(pattern=r"^Unbabel/[A-Za-z0-9][\w.-]*$")] = "Unbabel/wmt22-comet-da"
+    batch_size: Positive = 16
+
+
 METRICS = Choice(
     group="nmt.metric",
     key="name",
     base=MetricConfig,
-    builtin=dict.fromkeys(("bleu", "chrf", "ter"), BuiltinMetricConfig),
+    builtin={**dict.fromkeys(("bleu", "chrf", "ter"), BuiltinMetricConfig), "comet": CometMetricConfig},
     default="bleu",
 )
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, Metric, MetricConfig
+from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, CometMetricConfig, Metric, MetricConfig
 from nmt.errors import ConfigError, DataError
+from nmt.evaluation.comet import comet_score
 
 Reference = str | Sequence[str]  # of a sentence: one, or several that are equally good
 
@@ -49,6 +50,7 @@ def corpus_scores(
     lowercase: bool = False,
     metrics: Sequence[str | MetricConfig] = ("bleu", "chrf", "ter"),
     bootstrap: int = 1,
+    srcs: Sequence[str] | None = None,
 ) -> dict[str, Score]:
     """Score translations against their references.
 
@@ -59,9 +61,10 @@ def corpus_scores(
         lowercase: whether case is ignored, by all metrics.
         metrics: names, any of `bleu`, `chrf` and `ter`, or sections of the configuration.
         bootstrap: the number of resamplings for the confidence interval; 1 for none.
+        srcs: the source texts, which COMET reads.
 
     Raises:
-        ConfigError: if the tokenizer needs something that is not installed.
+        ConfigError: if the tokenizer or COMET needs something that is not installed.
         DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
     """
     _refuse_unequal(hyps, refs)
@@ -69,7 +72,12 @@ def corpus_scores(
     scores: dict[str, Score] = {}
     for chosen in metrics:
         name = chosen if isinstance(chosen, str) else chosen.name
-        if isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
+        if isinstance(chosen, CometMetricConfig):
+            if srcs is None:
+                raise ConfigError("COMET compares with the source text, too: give --src, or take it out of the metrics")
+            value, signature = comet_score(chosen, srcs, hyps, _streams(refs)[0])
+            scores[name] = Score("COMET", value, signature)
+        elif isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
             value, signature = chosen.score(list(hyps), _streams(refs)[0])
             scores[name] = Score(name, float(value), signature)
         elif bootstrap > 1 and len(refs) > 1:
