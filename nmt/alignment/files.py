@@ -17,17 +17,18 @@ from nmt.errors import AlignmentError
 MAX_PICTURES = 50
 
 
-def check_suffix(path: Path, more: Sequence[str] = ()) -> None:
+def check_suffix(path: Path, more: Sequence[str] = (), only: bool = False) -> None:
     """Refuse a path that `write_alignments` could not write, before any work is done.
 
     Args:
         path: the file.
         more: suffixes beside those that `write_alignments` knows.
+        only: whether these are all that can be written.
 
     Raises:
         AlignmentError: for an unknown suffix, naming the known ones, or a missing folder.
     """
-    known = [*_WRITERS, *more]
+    known = [*([] if only else _WRITERS), *more]
     if path.suffix not in known:
         raise AlignmentError(f"{path}: alignments are written as {', '.join(known)}; choose one of these suffixes")
     if not path.parent.is_dir():

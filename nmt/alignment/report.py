@@ -1,55 +1,123 @@
-"""The report: one self-contained HTML page with translations, confidence, ties between words, and matrices."""
+"""The report: the page of `nmt serve` with the translations inside, in one file that asks nothing of a network."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nmt.alignment.links import Link
 from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.words import spans_at
 from nmt.atomic import atomic_write
+
+PAGE = Path(__file__).parent / "page"
 
 
 @dataclass(frozen=True)
 class ReportOption:
-    """One translation of a sentence: its matrix, the confidence in each of its tokens (0 to 1), and its score."""
+    """One translation of a sentence.
+
+    Attributes:
+        matrix: its alignment.
+        confidence: in each of its tokens, 0 to 1.
+        score: what search ranked it by.
+        texts: source and translation as they read; where they are missing, spaces stand between all tokens.
+        links: its word links; None for those of the matrix.
+    """
 
     matrix: AlignmentMatrix
     confidence: list[float]
     score: float
+    texts: tuple[str, str] = ("", "")
+    links: list[Link] | None = None
 
 
-def write_report(path: Path, sentences: Sequence[Sequence[ReportOption]]) -> None:
-    """Write the page; it asks nothing of a network.
+@dataclass(frozen=True)
+class ReportHead:
+    """What the page says of itself.
+
+    Attributes:
+        facts: name and value of whatever a reader should know of the model, such as its scores.
+        languages: codes of the source and the target language, as HTML knows them; "" if they are unknown.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    languages: tuple[str, str] = ("", "")
+
+
+def write_report(
+    path: Path,
+    sentences: Iterable[Sequence[ReportOption]],
+    head: ReportHead | None = None,
+    references: Sequence[str] | None = None,
+) -> None:
+    """Write the page.
 
     Args:
         path: the file.
         sentences: for each its translations, best first.
+        head: what the page says of itself.
+        references: a reference translation for each sentence.
     """
-    template = files("nmt.alignment").joinpath("report.html").read_text(encoding="utf-8")
-    first = next((options[0].matrix for options in sentences if options), None)
+    head, every = head or ReportHead(), [list(options) for options in sentences]
+    first = next((options[0].matrix for options in every if options), None)
     data = {
+        "head": {**head.facts, "made on": date.today().isoformat()},
+        "languages": head.languages,
         "level": first.level if first else "words",
         "read_from": first.read_from if first else "attention",
         "sentences": [
-            {"src": options[0].matrix.src_tokens, "options": [_option(option) for option in options]}
-            for options in sentences
+            _sentence(options, None if references is None else references[at]) for at, options in enumerate(every)
         ],
     }
     # "</script>" in a sentence must not end the element that holds the data.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    page = (PAGE / "report.html").read_text(encoding="utf-8")
+    for mark, name in (("@@STYLE@@", "page.css"), ("@@CARDS@@", "cards.js"), ("@@REPORT@@", "report.js")):
+        page = page.replace(mark, (PAGE / name).read_text(encoding="utf-8"))
     with atomic_write(path) as tmp_path:
-        tmp_path.write_text(template.replace("@@DATA@@", text), encoding="utf-8")
+        tmp_path.write_text(page.replace("@@DATA@@", text), encoding="utf-8")
+
+
+def _sentence(options: Sequence[ReportOption], reference: str | None) -> dict[str, Any]:
+    best = options[0]
+    fields: dict[str, Any] = {
+        "src": best.matrix.src_tokens,
+        "glued": _glued(best.matrix.src_tokens, best.texts[0], best.matrix),
+        "options": [_option(option) for option in options],
+    }
+    if reference is not None:
+        spans = spans_at("tokens" if best.matrix.level == "tokens" else "words", reference)
+        words = [reference[start:end] for start, end in spans]
+        fields |= {"reference": words, "reference_glued": _without_space(spans)}
+    return fields
 
 
 def _option(option: ReportOption) -> dict[str, Any]:
     """Weights and confidences in hundredths: what a colour can show, and small."""
+    matrix = option.matrix
     return {
-        "tgt": option.matrix.tgt_tokens,
+        "tgt": matrix.tgt_tokens,
+        "glued": _glued(matrix.tgt_tokens, option.texts[1], matrix),
         "score": round(option.score, 4),
         "confidence": [round(100 * value) for value in option.confidence],
-        "weights": np.rint(100 * option.matrix.weights).astype(int).tolist(),
+        "weights": np.rint(100 * matrix.weights).astype(int).tolist(),
+        "links": matrix.links() if option.links is None else option.links,
     }
+
+
+def _glued(tokens: Sequence[str], text: str, matrix: AlignmentMatrix) -> list[int]:
+    """Return the numbers of the tokens before which the text has no space."""
+    if not text or matrix.level == "pieces":
+        return []
+    spans = spans_at(matrix.level, text)
+    same = [text[start:end] for start, end in spans] == list(tokens[: len(spans)])  # the end mark may come after them
+    return _without_space(spans) if same else []
+
+
+def _without_space(spans: Sequence[tuple[int, int]]) -> list[int]:
+    return [at for at in range(1, len(spans)) if spans[at - 1][1] == spans[at][0]]

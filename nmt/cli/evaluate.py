@@ -56,6 +56,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    alignments: Annotated[
+        Path | None,
+        typer.Option(
+            "--alignments",
+            help="Write a page (.html) with the translations, their alignment and the references.",
+            show_default=False,
+        ),
+    ] = None,
     hypotheses: Annotated[
         list[Path] | None,
         typer.Option(
@@ -80,7 +88,18 @@ def evaluate(
     refuse_without_effect(
         ctx,
         **dict.fromkeys(
-            ("model", "checkpoint", "src", "beam", "precision", "glossary", "versus", "output", "overrides"),
+            (
+                "model",
+                "checkpoint",
+                "src",
+                "beam",
+                "precision",
+                "glossary",
+                "versus",
+                "output",
+                "alignments",
+                "overrides",
+            ),
             with_model,
         ),
         split=(not hypotheses and src is None, "a run's own data"),
@@ -107,11 +126,13 @@ def evaluate(
     loaded = load_model(model, checkpoint, settings)
     files = (src, ref[0]) if src and ref else None
     more = ref[1:] if ref else []
+    if versus and alignments is not None:
+        raise typer.BadParameter("--alignments shows one model; take --versus out")
     if versus:
         others = [load_model(path, checkpoint, settings) for path in versus]
         typer.echo(run_eval_versus([loaded, *others], split, files, output, more, glossary))
         return
-    report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary)
+    report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary, page=alignments)
     typer.echo(report.table)
     if not is_quiet():
         typer.echo(f"wrote {report.hypotheses}, {report.json}, and beside them .tsv and .png", err=True)

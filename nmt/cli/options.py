@@ -46,7 +46,7 @@ AlignmentsOption = Annotated[
     Path | None,
     typer.Option(
         "--alignments",
-        help="Write the matrices: .json, .npz, .pharaoh or .png; nmt translate also writes a page to look at, .html.",
+        help="Write the matrices: .json, .npz, .pharaoh or .png, or a page to look at, .html.",
         show_default=False,
     ),
 ]

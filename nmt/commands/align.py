@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from nmt.alignment.aer import AlignmentScore, score_links
-from nmt.alignment.files import alignment_writer, check_suffix
+from nmt.alignment.files import AlignmentWriter, alignment_writer, check_suffix
 from nmt.alignment.links import GoldFile, GoldLinks, Link, format_pharaoh, parse_pharaoh, read_gold
 from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.report import ReportHead, ReportOption, write_report
 from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
 from nmt.alignment.words import spans_at
 from nmt.config import Source
@@ -169,7 +170,7 @@ def run_align(
         AlignmentError: if gold links are asked for on pieces, or do not fit.
     """
     if shown.alignments is not None:
-        check_suffix(shown.alignments)
+        check_suffix(shown.alignments, (".html",))
     if gold is not None and shown.level == "pieces":
         raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
     found: list[list[Link]] = []
@@ -177,7 +178,11 @@ def run_align(
     first: AlignmentMatrix | None = None
     processes = processes or Processes()
     to_file = shown.alignments is not None and processes.is_first
-    writing = alignment_writer(shown.alignments) if to_file and shown.alignments else nullcontext()
+    as_page = shown.alignments is not None and shown.alignments.suffix == ".html"
+    page: list[list[ReportOption]] = []
+    writing: AbstractContextManager[AlignmentWriter | None] = nullcontext()
+    if to_file and shown.alignments is not None and not as_page:
+        writing = alignment_writer(shown.alignments)
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
     pairs: list[Texts] = []
@@ -201,6 +206,8 @@ def run_align(
             if writer is not None:
                 for matrix, links in results:
                     writer.add(matrix, links)
+            if as_page:
+                page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
             if gold is not None or any(links for _, _, links in chunk):
                 found += [links for _, links in results]
                 references += [links for _, _, links in chunk]
@@ -211,7 +218,18 @@ def run_align(
         agreed, either = map(sum, zip(*processes.joined_blocks([(aligner.agreed, aligner.either)]), strict=True))
         agreement = agreed / either if either else None
     signature = "" if first is None else aligner.signature(first)
+    if as_page and shown.alignments is not None and processes.is_first:
+        head = aligner.model.report_head() if isinstance(aligner, ModelAligner) else ReportHead()
+        write_report(shown.alignments, page, ReportHead({**head.facts, "links": signature}, head.languages))
     return AlignRun(score, signature, number, count, certainty / max(1, count), agreement)
+
+
+def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[ReportOption]:
+    """Return a given pair as the page shows it: how sure a word's links are stands for the confidence in it."""
+    likely = matrix.link_probabilities
+    weights = matrix.weights if likely is None else likely
+    confidence = [float(row.max(initial=0.0)) for row in weights]
+    return [ReportOption(matrix, confidence, float(sum(confidence)) / max(1, len(confidence)), texts, links)]
 
 
 def _score(

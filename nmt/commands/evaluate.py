@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nmt.alignment.aer import AlignmentScore, score_links
+from nmt.alignment.files import check_suffix
 from nmt.alignment.links import parse_pharaoh
+from nmt.alignment.report import write_report
 from nmt.alignment.symmetrise import LinkExtraction
 from nmt.atomic import atomic_write, probe_writable
 from nmt.config import Config, Source
@@ -20,6 +22,7 @@ from nmt.data.sources import load_text
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.glossary import Glossary
+from nmt.decoding.output import OutputOptions, report_option
 from nmt.decoding.phrases import satisfaction
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
@@ -62,6 +65,7 @@ def run_eval(
     source: Source | None = None,
     more_refs: Sequence[Path] = (),
     glossary: Path | None = None,
+    page: Path | None = None,
 ) -> EvalReport:
     """Translate and score a split of the run's data, or given files.
 
@@ -74,8 +78,10 @@ def run_eval(
         more_refs: files of further references. BLEU, chrF and TER take the best match of all; loss, confidence and
             alignment see the first reference only.
         glossary: a file of terms that the translations must keep to.
+        page: where a page with the translations, their alignment and the references is written; None for nowhere.
 
     Raises:
+        AlignmentError: if a page is asked for, and the model has no attention, or the file is no .html file.
         ConfigError: if the configuration names no such split.
         DataError: if the data cannot be read, or source and reference differ in length.
     """
@@ -83,6 +89,8 @@ def run_eval(
     config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
     _prepare_output(stem, data)
+    if page is not None:
+        check_suffix(page, (".html",), only=True)
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
@@ -123,7 +131,22 @@ def run_eval(
     if phrases := [phrase for one in translations for phrase in one.phrases]:
         report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
         table += "\n" + satisfaction(phrases)
+    if page is not None:
+        _write_page(page, model, translations, refs, scores)
     return EvalReport(table, *_write(stem, hyps, report), hyps, report, by_length)
+
+
+def _write_page(
+    path: Path,
+    model: LoadedModel,
+    translations: Sequence[Translation],
+    refs: Sequence[str],
+    scores: Mapping[str, Score],
+) -> None:
+    shown = OutputOptions(alignments=path)
+    linked = model.translator.with_links(translations)
+    head = model.report_head(**{score.name: f"{score.value:.2f}" for score in scores.values()})
+    write_report(path, [[report_option(one, shown, model.calibration)] for one in linked], head, refs)
 
 
 def _requests(srcs: Sequence[str], glossary: Path | None, tokenizer: Tokenizer) -> list[Request]:

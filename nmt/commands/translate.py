@@ -103,7 +103,7 @@ def run_translate(
     if phrases:
         log.info("%s", satisfaction(phrases))
     if _as_page(shown) and shown.alignments is not None and processes.is_first:
-        write_report(shown.alignments, page)
+        write_report(shown.alignments, page, model.report_head())
 
 
 def _as_page(shown: OutputOptions) -> bool:

@@ -44,7 +44,8 @@ def report_option(translation: Translation, shown: OutputOptions, calibration: C
     """Return a translation as a page shows it."""
     matrix = matrix_of(translation, shown)
     eos = [1.0] if shown.keep_eos else []
-    return ReportOption(matrix, [*translation.confidence(shown.level, calibration), *eos], translation.score)
+    confidence = [*translation.confidence(shown.level, calibration), *eos]
+    return ReportOption(matrix, confidence, translation.score, (translation.src.text, translation.tgt.text))
 
 
 def matrix_of(translation: Translation, shown: OutputOptions) -> AlignmentMatrix:

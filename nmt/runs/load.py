@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from nmt.alignment.report import ReportHead
 from nmt.atomic import atomic_write
 from nmt.config import Config, Source
 from nmt.config.data import DataConfig
@@ -105,6 +106,21 @@ class LoadedModel:
             "precision": decoding.precision,
             "beam_size": decoding.beam_size,
         }
+
+    def report_head(self, **scores: str) -> ReportHead:
+        """Return what a page of this model's translations says of itself.
+
+        Args:
+            scores: further facts, such as a test set's scores, by their names.
+        """
+        source, target = self.config.data.languages
+        facts = {
+            "model": self.name,
+            "checkpoint": self.checkpoint.name,
+            "languages": " → ".join(filter(None, (source, target))),
+            "beam": str(self.config.decoding.beam_size),
+        }
+        return ReportHead({name: fact for name, fact in (facts | scores).items() if fact}, (source, target))
 
     def source(self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None) -> Source:
         """Return where the pairs of two files, or of a split of the run's own data, come from.

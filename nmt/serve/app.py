@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from nmt import alignment
 from nmt.errors import NmtError
 from nmt.serve.answers import answer_of, job_of, keys_of, lines_of
 from nmt.serve.guard import Guard, Limits, Refused, body_of, error_response, validated
@@ -25,7 +26,13 @@ if TYPE_CHECKING:  # it imports torch, and the page can be sent before
     from nmt.decoding.translation import Translation
 
 STATIC = Path(__file__).parent / "static"
-_TYPES = {"page.css": "text/css", "page.js": "text/javascript", "docs.js": "text/javascript"}
+_SHARED = Path(alignment.__file__).parent / "page"  # what the page has in common with the report
+_FILES = {
+    "page.css": (_SHARED, "text/css"),
+    "cards.js": (_SHARED, "text/javascript"),
+    "page.js": (STATIC, "text/javascript"),
+    "docs.js": (STATIC, "text/javascript"),
+}
 _MOST_HYPOTHESES = 2_000  # lines times translations of each, in one request
 _LONGEST_PREFIX = 2_000  # characters
 _Answer = Callable[[dict[str, Any]], Coroutine[Any, Any, Response]]
@@ -237,9 +244,10 @@ class Server:
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        return (
-            FileResponse(STATIC / name, media_type=_TYPES[name]) if name in _TYPES else error_response(404, "not found")
-        )
+        if name not in _FILES:
+            return error_response(404, "not found")
+        folder, kind = _FILES[name]
+        return FileResponse(folder / name, media_type=kind)
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(openapi("nmt serve"))

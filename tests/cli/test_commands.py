@@ -7,6 +7,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -439,6 +440,33 @@ def test_the_page_and_the_calibration(home: Path) -> None:
     assert result.stdout.startswith(f"temperature {temperature:.3f}")
     assert " calibrated" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
     (home / "runs" / "tiny" / "calibration.json").unlink()
+
+
+def held_by(page: Path) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text.split('<script id="data" type="application/json">')[1].split("</script>")[0])
+    return data
+
+
+def test_eval_and_align_write_the_page_too(home: Path) -> None:
+    assert runner.invoke(app, ["eval", "--alignments", "e.html", "-o", "e"]).exit_code == 0
+    data = held_by(home / "e.html")
+    report = json.loads((home / "e.json").read_text())
+    assert data["head"]["model"] == "tiny"
+    assert data["head"]["BLEU"] == f"{report['scores']['bleu']['value']:.2f}"
+    assert len(data["sentences"]) == report["sentences"]
+    assert all(sentence["reference"] for sentence in data["sentences"])
+    result = runner.invoke(app, ["align", "--split", "test", "--alignments", "a.html"])
+    assert result.exit_code == 0
+    data = held_by(home / "a.html")
+    links = [" ".join(f"{s}-{t}" for s, t in one["options"][0]["links"]) for one in data["sentences"]]
+    assert links == result.stdout.splitlines()
+    assert data["head"]["links"].startswith("level:words|")
+    result = runner.invoke(app, ["eval", "--alignments", "e.json"])
+    assert result.exit_code == 1
+    assert "written as .html" in result.stderr
+    result = runner.invoke(app, ["eval", "--alignments", "e.html", "--versus", "runs/tiny"])
+    assert result.exit_code == 2
 
 
 def test_phrases_can_be_required_and_forbidden(home: Path) -> None:

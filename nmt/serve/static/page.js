@@ -3,22 +3,11 @@
 
 const $ = (id) => document.getElementById(id);
 const PAUSE = 150; // milliseconds without a keystroke after which the text is translated
-const UNSURE = 0.5; // confidence below which a word is marked
 const EXAMPLES = 4;
 let models = [];
 let asked = 0; // the number of the newest request; older answers are dropped
 let changes = new Map(); // line -> {prefix, hide: [[start, end]]}
 let timer = 0;
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
-  }
-  made.append(...children);
-  return made;
-}
 
 async function ask(path, body, signal) {
   const key = $("key").value ? {authorization: "Bearer " + $("key").value} : {};
@@ -92,7 +81,7 @@ function fill(card, line, at, names, answers, folded) {
     if (names.length > 1) place.append(element("p", {class: "name"}, names[index]));
     if (answer.error) {
       if (answer.error.name !== "AbortError") place.append(element("p", {class: "error", role: "alert"}, answer.error.message));
-    } else place.append(pairOf(line, at, names[index], answer, change));
+    } else place.append(translated(line, at, names[index], answer, change));
     columns.append(place);
   });
   const tools = element("div", {class: "row tools"});
@@ -109,44 +98,25 @@ function fill(card, line, at, names, answers, folded) {
   } else card.append(columns, tools);
 }
 
-// One sentence and its translation: words that light each other up, the lines between them, the matrix.
-function pairOf(line, at, model, answer, change) {
+// A sentence and its translation, with what else is known of it; a click on a word changes things.
+function translated(line, at, model, answer, change) {
   const alignment = answer.alignment;
-  const pair = element("div", {class: "pair"});
   const info = models.find((one) => one.name === model) || {};
   if (!alignment) {
-    pair.append(element("p", {class: "sentence", lang: info.target, dir: "auto"}, answer.translatedText));
-    return pair;
+    return element("div", {class: "pair"}, element("p", {class: "sentence", lang: info.target, dir: "auto"}, answer.translatedText));
   }
   const hidden = (word) => (change.hide || []).some(([start, end]) => start < word.end && word.start < end);
   const fixed = (change.prefix || "").trimEnd().length;
-  const words = {
-    source: alignment.source.map((word, index) => button(word, index, "source", {
-      class: "word" + (hidden(word) ? " hidden" : ""),
-      title: hidden(word) ? "hidden from the attention" : null, "aria-haspopup": "dialog",
-      onclick: (event) => offerToHide(event.currentTarget, at, word, hidden(word)),
-    })),
-    target: alignment.target.map((word, index) => button(word, index, "target", {
-      class: "word" + ((answer.confidence[index] ?? 1) < UNSURE ? " unsure" : "") + (word.end <= fixed ? " fixed" : ""),
-      title: `confidence ${(answer.confidence[index] ?? 1).toFixed(2)}; click to choose another word`, "aria-haspopup": "dialog",
-      onclick: (event) => choose(event.currentTarget, line, at, model, answer.translatedText, word),
-    })),
+  const word = (side, one, index) => side === "source" ? {
+    class: hidden(one) ? "hidden" : "", title: hidden(one) ? "hidden from the attention" : null, "aria-haspopup": "dialog",
+    onclick: (event) => offerToHide(event.currentTarget, at, one, hidden(one)),
+  } : {
+    class: one.end <= fixed ? "fixed" : "", "aria-haspopup": "dialog",
+    title: `confidence ${(answer.confidence[index] ?? 1).toFixed(2)}; click to choose another word`,
+    onclick: (event) => choose(event.currentTarget, line, at, model, answer.translatedText, one),
   };
-  function button(word, index, side, attributes) {
-    const shown = element("button", {...attributes, type: "button", "data-side": side, "data-index": index}, word.text);
-    for (const event of ["mouseenter", "focus"]) shown.addEventListener(event, () => light(pair, alignment, side, index));
-    for (const event of ["mouseleave", "blur"]) shown.addEventListener(event, () => light(pair, alignment, null));
-    return shown;
-  }
-  const sentence = (side, text, lang) => element("div", {class: "sentence " + side, lang, dir: "auto"},
-    ...words[side].map((word, index) => {
-      const before = index && alignment[side][index - 1].end === alignment[side][index].start;
-      if (before) word.classList.add("glued");
-      return word;
-    }));
-  pair.append(sentence("source", line, info.source), element("div", {class: "gap" + (line.length > 120 ? " wide" : "")}),
-    sentence("target", answer.translatedText, info.target));
-  pair.links = alignment.links;
+  const lang = {source: info.source, target: info.target};
+  const pair = pairOf(alignment, {confidence: answer.confidence, lang, wide: line.length > 120, word});
   if ($("show-matrix").checked) pair.append(matrixTable(alignment));
   if ((answer.alternatives || []).length) pair.append(element("ol", {class: "others", start: 2},
     ...answer.alternatives.filter((text) => text).map((text) => element("li", {lang: info.target, dir: "auto"},
@@ -167,104 +137,8 @@ function toggleHidden(at, word) {
   set(at, {hide: rest.length < now.length ? rest : [...now, [word.start, word.end]]});
 }
 
-// Light up what a word is tied to. Weights are shown as text too, so that colour is not the only sign.
-function light(pair, alignment, side, index) {
-  for (const word of pair.querySelectorAll(".word")) { word.classList.remove("lit"); word.style.backgroundColor = ""; }
-  for (const note of pair.querySelectorAll(".weight")) note.remove();
-  for (const line of pair.querySelectorAll("line")) line.classList.remove("lit");
-  if (side === null) return;
-  const weight = (other) => side === "target" ? alignment.weights[index][other] : alignment.weights[other][index];
-  const others = pair.querySelectorAll(side === "target" ? ".source .word" : ".target .word");
-  pair.querySelector(`.word[data-side=${side}][data-index="${index}"]`).classList.add("lit");
-  others.forEach((word, other) => {
-    const value = weight(other);
-    word.style.backgroundColor = `rgba(${getComputedStyle(document.documentElement).getPropertyValue("--mark")}, ${value})`;
-    if (value >= 0.1) word.after(element("span", {class: "weight", "aria-hidden": "true"}, value.toFixed(2)));
-  });
-  for (const line of pair.querySelectorAll("line")) line.classList.toggle("lit", Number(line.dataset[side]) === index);
-}
-
 function drawAllLinks() {
-  for (const pair of document.querySelectorAll(".pair")) {
-    pair.querySelector("svg.links")?.remove();
-    if (!$("show-lines").checked || !pair.links || !pair.offsetParent) continue;
-    const box = pair.getBoundingClientRect();
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const wraps = [...pair.querySelectorAll(".sentence")].some((one) => one.offsetHeight > 1.8 * one.firstElementChild?.offsetHeight);
-    svg.setAttribute("class", wraps ? "links wraps" : "links"); // lines through text are shown for one word at a time
-    svg.setAttribute("aria-hidden", "true");
-    for (const [source, target, weight] of pair.links) {
-      const from = pair.querySelector(`.source .word[data-index="${source}"]`)?.getBoundingClientRect();
-      const to = pair.querySelector(`.target .word[data-index="${target}"]`)?.getBoundingClientRect();
-      if (!from || !to) continue;
-      const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-      const values = {x1: (from.left + from.right) / 2 - box.left, y1: from.bottom - box.top,
-        x2: (to.left + to.right) / 2 - box.left, y2: to.top - box.top, "stroke-opacity": 0.25 + 0.75 * weight, "stroke-width": 1.5};
-      for (const [name, value] of Object.entries(values)) line.setAttribute(name, value);
-      line.dataset.source = source;
-      line.dataset.target = target;
-      svg.append(line);
-    }
-    pair.append(svg);
-  }
-}
-
-function matrixTable(alignment) {
-  const colour = getComputedStyle(document.documentElement).getPropertyValue("--mark");
-  const cell = (value, row, column) => {
-    const made = element("td", {title: `${alignment.target[row].text} – ${alignment.source[column].text}: ${value.toFixed(2)}`});
-    made.style.backgroundColor = `rgba(${colour}, ${value})`;
-    return made;
-  };
-  const label = `alignment matrix of ${alignment.source.map((word) => word.text).join(" ")}`;
-  return element("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": label},
-    element("table", {class: "matrix"},
-      element("thead", {}, element("tr", {}, element("td"), ...alignment.source.map((word) => element("th", {scope: "col"}, word.text)))),
-      element("tbody", {}, ...alignment.weights.slice(0, alignment.target.length).map((row, at) =>
-        element("tr", {}, element("th", {scope: "row"}, alignment.target[at].text), ...row.map((value, column) => cell(value, at, column)))))));
-}
-
-function matrixPicture(alignment) {
-  if (!alignment) return "";
-  const escape = (text) => text.replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c]));
-  const size = 22, left = 20 + 9 * Math.max(...alignment.target.map((word) => word.text.length), 1);
-  const top = 20 + 9 * Math.max(...alignment.source.map((word) => word.text.length), 1);
-  const width = left + size * alignment.source.length + 10, height = top + size * alignment.target.length + 10;
-  const parts = [`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="14">`,
-    `<rect width="${width}" height="${height}" fill="#fff"/>`];
-  alignment.source.forEach((word, at) => parts.push(
-    `<text transform="translate(${left + size * (at + 0.7)},${top - 6}) rotate(-90)">${escape(word.text)}</text>`));
-  alignment.target.forEach((word, row) => {
-    parts.push(`<text x="${left - 6}" y="${top + size * (row + 0.7)}" text-anchor="end">${escape(word.text)}</text>`);
-    alignment.weights[row].forEach((value, column) => parts.push(`<rect x="${left + size * column}" y="${top + size * row}"`
-      + ` width="${size}" height="${size}" fill="#8a5a00" fill-opacity="${value}" stroke="#ddd"/>`));
-  });
-  return parts.join("") + "</svg>";
-}
-
-function download(name, url) {
-  const link = element("a", {href: url, download: name});
-  document.body.append(link);
-  link.click();
-  link.remove();
-}
-
-function save(at, kind, text) {
-  const url = URL.createObjectURL(new Blob([text], {type: kind === "svg" ? "image/svg+xml" : "application/json"}));
-  download(`line-${at + 1}.${kind}`, url);
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
-function savePNG(at, svg) {
-  const image = new Image();
-  image.onload = () => {
-    const canvas = element("canvas", {width: 2 * image.width, height: 2 * image.height});
-    const context = canvas.getContext("2d");
-    context.scale(2, 2);
-    context.drawImage(image, 0, 0);
-    download(`line-${at + 1}.png`, canvas.toDataURL("image/png"));
-  };
-  image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg);
+  for (const pair of document.querySelectorAll(".pair")) drawLinks(pair, $("show-lines").checked);
 }
 
 // Shows a small box under a word; Escape closes it.
