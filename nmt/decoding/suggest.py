@@ -7,7 +7,7 @@ import torch
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
-from nmt.decoding.request import prefix_pieces
+from nmt.decoding.request import Span, hidden_pieces, prefix_pieces
 from nmt.decoding.translator import Translator
 from nmt.model.seq2seq import evaluating
 
@@ -27,7 +27,9 @@ class Suggestion:
     probability: float
 
 
-def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -> list[Suggestion]:
+def next_words(
+    translator: Translator, line: str, prefix: str, count: int = 8, look_at: Span | None = None
+) -> list[Suggestion]:
     """Return words that could follow the beginning of a translation, the likeliest first.
 
     A word is what `nmt words` calls one: a piece without letters and digits is a word of its own. Each of the likeliest
@@ -39,9 +41,10 @@ def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -
         line: the source text.
         prefix: the beginning; it ends where a word ends.
         count: the most words to return.
+        look_at: characters of the source text that the attention may look at while it writes this word; None for all.
 
     Raises:
-        DataError: for a beginning that the model cannot write.
+        DataError: for a beginning that the model cannot write, or a span without words.
     """
     source = translator.tokenizer.encode_src(line)
     if not source.ids:
@@ -55,9 +58,14 @@ def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -
     never = [PAD, BOS, UNK]
     with evaluating(model):
         memory = model.encode(batch_of([(source.ids, [])]).to(device))
+        at_word = memory
+        if look_at is not None:
+            at_word = memory.without(~hidden_pieces([source], [[look_at]]).to(device))
         state = model.start(memory)
-        for piece in [BOS, *begun]:
-            log_probs, _, state = model.step(torch.tensor([piece], device=device), state, memory)
+        *before, last = [BOS, *begun]
+        for piece in before:
+            _, _, state = model.step(torch.tensor([piece], device=device), state, memory)
+        log_probs, _, state = model.step(torch.tensor([last], device=device), state, at_word)
         allowed = starts.clone() if begun else torch.ones_like(starts)
         allowed[never] = False
         first = log_probs[0].masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum())))
@@ -67,7 +75,7 @@ def next_words(translator: Translator, line: str, prefix: str, count: int = 8) -
         for _ in range(_LONGEST_WORD):
             if not running.any():
                 break
-            log_probs, _, state = model.step(tokens, state, memory)
+            log_probs, _, state = model.step(tokens, state, at_word)
             inside = log_probs.masked_fill(starts, -torch.inf)
             inside[:, never] = -torch.inf
             best = inside.max(dim=-1)

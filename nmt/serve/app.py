@@ -194,7 +194,7 @@ class Server:
         self._check_size([asked.q], asked.prefix)
         _, batcher = await self._ready(asked.model)
         try:
-            found = await batcher.suggest(asked.q.replace("\n", " "), asked.prefix, asked.count)
+            found = await batcher.suggest(asked.q.replace("\n", " "), asked.prefix, asked.count, asked.look_at)
         except NmtError as error:
             raise Refused(400, str(error)) from None
         words = [{"word": each.word, "probability": round(each.probability, 6)} for each in found]

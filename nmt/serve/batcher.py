@@ -118,14 +118,15 @@ class Batcher:
                 one.answer.cancel()
             self.waiting -= len(mine)
 
-    async def suggest(self, line: str, prefix: str, count: int) -> list[Suggestion]:
+    async def suggest(self, line: str, prefix: str, count: int, look_at: tuple[int, int] | None) -> list[Suggestion]:
         """Return what could follow a beginning; see `next_words`.
 
         Raises:
             DataError: for a beginning that the model cannot write.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads[False], next_words, self._translator(), line, prefix, count)
+        arguments = self._translator(), line, prefix, count, look_at
+        return await loop.run_in_executor(self._threads[False], next_words, *arguments)
 
     async def _run(self, is_long: bool) -> None:
         loop = asyncio.get_running_loop()

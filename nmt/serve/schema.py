@@ -40,6 +40,10 @@ class SuggestRequest(BaseModel):
     q: Annotated[str, Field(description="One line of source text.")]
     prefix: Annotated[str, Field(description="The beginning of the translation, up to the end of a word.")] = ""
     count: Annotated[int, Field(ge=1, le=50)] = 8
+    look_at: Annotated[
+        tuple[int, int] | None,
+        Field(description="The span of source characters that attention looks at for this word; all if it is missing."),
+    ] = None
     model: str = ""
     api_key: str = ""
 

@@ -94,6 +94,21 @@ def test_the_reader_takes_the_wheel(page: Any) -> None:
     page.wait_for_selector("button:has-text('undo my changes')", state="detached")
 
 
+def test_the_attention_is_held_to_one_word(page: Any) -> None:
+    translate(page)
+    page.click(".target .word >> nth=0")
+    page.wait_for_selector("#chooser li button")
+    assert page.locator("#pin option").all_inner_texts() == ["all words", "I", "love", "you"]
+    probabilities = "#chooser li button span:last-child"
+    free = page.locator(probabilities).all_inner_texts()
+    page.select_option("#pin", label="you")
+    page.wait_for_selector(f"#chooser li:first-child button span:last-child:not(:text-is('{free[0]}'))")
+    chosen = page.locator("#chooser li button span:first-child").first.inner_text()
+    page.click("#chooser li button >> nth=0")
+    page.wait_for_selector(".target .word.fixed")
+    assert target(page)[0] == chosen
+
+
 def test_a_hidden_word_gets_no_weight(page: Any) -> None:
     translate(page)
     page.click(".source .word >> nth=1")

@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 import nmt
+from nmt.data.batching import batch_of
+from nmt.data.tokenizer import BOS
 from nmt.decoding.request import Request
 from nmt.decoding.suggest import next_words
 from nmt.decoding.translation import Translation
 from nmt.errors import DataError
+from nmt.model.seq2seq import evaluating
 from nmt.serve.app import Server
 from nmt.serve.batcher import Batcher, Busy, Job
 from nmt.serve.guard import Limits
@@ -118,6 +122,35 @@ def test_next_words_have_the_probabilities_of_search(client: TestClient, model: 
             assert total == pytest.approx(math.log(each.probability), abs=1e-3)
     wrong = client.post("/suggest", json={"q": LINE, "prefix": "漢字"})
     assert (wrong.status_code, "is not in the model's vocabulary" in wrong.json()["error"]) == (400, True)
+
+
+def test_a_word_can_be_written_from_one_source_word_alone(client: TestClient, model: nmt.Model) -> None:
+    def suggested(**asked: object) -> dict[str, float]:
+        words = client.post("/suggest", json={"q": LINE, "prefix": "je", "count": 50} | asked).json()["words"]
+        return {each["word"]: each["probability"] for each in words}
+
+    whole = suggested(look_at=[0, len(LINE)])
+    assert whole == pytest.approx(suggested(), abs=1e-6)
+    pinned = suggested(look_at=[0, 1])
+    assert pinned != pytest.approx(whole, abs=1e-6)
+    # With one piece to look at, its weight is 1, and the first piece has the probability of a step with that memory.
+    translator = model._loaded.translator
+    source = translator.tokenizer.encode_src(LINE)
+    network: Any = translator.model
+    with evaluating(network):
+        memory = network.encode(batch_of([(source.ids, [])]))
+        state = network.start(memory)
+        _, _, state = network.step(torch.tensor([BOS]), state, memory)
+        hidden = torch.tensor([[start >= 1 for start, _ in source.offsets]])
+        [prefix] = translator.tokenizer.encode_tgt("je").ids
+        log_probs, weights, _ = network.step(torch.tensor([prefix]), state, memory.without(hidden))
+    assert (weights[hidden] == 0).all()
+    single = {word: ids[0] for word in pinned if len(ids := translator.tokenizer.encode_tgt(word).ids) == 1}
+    assert len(single) > 3
+    for word, piece in single.items():
+        assert pinned[word] == pytest.approx(float(log_probs[0, piece].exp()), abs=1e-6)
+    wrong = client.post("/suggest", json={"q": LINE, "look_at": [90, 95]})
+    assert (wrong.status_code, "all words of the source are hidden" in wrong.json()["error"]) == (400, True)
 
 
 def test_what_else_clients_ask_for(client: TestClient) -> None:

@@ -113,7 +113,7 @@ function translated(line, at, model, answer, change) {
   } : {
     class: one.end <= fixed ? "fixed" : "", "aria-haspopup": "dialog",
     title: `confidence ${(answer.confidence[index] ?? 1).toFixed(2)}; click to choose another word`,
-    onclick: (event) => choose(event.currentTarget, line, at, model, answer.translatedText, one),
+    onclick: (event) => choose(event.currentTarget, line, at, model, answer.translatedText, one, alignment.source),
   };
   const lang = {source: info.source, target: info.target};
   const pair = pairOf(alignment, {confidence: answer.confidence, lang, wide: line.length > 120, word});
@@ -160,8 +160,8 @@ function offerToHide(anchor, at, word, hidden) {
   button.focus();
 }
 
-// What else could stand here: the reader chooses or types, and the rest follows.
-async function choose(anchor, line, at, model, text, word) {
+// What else could stand here: the reader chooses or types, and the rest follows. The attention may be held to one word.
+async function choose(anchor, line, at, model, text, word, source) {
   const before = text.slice(0, word.start).trimEnd();
   const glue = before ? before + (/\s$/.test(text.slice(0, word.start)) ? " " : "") : "";
   const box = $("chooser");
@@ -173,13 +173,21 @@ async function choose(anchor, line, at, model, text, word) {
   const input = element("input", {type: "text", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
     onkeydown: (event) => { if (event.key === "Enter" && input.value.trim()) { box.hidden = true; set(at, {prefix: glue + input.value}); } }});
   const list = element("ul", {}, element("li", {}, "…"));
-  openBox(anchor, "Other words", list, input);
-  try {
-    const {words} = await ask("/suggest", {q: line, prefix: glue, count: 8, model});
+  const pin = element("select", {id: "pin", onchange: suggest}, element("option", {value: ""}, "all words"),
+    ...source.map((one) => element("option", {value: `${one.start},${one.end}`}, one.text)));
+  openBox(anchor, "Other words", list, element("p", {class: "row"}, element("label", {for: "pin"}, "looking at"), pin), input);
+  async function suggest() {
+    try {
+      const look_at = pin.value ? pin.value.split(",").map(Number) : null;
+      fillList(await ask("/suggest", {q: line, prefix: glue, count: 8, model, look_at}));
+    } catch (error) { list.replaceChildren(element("li", {class: "error"}, error.message)); }
+  }
+  function fillList({words}) {
     list.replaceChildren(...words.filter(({word: other}) => other).map(({word: other, probability}) => element("li", {}, element("button",
       {type: "button", onclick: () => take(other)}, element("span", {dir: "auto"}, other), element("span", {class: "quiet"}, probability.toFixed(3))))));
-    (list.querySelector("button") || input).focus();
-  } catch (error) { list.replaceChildren(element("li", {class: "error"}, error.message)); input.focus(); }
+  }
+  await suggest();
+  (list.querySelector("button") || input).focus();
 }
 
 async function showTraining() {
