@@ -22,6 +22,7 @@ MODEL1_ITERATIONS, HMM_ITERATIONS = 4, 5
 _JUMPS = 50  # jumps farther than this share one probability
 _SMALLEST = 1e-12  # probability of a translation
 _KEPT = 1e-4  # entries of the table below are not saved
+_MOST_DENSE = 1 << 25  # pairs of words, of which a table without gaps is kept in training (128 MiB)
 _CELLS_AT_ONCE = 1 << 19  # of a batch
 
 
@@ -82,11 +83,7 @@ class BidirectionalHMM:
             tgt_size: number of target words.
         """
         self.sizes = src_size, tgt_size
-        keys = [
-            np.unique(np.concatenate([_keys(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]]))
-            for start in range(0, len(pairs), 5000)
-        ]
-        self.keys: Ints = np.unique(np.concatenate(keys)) if keys else np.zeros(0, dtype=np.int64)
+        self.keys: Ints = _distinct_keys(pairs, src_size, tgt_size)
         src_frequencies, tgt_frequencies = (
             _frequencies([pair[side] for pair in pairs], size) for side, size in enumerate(self.sizes)
         )
@@ -102,7 +99,7 @@ class BidirectionalHMM:
         on which they agree (Liang et al. 2006, section 4).
         """
         model = cls(pairs, src_size, tgt_size)
-        batches = list(model._batches(pairs))
+        batches = list(model._batches(pairs, _dense_numbers(model.keys, src_size * tgt_size)))
         for iteration in range(MODEL1_ITERATIONS + HMM_ITERATIONS):
             model._iterate(batches, with_jumps=iteration >= MODEL1_ITERATIONS)
         return model
@@ -171,8 +168,13 @@ class BidirectionalHMM:
             side.translation = np.concatenate([arrays[f"{name}.translation"], side.translation[-2:]])
         return model
 
-    def _batches(self, pairs: Sequence[Pair]) -> Iterator[_Batch]:
-        """Yield padded batches of similar lengths; a pair with an empty side is in none."""
+    def _batches(self, pairs: Sequence[Pair], numbers: NDArray[np.int32] | None = None) -> Iterator[_Batch]:
+        """Yield padded batches of similar lengths; a pair with an empty side is in none.
+
+        Args:
+            pairs: sentence pairs, as word ids.
+            numbers: see `_dense_numbers`.
+        """
         lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
         order = np.lexsort((lengths[:, 1], lengths[:, 0]))
         order = order[(lengths[order] > 0).all(axis=1)]
@@ -187,15 +189,18 @@ class BidirectionalHMM:
                 if end > start and (end + 1 - start) * src_length * tgt_length > _CELLS_AT_ONCE:
                     break
                 end += 1
-            yield self._batch(pairs, order[start:end])
+            yield self._batch(pairs, order[start:end], numbers)
             start = end
 
-    def _batch(self, pairs: Sequence[Pair], chosen: Ints) -> _Batch:
+    def _batch(self, pairs: Sequence[Pair], chosen: Ints, numbers: NDArray[np.int32] | None) -> _Batch:
         src, src_mask = _padded([pairs[index][0] for index in chosen])
         tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
         keys = _keys(src, tgt, self.sizes[1])  # [B, T, S]
-        cells = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1)).astype(np.int32)
-        cells[self.keys[cells] != keys if len(self.keys) else ...] = len(self.keys)
+        if numbers is not None:
+            cells = numbers[np.maximum(keys, 0)]
+        else:
+            cells = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1)).astype(np.int32)
+            cells[self.keys[cells] != keys if len(self.keys) else ...] = len(self.keys)
         cells[(src < 0)[:, None, :] | (tgt < 0)[:, :, None]] = len(self.keys) + 1
         return _Batch(chosen, src, tgt, src_mask, tgt_mask, cells)
 
@@ -312,6 +317,31 @@ def _turned(batch: _Batch) -> _Batch:
 def _keys(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
     """Return the number of each cell's pair of words, ``[..., T, S]``."""
     return src[..., None, :] * max(1, tgt_size) + tgt[..., :, None]
+
+
+def _distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
+    """Return the keys that occur in a corpus, in order."""
+    is_dense = src_size * tgt_size <= _MOST_DENSE
+    seen = np.zeros(src_size * tgt_size if is_dense else 0, dtype=np.bool_)
+    parts: list[Ints] = []
+    for start in range(0, len(pairs), 5000):
+        keys = np.concatenate([_keys(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]])
+        if is_dense:
+            seen[keys] = True
+        else:
+            parts.append(np.unique(keys))
+    if is_dense:
+        return np.flatnonzero(seen)
+    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
+    """Return the number of each key among `keys`, `len(keys)` for one that is not there; None if that is too much."""
+    if size > _MOST_DENSE:
+        return None
+    numbers = np.full(size, len(keys), dtype=np.int32)
+    numbers[keys] = np.arange(len(keys), dtype=np.int32)
+    return numbers
 
 
 def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
