@@ -362,11 +362,10 @@ def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
 
 def _digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the digamma function of positive numbers, to 1e-8 (Abramowitz & Stegun 1964, 6.3.5 and 6.3.18)."""
-    shifted, result = x.astype(np.float64), np.zeros_like(x, dtype=np.float64)
-    for _ in range(6):
-        small = shifted < 6
-        result -= np.where(small, 1 / np.where(small, shifted, 1), 0)
-        shifted = np.where(small, shifted + 1, shifted)
+    shifted = x + 6.0  # the series is exact enough from there on, and the recurrence leads back
+    result = -1 / x
+    for step in range(1, 6):
+        result -= 1 / (x + step)
     inverse = 1 / shifted**2
     series = inverse * (1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse / 240)))
     return result + np.log(shifted) - 0.5 / shifted - series
