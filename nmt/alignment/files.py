@@ -55,19 +55,22 @@ def write_alignments(
 
 @contextmanager
 def alignment_writer(path: str | Path) -> Iterator["AlignmentWriter"]:
-    """Open a file to which matrices are written one by one; it takes its place when the block ends well.
+    """Open a file to which matrices are written one by one.
 
-    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists;
-      `null` beside `weights` if a word aligner made the matrix.
+    The file appears at `path` only if the ``with`` block ends without an exception.
+
+    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists,
+      `weights` ``[target tokens][source tokens]``; `null` beside `weights` if a word aligner made the matrix;
+      `read_from` says whether the weights are the attention's or the aligner's.
     - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` (and ``null_<i>``) from 0, and `level`, `eos` and
       `read_from`; no pickle.
-    - ``.pharaoh``: one line of ``source-target`` links per sentence, from 0.
+    - ``.pharaoh``: one line of ``source-target`` links per sentence, words counted from 0.
     - ``.png``: heat maps, the first 50 at most.
 
-    Nothing but the pictures' matrices is held in memory.
+    Only the matrices that are drawn are held in memory.
 
     Raises:
-        AlignmentError: for another suffix, or pictures of nothing.
+        AlignmentError: for another suffix, a folder that is missing, or a ``.png`` if all sentences are empty.
     """
     path = Path(path)
     check_suffix(path)

@@ -50,10 +50,12 @@ _WORD = re.compile(
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Character spans ``[start, end)`` of the words of `text`, in order, without white space.
+    """Return the character spans ``[start, end)`` of the words of `text`, in order.
 
-    Words are split at white space and at punctuation, and after the apostrophe of an elision, so that ``je t'aime.``
-    has four: je, t', aime and the full stop. In scripts without spaces every character, or syllable, is a word.
+    Words end at white space and at punctuation, but a single hyphen, point, comma or apostrophe between letters or
+    digits does not part a word (well-known, 3.14, don't). The apostrophe of an elision does: ``je t'aime.`` has je, t',
+    aime and the full stop. In scripts without spaces a word is one Han or Hiragana character, a run of Katakana, or one
+    consonant with its vowels and marks (Thai, Lao, Khmer, Burmese).
     """
     return [match.span() for match in _WORD.finditer(text)]
 

@@ -72,7 +72,7 @@ def translate(
     keep_eos: EosOption = False,
     overrides: SetOption = None,
 ) -> None:
-    """Translate: one line out for every line in."""
+    """Translate each input line; write one line for it, or N lines with --n-best N."""
     as_json = as_json or jsonl
     with_matrices = show_alignment or as_json or alignments is not None
     refuse_without_effect(

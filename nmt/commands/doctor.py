@@ -34,7 +34,19 @@ def examine_files(src: Path, tgt: Path) -> Iterator[str]:
 
 
 def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
-    """Write two parallel files without the pairs that any filter leaves out; see `write_filtered`."""
+    """Write a copy of two parallel files into a folder, without the pairs that any filter leaves out.
+
+    Args:
+        src: the source file.
+        tgt: the target file.
+        folder: where the copies are written, and the links if there are any.
+
+    Yields:
+        Lines of the report; the files are written while they are read.
+
+    Raises:
+        NmtError: see `write_filtered`.
+    """
     first, second = without_packing(src.name), without_packing(tgt.name)
     names = (first, second) if first != second else (f"source-{first}", f"target-{second}")
     links = f"{names[0]}-{names[1]}.links"

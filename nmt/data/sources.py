@@ -146,7 +146,12 @@ def _untagged(source: Source, split: str) -> Iterator[Pair]:
 
 
 def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
-    """Yield the source and target texts of the pairs of a source, without tags."""
+    """Yield source and target text of every sentence pair, without the tag that `Source.tag` puts before the former.
+
+    Args:
+        source: where the pairs are.
+        split: ``train``, ``valid`` or ``test``.
+    """
     return ((src, tgt) for part in source.each for src, tgt, _ in _untagged(part, split))
 
 

@@ -14,16 +14,19 @@ from nmt.model.seq2seq import Seq2Seq
 
 
 def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], device: torch.device) -> Seq2Seq:
-    """Return the model, changed in place, on `device` with its weights in a precision; softmaxes stay in float32.
+    """Convert the weights of a model to a precision, in place, and move it to a device; softmaxes stay in float32.
 
     Args:
-        model: with float32 weights.
-        precision: `fp32`, `bf16`, or `int8`: the output layer in 8 bits, a scale for each piece, and the rest in
-            bfloat16. The output layer's inputs are then scaled to 8 bits as they come (dynamic quantisation).
+        model: has float32 weights.
+        precision: `fp32`; `bf16`; or `int8`, which quantises the output layer to 8 bits, with one scale for each piece,
+            and converts the rest to bfloat16. The output layer's inputs are quantised dynamically.
         device: where to compute.
 
+    Returns:
+        The same model.
+
     Raises:
-        ConfigError: for `int8` on a device that cannot.
+        ConfigError: if `precision` is `int8` and the device is not a CPU.
     """
     if precision == "int8":
         if device.type != "cpu":

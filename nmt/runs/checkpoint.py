@@ -165,10 +165,17 @@ def _digest(path: Path) -> str:
 
 
 def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collection[str] = ()) -> None:
-    """Remove all checkpoints but the newest, the `keep_last` newest of those `validated`, the best, and `keep`.
+    """Delete old checkpoints.
 
-    What an interruption saved between two validations thus goes when it is no longer needed, and a resumed run keeps
-    what an undisturbed one does.
+    The newest checkpoint, the best, the `keep_last` newest of the validated ones, and those in `keep` stay. A
+    checkpoint that an interruption saved between two validations is deleted once there is a newer one, so that a
+    resumed run ends with the same checkpoints as one that was never interrupted.
+
+    Args:
+        folder: the folder of the checkpoints.
+        keep_last: how many of the validated ones stay.
+        validated: names of the checkpoints that were validated.
+        keep: names of further checkpoints that stay.
     """
     kept = kept_checkpoints(folder)
     names = [path.name for path in kept if path.name in validated][-keep_last:]

@@ -164,7 +164,14 @@ class Reporter:
         return {"loss": window.loss, "nll": window.nll, "tgt_tokens": window.tgt_tokens, "seconds": window.elapsed}
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """The validation split was scored."""
+        """Record a validation: write it to metrics.jsonl and the log, and draw the training curve anew.
+
+        Args:
+            update: number of updates done.
+            epoch: from 1.
+            metrics: values by their names.
+            best: True if this is the best validation so far.
+        """
         self.best = update if best else self.best
         self._write({"update": update, "epoch": epoch, "valid": metrics})
         numbers = ", ".join(

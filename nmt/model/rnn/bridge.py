@@ -9,10 +9,15 @@ from nmt.model.memory import EncoderOutput, mean_state
 
 
 class Bridge(nn.Module):
-    """The encoder's last state (of an encoder that has none: the mean of its outputs) to the decoder's first.
+    """Computes the decoder's first state from the encoder's last one.
 
-    `zero`: nothing. `last`: the last state, copied layer by layer. `mean`: the mean of the encoder's outputs, copied to
-    every layer. `learned`: tanh(W h + b) of the top layer's last state, one W for each decoder layer and state.
+    An encoder without a recurrent state has the mean of its outputs instead.
+
+    - `zero`: all zeros.
+    - `last`: the encoder's last state, layer by layer; the LSTM's cell state is 0 if the encoder is a GRU.
+    - `mean`: the mean of the encoder's outputs as the hidden state of every layer; the cell state is 0.
+    - `learned`: tanh(W h + b), where h is the last hidden state of the top layer; each decoder layer, and each of hidden
+      and cell state, has a W of its own.
     """
 
     def __init__(

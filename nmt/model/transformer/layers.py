@@ -157,7 +157,15 @@ class CausalSelfAttention(nn.Module):
         return self.multi_head(x, self.multi_head.keys(x), None, causal=True)[0]  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next position ``[N, 1, E]``, and the keys and values up to it."""
+        """Compute the output for one more position.
+
+        Args:
+            x: ``[N, 1, E]`` the input at this position.
+            cache: ``[N, t, 2E]`` the keys and values of the t positions before it.
+
+        Returns:
+            The output ``[N, 1, E]``, and the cache with this position ``[N, t + 1, 2E]``.
+        """
         keys = self.multi_head.keys(x)
         keys = torch.cat([cache.to(keys.dtype), keys], dim=1)
         return self.multi_head(x, keys, None)[0], keys
@@ -181,7 +189,15 @@ class CausalLinearAttention(nn.Module):
         return self.multi_head.output(causal_linear_attention(*self._project(x)))
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next position ``[N, 1, E]``, and the fast weights after it."""
+        """Compute the output for one more position.
+
+        Args:
+            x: ``[N, 1, E]`` the input at this position.
+            cache: the fast weights of the positions before it.
+
+        Returns:
+            The output ``[N, 1, E]``, and the fast weights with this position.
+        """
         queries, keys, values = (projected[:, :, 0] for projected in self._project(x))
         mixed, cache = fast_weights_step(queries, keys, values, cache)
         return self.multi_head.output(mixed[:, :, None]), cache
