@@ -77,9 +77,9 @@ class TeacherForcingConfig(Section):
 class ValidationConfig(Section):
     """How often the model is validated, and how.
 
-    `every` is the number of updates between two validations; 0 validates after each epoch. `sentences` of the validation
-    split are decoded for BLEU and chrF, with a beam of `beam_size`; with 0 there are only loss and perplexity. `samples`
-    of the decoded sentences are written to the log and drawn as heat maps.
+    `every` is the number of updates between two validations; 0 validates after each epoch. `sentences` of the
+    validation split are decoded for BLEU and chrF, with a beam of `beam_size`; with 0 there are only loss and
+    perplexity. `samples` of the decoded sentences are written to the log and drawn as heat maps.
     """
 
     every: NonNegative = 0

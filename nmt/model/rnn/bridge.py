@@ -16,8 +16,8 @@ class Bridge(nn.Module):
     - `zero`: all zeros.
     - `last`: the encoder's last state, layer by layer; the LSTM's cell state is 0 if the encoder is a GRU.
     - `mean`: the mean of the encoder's outputs as the hidden state of every layer; the cell state is 0.
-    - `learned`: tanh(W h + b), where h is the last hidden state of the top layer; each decoder layer, and each of hidden
-      and cell state, has a W of its own.
+    - `learned`: tanh(W h + b), where h is the last hidden state of the top layer; each decoder layer has a W of its own
+      for the hidden and for the cell state.
     """
 
     def __init__(
