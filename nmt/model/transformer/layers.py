@@ -161,10 +161,10 @@ class CausalSelfAttention(nn.Module):
 
         Args:
             x: ``[N, 1, E]`` the input at this position.
-            cache: ``[N, t, 2E]`` the keys and values of the t positions before it.
+            cache: ``[N, T, 2E]`` the keys and values of the T positions before it.
 
         Returns:
-            The output ``[N, 1, E]``, and the cache with this position ``[N, t + 1, 2E]``.
+            The output ``[N, 1, E]``, and the cache with this position ``[N, T + 1, 2E]``.
         """
         keys = self.multi_head.keys(x)
         keys = torch.cat([cache.to(keys.dtype), keys], dim=1)
