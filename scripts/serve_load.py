@@ -44,8 +44,22 @@ async def latency(address: str, lines: list[str], count: int) -> list[float]:
     return seconds
 
 
-async def throughput(address: str, lines: list[str], clients: int, limit: float) -> tuple[list[float], int, float]:
-    """Let clients send single lines for some seconds: the seconds of each answer, lost answers, the time in all.
+async def memory_of_quarters(process: int, limit: float) -> list[float]:
+    """Return the memory of a process after each quarter of the time, in MB."""
+    found = []
+    for _ in range(4):
+        await asyncio.sleep(limit / 4)
+        found.append(memory(process))
+    return found
+
+
+async def throughput(
+    address: str, lines: list[str], clients: int, limit: float, process: int
+) -> tuple[list[float], int, float, list[float]]:
+    """Let clients send single lines for some seconds.
+
+    Returns:
+        The seconds of each answer, the number of lost answers, the time in all, and the memory after each quarter.
 
     The clients are bare sockets, since they share the cores with the server.
     """
@@ -72,8 +86,10 @@ async def throughput(address: str, lines: list[str], clients: int, limit: float)
             at += clients
         writer.close()
 
+    watch = asyncio.create_task(memory_of_quarters(process, limit))
     await asyncio.gather(*(visitor(number) for number in range(clients)))
-    return seconds, lost, time.perf_counter() - began
+    quarters = await watch
+    return seconds, lost, time.perf_counter() - began, quarters
 
 
 async def malformed(address: str, count: int) -> Counter[int]:
@@ -110,8 +126,9 @@ def main() -> None:
         asyncio.run(latency(address, ten, 20))
         single = asyncio.run(latency(address, ten, 100))
         before = memory(server.pid)
-        seconds, lost, took = asyncio.run(throughput(address, lines, options.clients, options.seconds))
-        after = memory(server.pid)
+        seconds, lost, took, quarters = asyncio.run(
+            throughput(address, lines, options.clients, options.seconds, server.pid)
+        )
         statuses = asyncio.run(malformed(address, options.malformed))
         at_end = memory(server.pid)
         alive = server.poll() is None
@@ -135,7 +152,7 @@ def main() -> None:
         "nmt translate, lines/s": f"{alone:.1f} (ratio {rate / alone:.2f})",
         "median, p99 of an answer": f"{1e3 * quantiles[49]:.0f} ms, {1e3 * quantiles[98]:.0f} ms",
         "answers, lost": f"{len(seconds)}, {lost}",
-        "memory before, after": f"{before:.0f} MB, {after:.0f} MB",
+        "memory before, after each quarter": ", ".join(f"{value:.0f}" for value in (before, *quarters)) + " MB",
         f"statuses of {options.malformed} malformed requests": answers,
         "memory after them, server lives": f"{at_end:.0f} MB, {alive}",
     }

@@ -135,3 +135,14 @@ def test_a_sentence_is_one_stop_of_the_tab_key_and_arrows_move_inside(page: Any)
     assert page.evaluate(focused) == "je"
     page.keyboard.press("Shift+Tab")
     assert page.evaluate(focused) == "love"
+
+
+def test_latin_words_in_a_right_to_left_sentence_keep_their_order(page: Any, tmp_path: Path) -> None:
+    words = ["أسكن", "في", "New", "York", "مع", "أخي"]
+    mixed = option(words, -1.0, 0.9, text=" ".join(words))
+    write_report(tmp_path / "mixed.html", [[mixed]], ReportHead({}, ("en", "ar")))
+    other = page.context.new_page()
+    other.goto((tmp_path / "mixed.html").as_uri())
+    other.wait_for_selector(".target .word")
+    left = [word.bounding_box()["x"] for word in other.locator(".target .word").all()]
+    assert left[0] > left[1] > left[3] > left[2] > left[4] > left[5]  # York stands to the right of New

@@ -24,17 +24,22 @@ function pairOf(alignment, wishes) {
     const {class: more = "", ...attributes} = wishes.word ? wishes.word(side, word, index) : {};
     const before = alignment[side][index - 1];
     const glued = index > 0 && (word.glued ?? before.end === word.start);
-    const shown = element("button", {
+    // No <button>: the words of two directions of writing come in the right order only if they are inline text.
+    const shown = element("span", {
       title: side === "target" ? `confidence ${(wishes.confidence[index] ?? 1).toFixed(2)}` : null,
       ...attributes, class: ["word", unsure ? "unsure" : "", glued ? "glued" : "", more].filter((name) => name).join(" "),
-      type: "button", "data-side": side, "data-index": index, tabindex: wishes.roving && index ? -1 : null,
+      role: "button", "data-side": side, "data-index": index, tabindex: wishes.roving && index ? -1 : 0,
+      onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); shown.click(); } },
     }, word.text);
     for (const event of ["mouseenter", "focus"]) shown.addEventListener(event, () => light(pair, alignment, side, index));
     for (const event of ["mouseleave", "blur"]) shown.addEventListener(event, () => light(pair, alignment, null));
     return shown;
   };
   const sentence = (side) => element("div", {class: "sentence " + side, lang: wishes.lang?.[side], dir: "auto",
-    onkeydown: wishes.roving ? rove : () => {}}, ...alignment[side].map((word, index) => button(word, index, side)));
+    onkeydown: wishes.roving ? rove : () => {}}, ...alignment[side].flatMap((word, index) => {
+    const shown = button(word, index, side);
+    return index && !shown.classList.contains("glued") ? [" ", shown] : [shown];
+  }));
   pair.append(sentence("source"), element("div", {class: "gap" + (wishes.wide ? " wide" : "")}), sentence("target"));
   pair.links = alignment.links;
   return pair;
