@@ -13,7 +13,7 @@ from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.report import write_report
 from nmt.alignment.symmetrise import LinkExtraction
 from nmt.atomic import atomic_write, probe_writable
-from nmt.config import Config, Source
+from nmt.config import CometMetricConfig, Config, Source
 from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines, without_packing
@@ -22,12 +22,13 @@ from nmt.data.sources import load_text
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.glossary import Glossary
-from nmt.decoding.output import OutputOptions, report_option
+from nmt.decoding.output import OutputOptions, matrix_of, report_option
 from nmt.decoding.phrases import satisfaction
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
+from nmt.evaluation.comet import comet_program
 from nmt.evaluation.metrics import (
     LengthScore,
     Reference,
@@ -89,8 +90,11 @@ def run_eval(
     config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
     _prepare_output(stem, data)
+    if any(isinstance(metric, CometMetricConfig) for metric in config.evaluation.metrics):
+        comet_program()  # now, and not after hours of decoding
     if page is not None:
         check_suffix(page, (".html",), only=True)
+        matrix_of(translator.force([("", "")])[0], OutputOptions())  # a model without attention is refused now
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)

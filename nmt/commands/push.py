@@ -1,6 +1,8 @@
 """`nmt push`: a packed model with its card, in a folder or on the Hugging Face hub."""
 
 import json
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt.alignment.heatmap import save_heatmaps
-from nmt.config import Source
+from nmt.config import Config, DataConfig, Source
+from nmt.config.load import load_config, save_config
 from nmt.data.sources import read_texts
 from nmt.errors import CheckpointError, NmtError
 from nmt.runs.folder import RunFolder
@@ -49,7 +52,7 @@ def run_push(
         raise CheckpointError(f"{name}: a model on the hub is called OWNER/NAME")
     loaded = load_model(model)
     with _files_folder(folder) as files:
-        pack(loaded.run, files / MODEL, loaded.checkpoint.name, precision)
+        pack(loaded.run, files / MODEL, loaded.checkpoint.name, precision, _without_paths(loaded.run, files))
         shown = _draw_example(loaded, example, files / _PICTURE)
         card = model_card(loaded, name, license_name, shown, (files / _PICTURE).exists())
         (files / "README.md").write_text(card, encoding="utf-8", newline="\n")
@@ -74,6 +77,29 @@ def _files_folder(folder: Path | None) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _without_paths(run: RunFolder, folder: Path) -> bytes:
+    """Return the run's configuration without the folders of this machine: of paths only the last name is left."""
+    own = load_config(run.config).model_dump(mode="json")
+
+    def shortened(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shortened(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [shortened(each) for each in value]
+        is_path = isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
+        return Path(value).name if is_path else value
+
+    public = shortened(own)
+    public.pop("runs_dir", None)
+    for key in ("root", "cache_dir"):
+        public["data"].pop(key, None)
+    path = folder / "config.yaml"
+    save_config(Config.model_validate(public), path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
 def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str, str] | None:
@@ -113,46 +139,60 @@ def model_card(
         shown: a sentence and its translation.
         has_picture: whether there is a picture of its alignment.
     """
-    languages = [language for language in model.config.data.languages if language]
+    unnamed = DataConfig.model_fields["src_lang"].default, DataConfig.model_fields["tgt_lang"].default
+    languages = [language for language in model.config.data.languages if language and language not in unnamed]
     header = ["pipeline_tag: translation", "library_name: nmt", "tags: [nmt, attention, translation]"]
     if languages:
-        header.insert(0, f"language: [{', '.join(dict.fromkeys(languages))}]")
+        header.insert(0, f"language: {json.dumps(list(dict.fromkeys(languages)))}")
     if license_name:
-        header.insert(0, f"license: {license_name}")
-    example = shown[0] if shown else "A sentence."
+        header.insert(0, f"license: {json.dumps(license_name)}")
+    example, translation = (_plain(shown[0]), _plain(shown[1])) if shown else ("A sentence.", "")
     parts = [
         "---\n" + "\n".join(header) + "\n---",
         f"# {name.rpartition('/')[2]}",
-        f"A translation model{' from ' + ' to '.join(languages) if len(languages) == 2 else ''} that shows which word "
-        f"looked at which, trained with nmt.",
-        f'    nmt translate -m {HUB}{name} "{example}"' + (f"\n    {shown[1]}" if shown else ""),
-        "## Scores\n\n" + (_scores(model.run) or "`nmt eval` had not been run when this card was written."),
-        "## Model\n\n" + "\n".join(f"- {key}: {value}" for key, value in _facts(model)),
+        f"A translation model{' from ' + ' to '.join(languages) if len(languages) == 2 else ''}"
+        f"{' that shows which word looked at which' if has_picture else ''}, trained with nmt.",
+        f"    nmt translate -m {HUB}{name} {shlex.quote(example)}" + (f"\n    {translation}" if translation else ""),
+        "## Scores\n\n" + (_scores(model) or "`nmt eval` had not been run when this card was written."),
+        "## Model\n\n" + "\n".join(f"- {key}: {value}" for key, value in _facts(model, has_picture)),
     ]
     if has_picture:
-        parts.append(f"## Which word looked at which\n\n![the alignment of: {example}]({_PICTURE})")
+        parts.append(f"## Which word looked at which\n\n![{_bare(example)}]({_PICTURE})")
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(run: RunFolder) -> str:
-    """Return a table of the scores that `nmt eval` has written for this run."""
+def _plain(text: str) -> str:
+    """Return a text in one line, so that it cannot leave its place in the card."""
+    return " ".join(text.split())
+
+
+def _bare(text: str) -> str:
+    """Return a text without signs that mean something in a table or in the text of a link."""
+    return re.sub(r"[\[\]()|`<>\\\\]", " ", _plain(text))
+
+
+def _scores(model: LoadedModel) -> str:
+    """Return a table of the scores that `nmt eval` has written for this very checkpoint."""
     rows = []
-    for path in sorted((run.path / "eval").glob("*.json")):
+    for path in sorted((model.run.path / "eval").glob("*.json")):
         try:
             report: dict[str, Any] = json.loads(path.read_bytes())
+            if report["checkpoint"] != model.checkpoint.name or report["model"] != model.name:
+                continue
+            data = " and ".join(Path(name.strip()).name for name in report["data"].split("|"))
             for score in report["scores"].values():
                 margin = f" ± {score['margin']:.2f}" if score.get("margin") is not None else ""
                 value = f"{score['value']:.2f}{margin}"
                 rows.append(
-                    f"| {report['data']} ({report['sentences']:,} sentences) | {score['name']} | {value} "
-                    f"| `{score['signature']}` |"
+                    f"| {_bare(data)} ({report['sentences']:,} sentences) | {score['name']} | {value} "
+                    f"| {score['signature'].replace('|', ', ')} |"
                 )
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
             continue  # a file of another program, or damaged
     return "\n".join(["| data | metric | score | signature |", "|---|---|---:|---|", *rows]) if rows else ""
 
 
-def _facts(model: LoadedModel) -> list[tuple[str, str]]:
+def _facts(model: LoadedModel, has_picture: bool) -> list[tuple[str, str]]:
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.translator.model.parameters())
     source = config.data.source("train")
@@ -163,7 +203,7 @@ def _facts(model: LoadedModel) -> list[tuple[str, str]]:
         ("encoder", str(config.model.encoder.type)),
         ("decoder", decoder),
         *([] if decoder == "transformer" else [("attention", str(config.model.attention.score))]),
-        ("alignments", f"read from {model.translator.read_from}"),
+        *([("alignments", f"read from {model.translator.read_from}")] if has_picture else []),
         ("vocabulary", " and ".join(f"{size:,}" for size in sizes) + " pieces"),
         ("parameters", f"{parameters:,}"),
         ("training data", ", ".join(data)),

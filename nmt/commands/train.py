@@ -94,11 +94,11 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
     handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
         session = _Session.open(config, run, corpora, checkpoint, processes)
-        if checkpoint is None:
-            take_pretrained(session.trainer.model, corpora.tokenizer, config)
         if first is not None and init_from is not None:
             take_weights(session.trainer.model, corpora.tokenizer, _known_model(*first), init_from.reset)
             log.info("beginning with the weights of %s", first[1])
+        if checkpoint is None:
+            take_pretrained(session.trainer.model, corpora.tokenizer, config)
         if checkpoint is None and processes.is_first:
             run.tokenizer.mkdir(exist_ok=True)
             corpora.tokenizer.save(run.tokenizer)

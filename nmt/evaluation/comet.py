@@ -15,6 +15,21 @@ from nmt.errors import ConfigError
 _PROGRAM = "comet-score"
 
 
+def comet_program() -> str:
+    """Return the path of COMET's program.
+
+    Raises:
+        ConfigError: if it is not there.
+    """
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        raise ConfigError(
+            f"the metric comet runs the program {_PROGRAM}, which is not there; install it in an environment of its "
+            f"own: pipx install unbabel-comet"
+        )
+    return program
+
+
 def comet_score(
     config: CometMetricConfig, srcs: Sequence[str], hyps: Sequence[str], refs: Sequence[str]
 ) -> tuple[float, str]:
@@ -29,12 +44,7 @@ def comet_score(
     Raises:
         ConfigError: if the program is not there, or fails.
     """
-    program = shutil.which(_PROGRAM)
-    if program is None:
-        raise ConfigError(
-            f"the metric comet runs the program {_PROGRAM}, which is not there; install it in an environment of its "
-            f"own: pipx install unbabel-comet"
-        )
+    program = comet_program()
     with tempfile.TemporaryDirectory() as folder:
         arguments = []
         for option, texts in (("-s", srcs), ("-t", hyps), ("-r", refs)):
@@ -47,7 +57,7 @@ def comet_score(
         done = subprocess.run(
             [*command, "--gpus", gpus, "--quiet", "--only_system"], stdout=subprocess.PIPE, text=True, check=False
         )
-    found = re.findall(r"score:\s*(-?\d+\.?\d*)", done.stdout)
+    found = re.findall(r"score:\s*(-?\d+\.?\d*(?:e[-+]?\d+)?)\b", done.stdout)
     if done.returncode or not found:
         raise ConfigError(f"{_PROGRAM} failed with exit code {done.returncode}; its own messages stand above")
     return 100.0 * float(found[-1]), f"comet-score|model:{config.model}"

@@ -36,7 +36,9 @@ _SCALE = ".scale"  # ends the name of an int8 tensor's scales
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
 
-def pack(run: RunFolder, target: Path, checkpoint: str | None, precision: Precision) -> Path:
+def pack(
+    run: RunFolder, target: Path, checkpoint: str | None, precision: Precision, config: bytes | None = None
+) -> Path:
     """Write a run's model as a zip file.
 
     Args:
@@ -44,6 +46,7 @@ def pack(run: RunFolder, target: Path, checkpoint: str | None, precision: Precis
         target: the file to write.
         checkpoint: its name; None for the best.
         precision: of the weights: as they are, in bfloat16, or matrices in 8 bits with a scale for each row.
+        config: what ``config.yaml`` holds; None for the run's own.
 
     Returns:
         The checkpoint that was packed.
@@ -55,6 +58,8 @@ def pack(run: RunFolder, target: Path, checkpoint: str | None, precision: Precis
     folder = intact_checkpoint(run, checkpoint)
     weights = _reduced(load((folder / WEIGHTS).read_bytes()), precision)
     files = {name: (run.path / name).read_bytes() for name in _FILES if (run.path / name).is_file()}
+    if config is not None:
+        files["config.yaml"] = config
     for name in _FOLDERS:
         files |= {f"{name}/{path.name}": path.read_bytes() for path in sorted((run.path / name).glob("*"))}
     files[WEIGHTS] = save({name: weights[name].contiguous() for name in sorted(weights)})

@@ -16,6 +16,7 @@ from nmt.errors import ConfigError, DataError
 from nmt.training.freeze import parts_of
 
 log = logging.getLogger(__name__)
+_LARGEST = 1e6  # number of a vector
 
 
 class KnownModel(NamedTuple):
@@ -38,7 +39,8 @@ def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, rese
         reset: parts that keep their random weights; what two parts share is reset with either.
 
     Raises:
-        ConfigError: if vocabularies differ, and one of them is none of sentencepiece's.
+        ConfigError: if vocabularies differ, and one of them is none of sentencepiece's; or if the model has no
+            parameters in a part that is reset.
     """
     old = dict(known.model.named_parameters(remove_duplicate=False))
     same = known.tokenizer.fingerprint == tokenizer.fingerprint
@@ -46,6 +48,8 @@ def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, rese
     parts: dict[int, set[ModelPart]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parts.setdefault(id(parameter), set()).update(parts_of(name))
+    if missing := set(reset) - set().union(*parts.values()):
+        raise ConfigError(f"--reset {min(missing)}: this model has no parameters there; take it out")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parts[id(parameter)] & set(reset):
@@ -87,7 +91,8 @@ def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> N
         path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
         pieces = _pieces(getattr(tokenizer, side))
         found = take_vectors(tables[key], pieces, path)
-        log.info("%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
+        level = logging.INFO if found else logging.WARNING
+        log.log(level, "%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
 
 
 def _side(name: str) -> str | None:
@@ -173,6 +178,8 @@ def _vectors(path: Path, width: int) -> Iterator[tuple[str, list[float]]]:
         except ValueError:
             numbers = []
         too_wide = len(fields) > width + 1 and _is_number(fields[-width - 1])
+        if not all(abs(value) < _LARGEST for value in numbers):  # nor is NaN smaller than anything
+            raise DataError(f"{path}, line {number}: a number of the vector is infinite, too large or no number")
         if len(numbers) != width or not word or too_wide:
             raise DataError(
                 f"{path}, line {number}: no word with {width} numbers behind it; the vectors must be as wide as "

@@ -9,6 +9,7 @@ from nmt.alignment.diagnostics import diagnose
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Config
+from nmt.config.decoding import DiversityConfig
 from nmt.data.prepare import Corpora
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
@@ -38,7 +39,9 @@ class Validator:
 
     def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
         """Choose the sentences that are decoded: spread evenly over the split, the same ones every time."""
-        settings = config.search.model_copy(update={"beam_size": config.training.validation.beam_size})
+        settings = config.search.model_copy(
+            update={"beam_size": config.training.validation.beam_size, "diversity": DiversityConfig()}
+        )
         self.config, self.corpora, self.trainer = config, corpora, trainer
         self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)
         text, wanted = corpora.valid_text, config.training.validation.sentences

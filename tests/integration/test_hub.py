@@ -1,6 +1,7 @@
 """`nmt push` and ``-m hub:NAME``, against a hub that is a folder."""
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,16 @@ def test_the_card_has_scores_data_languages_and_a_picture_and_no_paths(
     said = run_push(run.path, "me/toy", folder=files, license_name="mit")
     assert said.endswith("README.md, alignment.png, model.zip")
     card = (files / "README.md").read_text(encoding="utf-8")
-    for part in ("license: mit", "language: [en, fr]", "from en to fr", "-m hub:me/toy", "| BLEU | ", "tok:13a"):
+    for part in ('license: "mit"', 'language: ["en", "fr"]', "from en to fr", "-m hub:me/toy", "| BLEU | ", "tok:13a"):
         assert part in card
     assert "- training data: train.en and train.fr" in card
     assert "- attention: additive" in card
     assert str(tmp_path) not in card
+    with zipfile.ZipFile(files / "model.zip") as packed:
+        assert str(tmp_path) not in packed.read("config.yaml").decode()
+    load_model(files / "model.zip").translator.translate(["a cat"])
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {5}  # no cell more, whatever signs a signature has
     assert (files / "alignment.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(CheckpointError, match="name a folder that is not there"):
         run_push(run.path, "me/toy", folder=files)
@@ -106,3 +112,20 @@ def test_a_name_without_an_owner_or_a_hub_that_refuses_is_said(
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
     with pytest.raises(CheckpointError, match=r"401: who are you\?.*hf auth login"):
         run_push(run.path, "me/toy")
+
+
+def test_scores_of_another_checkpoint_are_not_the_models(run: RunFolder, tmp_path: Path) -> None:
+    run_eval(load_model(run.path, trusts_data=True), "valid")
+    report = run.path / "eval" / "valid.json"
+    report.write_text(report.read_text().replace("step-000002", "step-000001"))
+    run_push(run.path, "me/toy", folder=tmp_path / "card")
+    assert "`nmt eval` had not been run" in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_text_leaves_its_place_in_the_card(run: RunFolder, tmp_path: Path) -> None:
+    example = 'a cat\n\n# heading "x" ](http://evil) | <b>'
+    run_push(run.path, "me/toy", folder=tmp_path / "card", license_name="mit\nx: y", example=example)
+    card = (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+    assert "\n# heading" not in card
+    assert "\nx: y" not in card
+    assert "](http" not in card.split("## Which word")[1]

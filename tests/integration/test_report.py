@@ -115,6 +115,8 @@ def test_sentences_are_searched_ordered_and_linked(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('article').length === 1")
     assert page.locator("article").get_attribute("id") == "s1000"
     assert page.inner_text("#state") == "1 sentence with “chien”"
+    page.fill("#search", "t'aime.")  # as it reads, without spaces
+    page.wait_for_function("document.querySelectorAll('article').length === 1 && document.querySelector('#s1')")
     page.fill("#search", "")
     page.wait_for_function("document.querySelectorAll('article').length === 1000")
     for order, first in (("unsure", "s1000"), ("repetition", "s1000"), ("omission", "s2"), ("given", "s1")):

@@ -10,7 +10,7 @@ import torch
 from nmt.config import Config, TokenizerConfig
 from nmt.data.tokenizer import SentencePieceTokenizer, Tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
-from nmt.errors import DataError
+from nmt.errors import ConfigError, DataError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.beginning import KnownModel, take_pretrained, take_vectors, take_weights
@@ -80,6 +80,12 @@ def test_parts_that_are_reset_stay_random(make_config: Callable[..., Config], to
         assert torch.equal(parameter, expected[name]), name
 
 
+def test_a_part_without_parameters_cannot_be_reset(make_config: Callable[..., Config], tokenizer: Tokenizer) -> None:
+    old, new = (model_of(make_config, 120, seed, attention={"score": "none"}) for seed in (1, 2))
+    with pytest.raises(ConfigError, match="--reset attention: this model has no parameters there"):
+        take_weights(new, tokenizer, KnownModel(old, tokenizer), ["attention"])
+
+
 def test_what_two_parts_share_is_reset_with_either(make_config: Callable[..., Config], tokenizer: Tokenizer) -> None:
     old, new, plain = (model_of(make_config, 120, seed, tie_embeddings="all") for seed in (1, 2, 2))
     take_weights(new, tokenizer, KnownModel(old, tokenizer), ["output"])
@@ -110,6 +116,13 @@ def test_vectors_of_pieces_are_found_inside_words_too(tmp_path: Path) -> None:
     path = write(tmp_path / "w.txt", "▁cat 1 2", "cat 3 4", "g 5 6", "do 7 8")
     assert take_vectors(table, PIECES, path) == 3  # ▁do has none: `do` is a piece inside a word there
     torch.testing.assert_close(table[4] * 3, table[5] * torch.tensor([1.0, 1.5]))
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300"])
+def test_vectors_with_numbers_that_are_none_are_refused(tmp_path: Path, number: str) -> None:
+    path = write(tmp_path / "w.txt", "cat 1 2 3", f"dog 1 {number} 3")
+    with pytest.raises(DataError, match=r"w\.txt, line 2: a number of the vector"):
+        take_vectors(torch.zeros(9, 3), PIECES, path)
 
 
 @pytest.mark.parametrize("line", ["dog 1 2", "dog 1 2 3 4", "dog 1 two 3", "1 2 3"])

@@ -9,7 +9,8 @@ $("about").textContent = [...Object.entries(report.head).map(([name, value]) => 
   `${report.sentences.length} sentences`, `links of ${report.level} from the ${report.read_from}`].join(" · ");
 
 const wordsOf = (tokens, glued) => tokens.map((text, index) => ({text, glued: glued.includes(index)}));
-const textOf = (words) => words.map((word, index) => (index && !word.glued ? " " : "") + word.text).join("");
+const readable = (tokens, glued) => report.level === "pieces" ? tokens.join("").replaceAll("\u2581", " ")
+  : tokens.map((text, index) => (index && !glued.includes(index) ? " " : "") + text).join("");
 
 function alignmentOf(sentence, option) {
   return {source: wordsOf(sentence.src, sentence.glued), target: wordsOf(option.tgt, option.glued),
@@ -20,9 +21,10 @@ function alignmentOf(sentence, option) {
 // What sentences are ordered by, the largest first.
 const orders = {
   given: () => 0,
-  unsure: ({options: [best]}) => -best.confidence.reduce((sum, value) => sum + value, 0) / (best.confidence.length || 1),
+  unsure: ({options: [best]}) => best.confidence.length // an empty line comes last
+    ? -best.confidence.reduce((sum, value) => sum + value, 0) / best.confidence.length : -Infinity,
   longest: ({src}) => src.length,
-  omission: ({src, options: [best]}) => 1 - new Set(best.links.map(([s]) => s)).size / (src.length || 1),
+  omission: ({src, options: [best]}) => src.length ? 1 - new Set(best.links.map(([s]) => s)).size / src.length : -1,
   repetition: ({options: [best]}) => {
     const letters = best.tgt.filter((word) => /\p{L}/u.test(word)).map((word) => word.toLowerCase());
     return letters.length - new Set(letters).size;
@@ -76,12 +78,12 @@ let wave = 0; // the number of the newest selection; older ones stop
 function show() {
   const number = ++wave, wanted = $("search").value.trim().toLowerCase(), value = orders[$("order").value];
   const chosen = [...report.sentences.keys()].filter((at) => {
-    const {src, options, reference} = report.sentences[at];
-    return !wanted || [src, reference || [], ...options.map((option) => option.tgt)]
-      .some((words) => words.join(" ").toLowerCase().includes(wanted));
+    const {src, glued, options, reference, reference_glued} = report.sentences[at];
+    return !wanted || [[src, glued], [reference || [], reference_glued || []], ...options.map((one) => [one.tgt, one.glued])]
+      .some(([tokens, without]) => readable(tokens, without).toLowerCase().includes(wanted));
   });
   const worth = new Map(chosen.map((at) => [at, value(report.sentences[at])]));
-  chosen.sort((one, other) => worth.get(other) - worth.get(one) || one - other);
+  chosen.sort((one, other) => (worth.get(other) > worth.get(one)) - (worth.get(other) < worth.get(one)) || one - other);
   $("state").textContent = wanted ? `${chosen.length} ${chosen.length === 1 ? "sentence" : "sentences"} with “${wanted}”` : "";
   $("cards").replaceChildren();
   let next = 0;
