@@ -178,10 +178,9 @@ def run_align(
     first: AlignmentMatrix | None = None
     processes = processes or Processes()
     to_file = shown.alignments is not None and processes.is_first
-    as_page = shown.alignments is not None and shown.alignments.suffix == ".html"
     page: list[list[ReportOption]] = []
     writing: AbstractContextManager[AlignmentWriter | None] = nullcontext()
-    if to_file and shown.alignments is not None and not as_page:
+    if to_file and shown.alignments is not None and not shown.as_page:
         writing = alignment_writer(shown.alignments)
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
@@ -206,7 +205,7 @@ def run_align(
             if writer is not None:
                 for matrix, links in results:
                     writer.add(matrix, links)
-            if as_page:
+            if shown.as_page:
                 page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
             if gold is not None or any(links for _, _, links in chunk):
                 found += [links for _, links in results]
@@ -218,7 +217,7 @@ def run_align(
         agreed, either = map(sum, zip(*processes.joined_blocks([(aligner.agreed, aligner.either)]), strict=True))
         agreement = agreed / either if either else None
     signature = "" if first is None else aligner.signature(first)
-    if as_page and shown.alignments is not None and processes.is_first:
+    if shown.as_page and shown.alignments is not None and processes.is_first:
         head = aligner.model.report_head() if isinstance(aligner, ModelAligner) else ReportHead()
         write_report(shown.alignments, page, ReportHead({**head.facts, "links": signature}, head.languages))
     return AlignRun(score, signature, number, count, certainty / max(1, count), agreement)

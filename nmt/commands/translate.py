@@ -79,7 +79,7 @@ def run_translate(
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=total, unit="line", desc="translating", disable=disable, leave=False)
-    to_file = shown.alignments is not None and not _as_page(shown) and processes.is_first
+    to_file = shown.alignments is not None and not shown.as_page and processes.is_first
     with alignment_writer(shown.alignments) if to_file and shown.alignments else nullcontext() as writer, bar:
         for chunk in in_chunks(lines, CHUNK * processes.size):
             start, block = processes.block(chunk)
@@ -102,12 +102,8 @@ def run_translate(
     cut.sum_up()
     if phrases:
         log.info("%s", satisfaction(phrases))
-    if _as_page(shown) and shown.alignments is not None and processes.is_first:
+    if shown.as_page and shown.alignments is not None and processes.is_first:
         write_report(shown.alignments, page, model.report_head())
-
-
-def _as_page(shown: OutputOptions) -> bool:
-    return shown.alignments is not None and shown.alignments.suffix == ".html"
 
 
 def _answers(
@@ -126,14 +122,14 @@ def _answers(
     unknown.look_at([one.src for one in translations], before + 1)
     if shown.as_json or shown.heatmap or shown.alignments is not None:
         translations = model.translator.with_links(translations)
-    with_matrix = shown.heatmap or (shown.alignments is not None and not _as_page(shown))
+    with_matrix = shown.heatmap or (shown.alignments is not None and not shown.as_page)
     calibration = model.calibration
     return [
         _Answer(
             text_of(one, number, shown, calibration, request.id),
             one.phrases,
             matrix_of(one, shown) if with_matrix else None,
-            [report_option(each, shown, calibration) for each in (one, *one.others)] if _as_page(shown) else [],
+            [report_option(each, shown, calibration) for each in (one, *one.others)] if shown.as_page else [],
         )
         for number, (request, one) in enumerate(zip(lines, translations, strict=True), start=before + 1)
     ]

@@ -78,8 +78,8 @@ class DecodingConfig(Section):
       step, where it is the `input`; `auto` takes the step that was guided (docs/alignment.md compares them).
     - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
     - `repetition_penalty` multiplies the log-probability of every piece that the translation has already, so that more
-      than 1 makes it less likely (Keskar et al. 2019); scores of a
-      search are with it (those of `nmt score` are not), log-probabilities the model's own.
+      than 1 makes it less likely (Keskar et al. 2019). The scores of a search are with it, those of `nmt score`
+      without; log-probabilities are the model's own.
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
     - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
       differ now and then (docs/speed.md).

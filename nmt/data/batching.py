@@ -1,6 +1,6 @@
 """Batches: which pairs go together, in which order, and their padded tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -50,17 +50,16 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on `device`."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if field.name != "src_lengths" and isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **moved)
+        return self._moved(lambda values: values.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """Return the same batch in memory that a GPU can read by itself, while the program goes on."""
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the same batch with every tensor moved but the lengths, which stay on the CPU."""
         moved: dict[str, Any] = {
-            field.name: value.pin_memory()
+            field.name: move(value)
             for field in fields(self)
             if field.name != "src_lengths" and isinstance(value := getattr(self, field.name), Tensor)
         }

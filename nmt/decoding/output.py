@@ -39,6 +39,11 @@ class OutputOptions:
     keep_eos: bool = False
     n_best: int = 1
 
+    @property
+    def as_page(self) -> bool:
+        """Whether the file for the matrices is a page."""
+        return self.alignments is not None and self.alignments.suffix == ".html"
+
 
 def report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:
     """Return a translation as a page shows it."""

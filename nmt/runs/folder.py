@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from nmt.config import Config
 from nmt.errors import CheckpointError
+from nmt.runs.hub import HUB, download
 from nmt.runs.pointers import follow, point
 
 RUNS_DIR = Path(str(Config.model_fields["runs_dir"].default))  # where the commands look for the run trained last
@@ -196,9 +197,7 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
     Raises:
         CheckpointError: saying how to get a model.
     """
-    if model is not None and model.as_posix().startswith("hub:"):
-        from nmt.runs.hub import HUB, download
-
+    if model is not None and model.as_posix().startswith(HUB):
         model = download(model.as_posix().removeprefix(HUB))
     if model is not None and model.is_file():
         from nmt.runs.pack import unpacked  # imports torch

@@ -282,7 +282,7 @@ class Trainer:
         wide, wishes = parameters[0], list(self.stop_wishes())
         parts = [
             wide.new_tensor([float(parameter.grad is not None) for parameter in parameters]),
-            torch.cat([sums, sums.new_tensor([*map(float, wishes)])]),
+            torch.cat([sums, sums.new_tensor(list(map(float, wishes)))]),
             *(torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters),
         ]
         has_gradient, shared, *gradients = self.processes.sum(torch.cat(parts)).split([len(part) for part in parts])  # type: ignore[no-untyped-call]
