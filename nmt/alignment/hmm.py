@@ -252,21 +252,16 @@ def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts |
         total = emission.sum(axis=2) / lengths + null  # [B, T]
         shares = emission / np.where(total > 0, total * lengths, np.float32(1))[:, :, None]
         return shares.astype(np.float32)
-    posteriors, transitions, first = _forward_backward(direction, batch, emission, null)
-    if jump_counts is not None:
-        jump_counts.add(transitions, first)
-    return posteriors
+    return _forward_backward(direction, batch, emission, null, jump_counts)
 
 
 def _forward_backward(
-    direction: _Direction, batch: _Batch, emission: Floats, null: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Run the scaled forward-backward algorithm.
+    direction: _Direction, batch: _Batch, emission: Floats, null: Floats, jump_counts: _JumpCounts | None
+) -> Floats:
+    """Return the link posteriors ``[B, T, S]`` of the scaled forward-backward algorithm.
 
-    Each position has a state, and a null state that remembers it (Och & Ney 2003, section 2.1).
-
-    Returns:
-        Link posteriors ``[B, T, S]``, expected transitions ``[S, S]``, and expected first positions ``[S]``.
+    Each position has a state, and a null state that remembers it (Och & Ney 2003, section 2.1). The expected jumps and
+    first positions are added to `jump_counts`, if there are any.
     """
     size, steps, length = emission.shape
     jumps = direction.jumps[_offsets(length)].astype(np.float32)  # [S, S], from row to column
@@ -294,11 +289,13 @@ def _forward_backward(
         posteriors[:, t] = linked[t] * after
         if t > 0:
             ahead = emission[:, t] * after / totals[t]  # [B, S]
-            scaled = (linked[t - 1] + unlinked[t - 1]) * scale
-            transitions += jumps * (scaled.T @ ahead)
+            if jump_counts is not None:
+                transitions += jumps * (((linked[t - 1] + unlinked[t - 1]) * scale).T @ ahead)
             earlier = (ahead @ jumps.T) * scale + after * null[:, t, None] / totals[t]
             after = np.where(batch.tgt_mask[:, t, None], earlier, after)
-    return posteriors, transitions, posteriors[:, 0].sum(axis=0)
+    if jump_counts is not None:
+        jump_counts.add(transitions, posteriors[:, 0].sum(axis=0))
+    return posteriors
 
 
 def _offsets(length: int) -> Ints:

@@ -7,11 +7,20 @@ from typing import Annotated, Any, get_args
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import ConfigArgument, ConfigOption, ProcessesOption, SetOption, one_config, start_others
+from nmt.cli.options import (
+    ConfigArgument,
+    ConfigOption,
+    ProcessesOption,
+    SetOption,
+    one_config,
+    refuse_without_effect,
+    start_others,
+)
 
 
 @app.command()
 def train(
+    ctx: typer.Context,
     file: ConfigArgument = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -57,8 +66,8 @@ def train(
         raise typer.BadParameter(f"{'--new-vocabulary' if new_vocabulary else '--reset'} goes with --init-from")
     if unknown := sorted(set(reset or ()) - set(get_args(ModelPart))):
         raise typer.BadParameter(f"--reset {unknown[0]}: a model has the parts {', '.join(get_args(ModelPart))}")
-    if not dry_run:
-        start_others(processes)
+    refuse_without_effect(ctx, processes=(not dry_run, "training, and --dry-run trains nothing"))
+    start_others(processes)
     from nmt.runtime import set_up_logging
 
     set_up_logging()

@@ -4,7 +4,8 @@ from nmt.config import Config
 from nmt.data.prepare import load_corpora
 from nmt.data.tokenizer import load_tokenizer
 from nmt.runs.folder import RunFolder
-from nmt.runs.resume import InitFrom, earlier_checkpoint, first_weights
+from nmt.runs.resume import InitFrom, start_of
+from nmt.training.beginning import check_pretrained
 from nmt.training.estimate import size_rows
 
 
@@ -20,13 +21,11 @@ def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:
     """
     run = RunFolder(config.run_dir)
     run.refuse_strange_files()
-    earlier = earlier_checkpoint(config, run)
-    first = first_weights(config, init_from) if init_from is not None and earlier is None else None
-    state = f"goes on with {earlier.name}" if earlier else f"begins with {first[1]}" if first else "new"
-    takes_tokenizer = init_from is not None and not init_from.new_vocabulary
-    known = run if earlier else first[0] if first and takes_tokenizer else None
-    tokenizer = load_tokenizer(config.tokenizer, known.tokenizer) if known else None
+    start = start_of(config, run, init_from)
+    tokenizer = load_tokenizer(config.tokenizer, start.tokenizer_of.tokenizer) if start.tokenizer_of else None
     corpora = load_corpora(config, tokenizer, with_guide=False)
-    rows = [*size_rows(config, corpora), ("run folder", f"{config.run_dir} ({state})")]
+    if start.checkpoint is None:
+        check_pretrained(corpora.tokenizer, config)
+    rows = [*size_rows(config, corpora), ("run folder", f"{config.run_dir} ({start.description})")]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

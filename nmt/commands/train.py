@@ -21,7 +21,7 @@ from nmt.processes import Processes
 from nmt.runs.checkpoint import checkpoint_name, load_state, newest_checkpoint, remedy_for_writing, remove_leftovers
 from nmt.runs.folder import RunFolder, remember_latest
 from nmt.runs.kept import KeptCheckpoints
-from nmt.runs.resume import InitFrom, earlier_checkpoint, first_weights
+from nmt.runs.resume import InitFrom, start_of
 from nmt.runs.versions import write_versions
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
@@ -84,22 +84,18 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
     with processes.first_then_others():
         if processes.is_first:
             remove_leftovers(run.checkpoints)
-        checkpoint = earlier_checkpoint(config, run)
-        if init_from is not None and checkpoint is not None:
-            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from.path)
-        first = first_weights(config, init_from) if init_from is not None and checkpoint is None else None
-        takes_tokenizer = first is not None and init_from is not None and not init_from.new_vocabulary
-        known = run if checkpoint else first[0] if first and takes_tokenizer else None
-        corpora = load_corpora(config, load_tokenizer(config.tokenizer, known.tokenizer) if known else None)
+        start = start_of(config, run, init_from)
+        tokenizer = load_tokenizer(config.tokenizer, start.tokenizer_of.tokenizer) if start.tokenizer_of else None
+        corpora = load_corpora(config, tokenizer)
     handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
-        session = _Session.open(config, run, corpora, checkpoint, processes)
-        if first is not None and init_from is not None:
-            take_weights(session.trainer.model, corpora.tokenizer, _known_model(*first), init_from.reset)
-            log.info("beginning with the weights of %s", first[1])
-        if checkpoint is None:
+        session = _Session.open(config, run, corpora, start.checkpoint, processes)
+        if start.weights is not None and init_from is not None:
+            take_weights(session.trainer.model, corpora.tokenizer, _known_model(*start.weights), init_from.reset)
+            log.info("beginning with the weights of %s", start.weights[1])
+        if start.checkpoint is None:
             take_pretrained(session.trainer.model, corpora.tokenizer, config)
-        if checkpoint is None and processes.is_first:
+        if start.checkpoint is None and processes.is_first:
             run.tokenizer.mkdir(exist_ok=True)
             corpora.tokenizer.save(run.tokenizer)
             write_versions(run.path)

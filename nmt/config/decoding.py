@@ -55,7 +55,7 @@ class DiversityConfig(Section):
     """
 
     groups: Positive = 1
-    strength: Annotated[float, Field(ge=0.0)] = 0.5
+    strength: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.5
 
     def problems(self) -> Iterator[Problem]:
         """Yield what has no effect."""
@@ -86,8 +86,8 @@ class DecodingConfig(Section):
     """
 
     beam_size: Positive = 5
-    length_penalty: Annotated[float, Field(ge=0.0)] = 1.0
-    coverage_penalty: Annotated[float, Field(ge=0.0)] = 0.0
+    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    coverage_penalty: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
     min_length: NonNegative = 0
     min_length_ratio: Annotated[float, Field(ge=0.0)] = 0.0
     max_length_ratio: Annotated[float, Field(ge=0.0)] = 2.0
@@ -98,7 +98,7 @@ class DecodingConfig(Section):
     alignment_at: Literal["auto", "predicts", "input"] = "auto"
     unk: Literal["keep", "forbid", "replace"] = "keep"
     no_repeat_ngram: NonNegative = 0
-    repetition_penalty: Annotated[float, Field(ge=1.0)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=1.0, le=1000.0)] = 1.0
     diversity: DiversityConfig = DiversityConfig()
     sampling: SamplingConfig = SamplingConfig()
     mbr: MbrConfig = MbrConfig()

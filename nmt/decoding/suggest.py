@@ -33,8 +33,8 @@ def next_words(
     """Return words that could follow the beginning of a translation, the likeliest first.
 
     A word is what `nmt words` calls one: a piece without letters and digits is a word of its own. Each of the likeliest
-    first pieces is continued by the likeliest pieces after it until a word ends, so a word's probability is the product
-    of those of its pieces. The probabilities of all words that exist sum to 1.
+    first pieces is continued by the likeliest pieces after it until a word ends. A word's probability is the product of
+    those of its pieces and of the probability that it ends there, so those of all words that exist sum to 1.
 
     Args:
         translator: of the model.
@@ -79,8 +79,9 @@ def next_words(
             inside = log_probs.masked_fill(starts, -torch.inf)
             inside[:, never] = -torch.inf
             best = inside.max(dim=-1)
-            running &= best.values > log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)
-            totals += torch.where(running, best.values, 0.0)
+            end = log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)  # [N] that the word ends here
+            totals += torch.where(running, torch.maximum(best.values, end), 0.0)
+            running &= best.values > end
             tokens = torch.where(running, best.indices, tokens)
             for row in running.nonzero()[:, 0].tolist():
                 words[row].append(int(tokens[row]))

@@ -28,6 +28,51 @@ class InitFrom:
     reset: tuple[ModelPart, ...] = ()
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with.
+
+    Attributes:
+        checkpoint: the run's own, to go on from; None for a new run.
+        weights: the other run and its checkpoint whose weights a new run begins with, if any.
+        tokenizer_of: the run whose tokenizer is taken; None if a new one is trained.
+    """
+
+    checkpoint: Path | None = None
+    weights: tuple[RunFolder, Path] | None = None
+    tokenizer_of: RunFolder | None = None
+
+    @property
+    def description(self) -> str:
+        """For a person."""
+        if self.checkpoint is not None:
+            return f"goes on with {self.checkpoint.name}"
+        return "new" if self.weights is None else f"begins with {self.weights[1]}"
+
+
+def start_of(config: Config, run: RunFolder, init_from: InitFrom | None) -> Start:
+    """Return what the training of a run begins with.
+
+    Args:
+        config: the configuration of the run.
+        run: its folder.
+        init_from: whose weights a new run begins with; a run that goes on keeps its own.
+
+    Raises:
+        ConfigError: if the run, or the one it begins with, has another configuration.
+        CheckpointError: if there is no checkpoint that training can go on from.
+    """
+    checkpoint = earlier_checkpoint(config, run)
+    if checkpoint is not None:
+        if init_from is not None:
+            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from.path)
+        return Start(checkpoint, tokenizer_of=run)
+    if init_from is None:
+        return Start()
+    weights = first_weights(config, init_from)
+    return Start(weights=weights, tokenizer_of=None if init_from.new_vocabulary else weights[0])
+
+
 def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
     """The checkpoint to go on from; None for a new run.
 

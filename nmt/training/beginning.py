@@ -81,18 +81,36 @@ def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> N
         ConfigError: if the tokenizer is none of sentencepiece's.
         DataError: if a file cannot be used.
     """
-    files = config.training.pretrained_embeddings
     tables = dict(model.named_parameters(remove_duplicate=False))
-    for side, name, key in (("src", files.src, "src_embedding.weight"), ("tgt", files.tgt, "decoder.embedding.weight")):
+    keys = {"src": "src_embedding.weight", "tgt": "decoder.embedding.weight"}
+    for side, path in _vector_files(tokenizer, config):
+        pieces = _pieces(getattr(tokenizer, side))
+        found = take_vectors(tables[keys[side]], pieces, path)
+        level = logging.INFO if found else logging.WARNING
+        log.log(level, "%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
+
+
+def check_pretrained(tokenizer: Tokenizer, config: Config) -> None:
+    """Read the files of word vectors through, without a model.
+
+    Raises:
+        ConfigError: if the tokenizer is none of sentencepiece's.
+        DataError: if a file cannot be used.
+    """
+    for _, path in _vector_files(tokenizer, config):
+        for _ in _vectors(path, config.model.embedding_size):
+            pass
+
+
+def _vector_files(tokenizer: Tokenizer, config: Config) -> Iterator[tuple[str, Path]]:
+    """Yield the side and the path of each file of word vectors that a configuration names."""
+    files = config.training.pretrained_embeddings
+    for side, name in (("src", files.src), ("tgt", files.tgt)):
         if name is None:
             continue
         if not isinstance(tokenizer, SentencePieceTokenizer):
             raise ConfigError("training.pretrained_embeddings needs a sentencepiece tokenizer")
-        path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
-        pieces = _pieces(getattr(tokenizer, side))
-        found = take_vectors(tables[key], pieces, path)
-        level = logging.INFO if found else logging.WARNING
-        log.log(level, "%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
+        yield side, Path(config.data.root or "").expanduser() / Path(name).expanduser()
 
 
 def _side(name: str) -> str | None:

@@ -312,11 +312,12 @@ class _Window:
         return f"ppl {readable(perplexity(self.nll / self.tgt_tokens), 2)}, {self.rate:,.0f} tokens/s"
 
     def record(self, update: Update) -> dict[str, float]:
+        norm = {"grad_norm": update.grad_norm} if math.isfinite(update.grad_norm) else {}  # JSON has no infinity
         return {
             "loss": self.loss / self.tgt_tokens,
             "ppl": perplexity(self.nll / self.tgt_tokens),
             "lr": update.lr,
-            "grad_norm": update.grad_norm,
+            **norm,
             "teacher_forcing": update.teacher_forcing,
             "tgt_tokens": self.tgt_tokens,
             "tokens_per_second": self.rate,

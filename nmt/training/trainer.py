@@ -42,7 +42,7 @@ class Update:
         src_tokens: real source tokens.
         tgt_tokens: real target tokens, EOS counted.
         lr: learning rate.
-        grad_norm: before clipping.
+        grad_norm: before clipping; infinite if float16 could not hold the gradients, and the update was left out.
         teacher_forcing: probability that a gold token was fed.
     """
 
@@ -182,7 +182,7 @@ class Trainer:
             )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self._step()
+        self._step(is_applied=math.isfinite(grad_norm))
         return Update(
             number=self.update,
             epoch=self.epoch + 1,
@@ -197,8 +197,11 @@ class Trainer:
             teacher_forcing=weights.teacher_forcing,
         )
 
-    def _step(self) -> None:
+    def _step(self, is_applied: bool) -> None:
         """Let the optimizer apply the gradients; at its first step it takes memory for two numbers per weight.
+
+        Args:
+            is_applied: whether the gradients are finite; if not, the scaler leaves the weights as they are.
 
         Raises:
             TrainingError: if memory runs out.
@@ -213,7 +216,7 @@ class Trainer:
                 f"memory ran out while update {self.update} was applied; {_ADVICE}, or make the model smaller"
             ) from None
         self.optimizer.zero_grad(set_to_none=True)
-        if self.config.averaging.ema:
+        if self.config.averaging.ema and is_applied:
             self._move_average()
 
     def _move_average(self) -> None:

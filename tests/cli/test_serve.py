@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 import nmt
 from nmt.data.batching import batch_of
-from nmt.data.tokenizer import BOS
+from nmt.data.tokenizer import BOS, EOS, Tokenizer
 from nmt.decoding.request import Request
 from nmt.decoding.suggest import next_words
 from nmt.decoding.translation import Translation
@@ -107,6 +107,13 @@ def test_a_beginning_is_kept_and_a_hidden_word_is_not_looked_at(client: TestClie
     assert "all words of the source are hidden" in everything.json()["error"]
 
 
+def word_ends(tokenizer: Tokenizer) -> torch.Tensor:
+    """The pieces before which a word ends."""
+    ends = torch.tensor(tokenizer.begins_word) | torch.tensor(tokenizer.is_punctuation)
+    ends[EOS] = True
+    return ends
+
+
 def test_next_words_have_the_probabilities_of_search(client: TestClient, model: nmt.Model) -> None:
     words = client.post("/suggest", json={"q": LINE, "prefix": "je", "count": 5}).json()["words"]
     assert 1 <= len(words) <= 5
@@ -114,12 +121,24 @@ def test_next_words_have_the_probabilities_of_search(client: TestClient, model: 
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) <= 1.0
     translator = model._loaded.translator
+    tokenizer, network = translator.tokenizer, translator.model
+
+    def probability(target: str) -> float:
+        """Of writing these words after "je", and that the last one ends there."""
+        ids = [BOS, *tokenizer.encode_tgt(target).ids]
+        total = 0.0
+        with evaluating(network):
+            memory = network.encode(batch_of([(tokenizer.encode_src(LINE).ids, [])]))
+            state = network.start(memory)
+            for at, piece in enumerate(ids):
+                log_probs, _, state = network.step(torch.tensor([piece]), state, memory)
+                if at >= len(tokenizer.encode_tgt("je").ids):
+                    total += log_probs[0, ids[at + 1]].item() if at + 1 < len(ids) else 0.0
+            return math.exp(total + log_probs[0, word_ends(tokenizer)].logsumexp(0).item())
+
     for each in next_words(translator, LINE, "je", 5):
-        if each.word and each.word.isalpha():  # forced, the word has the same probability
-            target = f"je {each.word}"
-            forced = translator.force([(LINE, target), (LINE, "je")])
-            total = sum(forced[0].token_log_probs[:-1]) - sum(forced[1].token_log_probs[:-1])
-            assert total == pytest.approx(math.log(each.probability), abs=1e-3)
+        if each.word and each.word.isalpha():
+            assert each.probability == pytest.approx(probability(f"je {each.word}"), rel=1e-3)
     wrong = client.post("/suggest", json={"q": LINE, "prefix": "漢字"})
     assert (wrong.status_code, "is not in the model's vocabulary" in wrong.json()["error"]) == (400, True)
 
@@ -143,12 +162,15 @@ def test_a_word_can_be_written_from_one_source_word_alone(client: TestClient, mo
         _, _, state = network.step(torch.tensor([BOS]), state, memory)
         hidden = torch.tensor([[start >= 1 for start, _ in source.offsets]])
         [prefix] = translator.tokenizer.encode_tgt("je").ids
-        log_probs, weights, _ = network.step(torch.tensor([prefix]), state, memory.without(hidden))
+        log_probs, weights, state = network.step(torch.tensor([prefix]), state, memory.without(hidden))
     assert (weights[hidden] == 0).all()
     single = {word: ids[0] for word in pinned if len(ids := translator.tokenizer.encode_tgt(word).ids) == 1}
     assert len(single) > 3
     for word, piece in single.items():
-        assert pinned[word] == pytest.approx(float(log_probs[0, piece].exp()), abs=1e-6)
+        with evaluating(network):
+            after, _, _ = network.step(torch.tensor([piece]), state, memory.without(hidden))
+        ends = after[0, word_ends(translator.tokenizer)].logsumexp(0)
+        assert pinned[word] == pytest.approx(float((log_probs[0, piece] + ends).exp()), abs=1e-6)
     wrong = client.post("/suggest", json={"q": LINE, "look_at": [90, 95]})
     assert (wrong.status_code, "all words of the source are hidden" in wrong.json()["error"]) == (400, True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.commands.dry_run import run_dry_run
 from nmt.config import Config, TokenizerConfig
 from nmt.data.tokenizer import SentencePieceTokenizer, Tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
@@ -148,3 +149,13 @@ def test_a_training_begins_with_the_vectors_that_its_configuration_names(
     changed = (model.src_embedding.weight != before[0]).any(dim=1).nonzero()[:, 0].tolist()
     assert changed == [the]
     assert torch.equal(model.decoder.embedding.weight, before[1])
+
+
+def test_a_dry_run_reads_the_vectors_through(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config(training={"pretrained_embeddings": {"src": "en.vec"}})
+    numbers = " ".join(["0.5"] * 12)
+    (tmp_path / "en.vec").write_text(f"cat {numbers}\ndog {numbers} 0.5\n")
+    with pytest.raises(DataError, match=r"en\.vec, line 2: no word with 12 numbers"):
+        run_dry_run(config)
+    (tmp_path / "en.vec").write_text(f"cat {numbers}\n")
+    assert "(new)" in run_dry_run(config)

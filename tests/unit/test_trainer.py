@@ -273,3 +273,21 @@ def test_float16_learns_nearly_the_same_and_steps_over_gradients_that_are_too_la
     other = Trainer(config.training, 1, build_model(config, 20, 20), CPU, torch.float16, lambda epoch: corpus)
     other.load_state_dict(state)
     assert other.scaler.get_scale() == 2.0**39
+
+
+def test_an_update_that_float16_cannot_hold_moves_neither_weights_nor_their_average(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
+    training = {"batch_size": 8, "epochs": 1, "averaging": {"ema": 0.5}}
+    trainer = trainer_of(make_config(model=NO_DROPOUT, training=training), corpus)
+    updates = trainer.updates()
+    next(updates)
+    next(updates)
+    weights = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    average = [mean.clone() for mean in trainer.average]
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    next(trainer.model.parameters()).register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    assert next(updates).grad_norm == math.inf
+    assert all(map(torch.equal, weights, trainer.model.parameters()))
+    assert all(map(torch.equal, average, trainer.average))
+    assert trainer.scaler.get_scale() == 4.0
