@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nmt.alignment.hmm import BidirectionalHMM, Floats, Pair
 from nmt.alignment.links import Link, likely_links
-from nmt.alignment.pieces import Pieces, Segmentation
+from nmt.alignment.pieces import Pieces, Segmentation, encode_pairs
 from nmt.errors import AlignmentError
 from nmt.regular import GIB, read_regular
 
@@ -171,12 +171,12 @@ class _View:
             RuntimeError: if the text cannot have so many pieces.
         """
         src, tgt = (Pieces.train([pair[side] for pair in pairs], segmentation) for side in (0, 1))
-        encoded = [(src.encode(src_words)[0], tgt.encode(tgt_words)[0]) for src_words, tgt_words in pairs]
+        encoded = [(src_ids, tgt_ids) for (src_ids, _), (tgt_ids, _) in encode_pairs(src, tgt, pairs)]
         return cls(src, tgt, BidirectionalHMM.fit(_spread(encoded), len(src), len(tgt)))
 
     def posteriors(self, pairs: Sequence[WordPair]) -> list[Floats]:
         """Return ``[T, S]`` for each pair; a link of two words is as likely as the likeliest of their pieces' links."""
-        encoded = [(self.src.encode(src), self.tgt.encode(tgt)) for src, tgt in pairs]
+        encoded = encode_pairs(self.src, self.tgt, pairs)
         by_piece = self.hmm.posteriors([(src, tgt) for (src, _), (tgt, _) in encoded])
         return [
             np.maximum.reduceat(np.maximum.reduceat(weights, tgt_starts, axis=0), src_starts, axis=1)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from nmt.alignment.batches import Ints, similar_pairs
+
 Floats = NDArray[np.float32]
 Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
 
@@ -22,8 +23,10 @@ MODEL1_ITERATIONS, HMM_ITERATIONS = 4, 5
 _JUMPS = 50  # jumps farther than this share one probability
 _SMALLEST = 1e-12  # probability of a translation
 _KEPT = 1e-4  # entries of the table below are not saved
+_EXTRA = 3  # entries after a table: of pairs that are not in it, of unknown words, and of padding
 _MOST_DENSE = 1 << 25  # pairs of words, of which a table without gaps is kept in training (128 MiB)
-_CELLS_AT_ONCE = 1 << 19  # of a batch
+_CELLS_IN_TRAINING = 1 << 19  # of a batch; each batch adds to counts that are as long as the table
+_CELLS_AT_ONCE = 1 << 17  # of a batch when links are found: arrays that fit a cache, and little padding
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class _Batch:
         pairs: ``[B]`` the positions of the pairs in the corpus.
         src, tgt: ``[B, S]`` and ``[B, T]`` word ids.
         src_mask, tgt_mask: True on real words.
-        cells: ``[B, T, S]`` the entry of the translation table of each cell; the last but one is that of words that
-            never met in training, the last one that of unseen words.
+        cells: ``[B, T, S]`` the entry of the translation table of each cell. Of the `_EXTRA` last entries the first is
+            that of words that never met in training, the second that of unseen words, the third that of padding.
     """
 
     pairs: Ints
@@ -59,8 +62,8 @@ class _Direction:
         """
         self.given, self.sizes = given, sizes
         self.null = np.append(frequencies, np.float32(1.0 / max(1, sizes[1])))  # id -1 reads the last entry
-        self.translation = np.full(len(given) + 2, 1.0 / max(1, sizes[1]), dtype=np.float32)
-        self.translation[-2] = _SMALLEST
+        self.translation = np.full(len(given) + _EXTRA, 1.0 / max(1, sizes[1]), dtype=np.float32)
+        self.translation[-_EXTRA:] = _SMALLEST, 1.0 / max(1, sizes[1]), 0.0
         self.jumps = np.ones(2 * _JUMPS + 1)
         self.first = np.ones(_JUMPS + 1)
 
@@ -68,7 +71,7 @@ class _Direction:
         """Set the table from expected counts: the mean-field update of variational Bayes (Riley & Gildea 2012)."""
         totals = np.bincount(self.given, counts, minlength=self.sizes[0]).astype(np.float64)
         logarithms = _digamma(counts + ALPHA) - _digamma(totals + ALPHA * self.sizes[1])[self.given]
-        self.translation[:-2] = np.maximum(np.exp(logarithms), _SMALLEST)
+        self.translation[:-_EXTRA] = np.maximum(np.exp(logarithms), _SMALLEST)
 
 
 class BidirectionalHMM:
@@ -99,7 +102,7 @@ class BidirectionalHMM:
         on which they agree (Liang et al. 2006, section 4).
         """
         model = cls(pairs, src_size, tgt_size)
-        batches = list(model._batches(pairs, _dense_numbers(model.keys, src_size * tgt_size)))
+        batches = list(model._batches(pairs, _CELLS_IN_TRAINING, _dense_numbers(model.keys, src_size * tgt_size)))
         for iteration in range(MODEL1_ITERATIONS + HMM_ITERATIONS):
             model._iterate(batches, with_jumps=iteration >= MODEL1_ITERATIONS)
         return model
@@ -122,11 +125,11 @@ class BidirectionalHMM:
         Entries of the table that neither direction believes in are left out, which are nearly all.
         """
         sides = {"forward": self.forward, "backward": self.backward}
-        kept = np.maximum(*(side.translation[:-2] for side in sides.values())) > _KEPT
+        kept = np.maximum(*(side.translation[:-_EXTRA] for side in sides.values())) > _KEPT
         arrays: dict[str, NDArray[np.generic]] = {"keys": self.keys[kept]}
         for name, side in sides.items():
             arrays |= {
-                f"{name}.translation": side.translation[:-2][kept],
+                f"{name}.translation": side.translation[:-_EXTRA][kept],
                 f"{name}.null": side.null,
                 f"{name}.jumps": side.jumps,
                 f"{name}.first": side.first,
@@ -165,49 +168,45 @@ class BidirectionalHMM:
                 if array.shape != (size,) or array.dtype != shapes[part] or not (array >= 0).all():
                     raise ValueError(f"{name}.{part} is no array of {size} probabilities")
             side.null, side.jumps, side.first = (arrays[f"{name}.{part}"] for part in ("null", "jumps", "first"))
-            side.translation = np.concatenate([arrays[f"{name}.translation"], side.translation[-2:]])
+            side.translation = np.concatenate([arrays[f"{name}.translation"], side.translation[-_EXTRA:]])
         return model
 
-    def _batches(self, pairs: Sequence[Pair], numbers: NDArray[np.int32] | None = None) -> Iterator[_Batch]:
+    def _batches(
+        self, pairs: Sequence[Pair], most_cells: int = _CELLS_AT_ONCE, numbers: NDArray[np.int32] | None = None
+    ) -> Iterator[_Batch]:
         """Yield padded batches of similar lengths; a pair with an empty side is in none.
 
         Args:
             pairs: sentence pairs, as word ids.
+            most_cells: of a batch.
             numbers: see `_dense_numbers`.
         """
         lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
-        order = np.lexsort((lengths[:, 1], lengths[:, 0]))
-        order = order[(lengths[order] > 0).all(axis=1)]
-        start = 0
-        while start < len(order):
-            end, src_length, tgt_length = start, 0, 0
-            while end < len(order):
-                src_length, tgt_length = (
-                    max(src_length, int(lengths[order[end], 0])),
-                    max(tgt_length, int(lengths[order[end], 1])),
-                )
-                if end > start and (end + 1 - start) * src_length * tgt_length > _CELLS_AT_ONCE:
-                    break
-                end += 1
-            yield self._batch(pairs, order[start:end], numbers)
-            start = end
+        for chosen in similar_pairs(lengths, most_cells):
+            yield self._batch(pairs, chosen, numbers)
 
     def _batch(self, pairs: Sequence[Pair], chosen: Ints, numbers: NDArray[np.int32] | None) -> _Batch:
         src, src_mask = _padded([pairs[index][0] for index in chosen])
         tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
-        keys = _keys(src, tgt, self.sizes[1])  # [B, T, S]
-        if numbers is not None:
-            cells = numbers[np.maximum(keys, 0)]
-        else:
-            cells = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1)).astype(np.int32)
-            cells[self.keys[cells] != keys if len(self.keys) else ...] = len(self.keys)
-        cells[(src < 0)[:, None, :] | (tgt < 0)[:, :, None]] = len(self.keys) + 1
+        real = src_mask[:, None, :] & tgt_mask[:, :, None]  # [B, T, S]
+        keys = _keys(src, tgt, self.sizes[1])[real]
+        number = self._numbers_of(keys) if numbers is None else numbers[np.maximum(keys, 0)]
+        is_unknown = (src < 0)[:, None, :] | (tgt < 0)[:, :, None]
+        cells = np.full(real.shape, len(self.keys) + 2, dtype=np.int32)
+        cells[real] = np.where(is_unknown[real], len(self.keys) + 1, number)
         return _Batch(chosen, src, tgt, src_mask, tgt_mask, cells)
+
+    def _numbers_of(self, keys: Ints) -> NDArray[np.int64]:
+        """Return the number of each key among those of the table, `len(self.keys)` for one that is not there."""
+        if not len(self.keys):
+            return np.zeros(keys.shape, dtype=np.int64)
+        numbers = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[numbers] == keys, numbers, len(self.keys))
 
     def _iterate(self, batches: Sequence[_Batch], with_jumps: bool) -> None:
         """Do one iteration of expectation maximisation, in place."""
         sides = self.forward, self.backward
-        counts = [np.zeros(len(self.keys) + 2) for _ in sides]
+        counts = [np.zeros(len(self.keys) + _EXTRA) for _ in sides]
         jump_counts = [_JumpCounts() for _ in sides] if with_jumps else [None, None]
         for batch in batches:
             ahead = _posteriors(self.forward, batch, jump_counts[0])
@@ -215,12 +214,12 @@ class BidirectionalHMM:
             expected = [ahead * back] * 2 if with_jumps else [ahead, back]
             cells = batch.cells.ravel()
             added = [
-                np.bincount(cells, each.ravel(), len(self.keys) + 2) for each in expected[: 1 if with_jumps else 2]
+                np.bincount(cells, each.ravel(), len(self.keys) + _EXTRA) for each in expected[: 1 if with_jumps else 2]
             ]
             for count, more in zip(counts, added * 2, strict=False):
                 count += more
         for side, count, jumps in zip(sides, counts, jump_counts, strict=True):
-            side.update_translation(count[:-2])
+            side.update_translation(count[:-_EXTRA])
             if jumps is not None:
                 side.jumps, side.first = jumps.jumps + 0.5, jumps.first + 0.5
 
@@ -244,8 +243,7 @@ def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts |
 
     Before the first HMM iteration all jumps are equally likely, which makes the HMM IBM Model 1.
     """
-    real = batch.tgt_mask[:, :, None] & batch.src_mask[:, None, :]  # [B, T, S]
-    emission = np.where(real, direction.translation[batch.cells], np.float32(0)) * np.float32(1 - NULL_PROBABILITY)
+    emission = direction.translation[batch.cells] * np.float32(1 - NULL_PROBABILITY)
     null = np.where(batch.tgt_mask, direction.null[batch.tgt], np.float32(0)) * np.float32(NULL_PROBABILITY)  # [B, T]
     if jump_counts is None and (direction.jumps == 1).all():
         lengths = batch.src_mask.sum(axis=1).astype(np.float32)[:, None]  # [B, 1]

@@ -44,10 +44,9 @@ class Pieces:
             RuntimeError: if the text cannot have so many pieces.
         """
         pieces = cls(model=None if segmentation is None else _train(sentences, *segmentation))
-        for word in {word: None for words in sentences for word in words}:
-            pieces._known[word] = [
-                pieces._numbers.setdefault(piece, len(pieces._numbers)) for piece in pieces._cut(word)
-            ]
+        words = list({word: None for words in sentences for word in words})
+        for word, found in zip(words, pieces._cut(words), strict=True):
+            pieces._known[word] = [pieces._numbers.setdefault(piece, len(pieces._numbers)) for piece in found]
         return pieces
 
     @property
@@ -58,33 +57,49 @@ class Pieces:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def encode(self, words: Sequence[str]) -> tuple[Ints, Ints]:
-        """Return the numbers of a sentence's pieces, -1 for unknown ones, and where each word begins among them."""
-        numbers: list[int] = []
-        starts: list[int] = []
-        for word in words:
-            starts.append(len(numbers))
-            known = self._known.get(word)
-            if known is None:
-                known = [self._numbers.get(piece, -1) for piece in self._cut(word)]
-                if len(self._known) < _MOST_KNOWN:
-                    self._known[word] = known
-            numbers += known
-        return np.array(numbers, dtype=np.int64), np.array(starts, dtype=np.int64)
+    def encode(self, sentences: Sequence[Sequence[str]]) -> list[tuple[Ints, Ints]]:
+        """Return the numbers of each sentence's pieces, -1 for unknown ones, and where each word begins among them."""
+        known = self._known
+        unknown = list({word: None for words in sentences for word in words if word not in known})
+        found = {
+            word: [self._numbers.get(piece, -1) for piece in pieces]
+            for word, pieces in zip(unknown, self._cut(unknown), strict=True)
+        }
+        if len(known) + len(found) <= _MOST_KNOWN:
+            known.update(found)
+        encoded = []
+        for words in sentences:
+            numbers: list[int] = []
+            starts: list[int] = []
+            for word in words:
+                starts.append(len(numbers))
+                numbers += known[word] if word in known else found[word]
+            encoded.append((np.array(numbers, dtype=np.int64), np.array(starts, dtype=np.int64)))
+        return encoded
 
 
-def _whole(word: str) -> Sequence[str]:
-    return [word]
+def encode_pairs(
+    src: Pieces, tgt: Pieces, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]
+) -> list[tuple[tuple[Ints, Ints], tuple[Ints, Ints]]]:
+    """Return what `Pieces.encode` says of both sentences of each pair."""
+    return list(zip(src.encode([pair[0] for pair in pairs]), tgt.encode([pair[1] for pair in pairs]), strict=True))
 
 
-def _cut_with(model: bytes) -> Callable[[str], Sequence[str]]:
+def _whole(words: list[str]) -> Sequence[Sequence[str]]:
+    return [[word] for word in words]
+
+
+def _cut_with(model: bytes) -> Callable[[list[str]], Sequence[Sequence[str]]]:
     import sentencepiece as spm
 
     processor = spm.SentencePieceProcessor()
     processor.LoadFromSerializedProto(model)
 
-    def cut(word: str) -> Sequence[str]:
-        return [piece for piece in processor.encode(word, out_type=str) if piece != _SPACE] or [word]
+    def cut(words: list[str]) -> Sequence[Sequence[str]]:
+        return [
+            [piece for piece in pieces if piece != _SPACE] or [word]
+            for word, pieces in zip(words, processor.encode(words, out_type=str, num_threads=1), strict=True)
+        ]
 
     return cut
 

@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.alignment.batches import similar_pairs
 from nmt.alignment.bitext import BitextAligner, WordPair
 from nmt.alignment.matrix import WordLinks
+from nmt.alignment.pieces import encode_pairs
 from nmt.alignment.words import spans_at
 from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
@@ -27,7 +29,7 @@ Ints = NDArray[np.int64]
 NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
 _LARGEST_NETWORK = 1 * GIB
-_CELLS_AT_ONCE = 200_000
+_CELLS_AT_ONCE = 50_000
 _LONGEST = 1_000  # pieces of either side; the network does not read longer pairs
 
 
@@ -88,16 +90,16 @@ class WordAligner:
         ]
         return [
             WordLinks(probabilities, src_spans, tgt_spans, self.read_from)
-            for probabilities, (src_spans, tgt_spans) in zip(self.posteriors(words), spans, strict=True)
+            for probabilities, (src_spans, tgt_spans) in zip(
+                self.posteriors(words, torch.get_num_threads()), spans, strict=True
+            )
         ]
 
     def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:
         """Return the pieces that the network reads."""
         src_pieces, tgt_pieces = self.bitext.largest_pieces
-        return [
-            EncodedPair(*src_pieces.encode([w.lower() for w in src]), *tgt_pieces.encode([w.lower() for w in tgt]))
-            for src, tgt in pairs
-        ]
+        lowered = [([word.lower() for word in src], [word.lower() for word in tgt]) for src, tgt in pairs]
+        return [EncodedPair(*src, *tgt) for src, tgt in encode_pairs(src_pieces, tgt_pieces, lowered)]
 
     def save(self, folder: Path) -> None:
         """Write the aligner into `folder`."""
@@ -139,24 +141,15 @@ def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> li
     """Return the network's link probabilities ``[T, S]`` of words; None for pairs that are empty or too long."""
     device = network.bias.device
     results: list[Floats | None] = [None] * len(pairs)
-    usable = [i for i, p in enumerate(pairs) if 0 < len(p.src) <= _LONGEST and 0 < len(p.tgt) <= _LONGEST]
-    usable.sort(key=lambda i: (len(pairs[i].src), len(pairs[i].tgt)))
-    start = 0
+    lengths = np.array([(len(pair.src), len(pair.tgt)) for pair in pairs], dtype=np.int64).reshape(-1, 2)
+    lengths[(lengths > _LONGEST).any(axis=1)] = 0  # which leaves them out
     with evaluating(network):
-        while start < len(usable):
-            end, src_longest, tgt_longest = start, 0, 0
-            while end < len(usable):
-                src_longest = max(src_longest, len(pairs[usable[end]].src))
-                tgt_longest = max(tgt_longest, len(pairs[usable[end]].tgt))
-                if end > start and (end + 1 - start) * src_longest * tgt_longest > _CELLS_AT_ONCE:
-                    break
-                end += 1
-            chosen = [pairs[i] for i in usable[start:end]]
+        for indices in similar_pairs(lengths, _CELLS_AT_ONCE):
+            chosen = [pairs[index] for index in indices]
             _, logits = network(*(x.to(device) for x in pad_pieces(chosen)))
             probabilities = logits.float().sigmoid().cpu().numpy()  # [B, T, S]
-            for row, (index, pair) in enumerate(zip(usable[start:end], chosen, strict=True)):
+            for row, (index, pair) in enumerate(zip(indices, chosen, strict=True)):
                 results[index] = _on_words(probabilities[row, : len(pair.tgt), : len(pair.src)], pair)
-            start = end
     return results
 
 
