@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.hmm import BidirectionalHMM, Floats, Pair
+from nmt.alignment.cells import Pair
+from nmt.alignment.hmm import BidirectionalHMM, Floats
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.pieces import Pieces, Segmentation, encode_pairs
 from nmt.errors import AlignmentError

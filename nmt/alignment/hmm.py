@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.alignment.batches import Ints, similar_pairs
+from nmt.alignment.cells import Pair, dense_numbers, distinct_keys, keys_of, numbers_of
 
 Floats = NDArray[np.float32]
-Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
 
 ALPHA = 1e-3  # of the symmetric Dirichlet prior of the translation probabilities (Riley & Gildea 2012)
 NULL_PROBABILITY = 0.1
@@ -24,7 +24,6 @@ _JUMPS = 50  # jumps farther than this share one probability
 _SMALLEST = 1e-12  # probability of a translation
 _KEPT = 1e-4  # entries of the table below are not saved
 _EXTRA = 3  # entries after a table: of pairs that are not in it, of unknown words, and of padding
-_MOST_DENSE = 1 << 25  # pairs of words, of which a table without gaps is kept in training (128 MiB)
 _CELLS_IN_TRAINING = 1 << 19  # of a batch; each batch adds to counts that are as long as the table
 _CELLS_AT_ONCE = 1 << 17  # of a batch when links are found: arrays that fit a cache, and little padding
 
@@ -86,7 +85,7 @@ class BidirectionalHMM:
             tgt_size: number of target words.
         """
         self.sizes = src_size, tgt_size
-        self.keys: Ints = _distinct_keys(pairs, src_size, tgt_size)
+        self.keys: Ints = distinct_keys(pairs, src_size, tgt_size)
         src_frequencies, tgt_frequencies = (
             _frequencies([pair[side] for pair in pairs], size) for side, size in enumerate(self.sizes)
         )
@@ -102,7 +101,7 @@ class BidirectionalHMM:
         on which they agree (Liang et al. 2006, section 4).
         """
         model = cls(pairs, src_size, tgt_size)
-        batches = list(model._batches(pairs, _CELLS_IN_TRAINING, _dense_numbers(model.keys, src_size * tgt_size)))
+        batches = list(model._batches(pairs, _CELLS_IN_TRAINING, dense_numbers(model.keys, src_size * tgt_size)))
         for iteration in range(MODEL1_ITERATIONS + HMM_ITERATIONS):
             model._iterate(batches, with_jumps=iteration >= MODEL1_ITERATIONS)
         return model
@@ -179,7 +178,7 @@ class BidirectionalHMM:
         Args:
             pairs: sentence pairs, as word ids.
             most_cells: of a batch.
-            numbers: see `_dense_numbers`.
+            numbers: see `dense_numbers`.
         """
         lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
         for chosen in similar_pairs(lengths, most_cells):
@@ -189,19 +188,12 @@ class BidirectionalHMM:
         src, src_mask = _padded([pairs[index][0] for index in chosen])
         tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
         real = src_mask[:, None, :] & tgt_mask[:, :, None]  # [B, T, S]
-        keys = _keys(src, tgt, self.sizes[1])[real]
-        number = self._numbers_of(keys) if numbers is None else numbers[np.maximum(keys, 0)]
+        keys = keys_of(src, tgt, self.sizes[1])[real]
+        number = numbers_of(keys, self.keys) if numbers is None else numbers[np.maximum(keys, 0)]
         is_unknown = (src < 0)[:, None, :] | (tgt < 0)[:, :, None]
         cells = np.full(real.shape, len(self.keys) + 2, dtype=np.int32)
         cells[real] = np.where(is_unknown[real], len(self.keys) + 1, number)
         return _Batch(chosen, src, tgt, src_mask, tgt_mask, cells)
-
-    def _numbers_of(self, keys: Ints) -> NDArray[np.int64]:
-        """Return the number of each key among those of the table, `len(self.keys)` for one that is not there."""
-        if not len(self.keys):
-            return np.zeros(keys.shape, dtype=np.int64)
-        numbers = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[numbers] == keys, numbers, len(self.keys))
 
     def _iterate(self, batches: Sequence[_Batch], with_jumps: bool) -> None:
         """Do one iteration of expectation maximisation, in place."""
@@ -307,36 +299,6 @@ def _turned(batch: _Batch) -> _Batch:
     """Return the batch with its sides exchanged."""
     cells = batch.cells.transpose(0, 2, 1)
     return _Batch(batch.pairs, batch.tgt, batch.src, batch.tgt_mask, batch.src_mask, cells)
-
-
-def _keys(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
-    """Return the number of each cell's pair of words, ``[..., T, S]``."""
-    return src[..., None, :] * max(1, tgt_size) + tgt[..., :, None]
-
-
-def _distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
-    """Return the keys that occur in a corpus, in order."""
-    is_dense = src_size * tgt_size <= _MOST_DENSE
-    seen = np.zeros(src_size * tgt_size if is_dense else 0, dtype=np.bool_)
-    parts: list[Ints] = []
-    for start in range(0, len(pairs), 5000):
-        keys = np.concatenate([_keys(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]])
-        if is_dense:
-            seen[keys] = True
-        else:
-            parts.append(np.unique(keys))
-    if is_dense:
-        return np.flatnonzero(seen)
-    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
-
-
-def _dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
-    """Return the number of each key among `keys`, `len(keys)` for one that is not there; None if that is too much."""
-    if size > _MOST_DENSE:
-        return None
-    numbers = np.full(size, len(keys), dtype=np.int32)
-    numbers[keys] = np.arange(len(keys), dtype=np.int32)
-    return numbers
 
 
 def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:

@@ -1,6 +1,5 @@
 """`nmt eval`: translate a test set and score it."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from nmt.alignment.files import check_suffix
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.report import write_report
 from nmt.alignment.symmetrise import LinkExtraction
-from nmt.atomic import atomic_write, probe_writable
+from nmt.atomic import atomic_write
 from nmt.config import CometMetricConfig, Config, Source
 from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
@@ -29,6 +28,7 @@ from nmt.decoding.translation import Translation
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.comet import comet_program
+from nmt.evaluation.files import prepare_output, write_scores, write_sentences
 from nmt.evaluation.metrics import (
     LengthScore,
     Reference,
@@ -36,7 +36,6 @@ from nmt.evaluation.metrics import (
     corpus_scores,
     perplexity,
     scores_by_length,
-    sentence_scores,
 )
 from nmt.evaluation.plots import draw_lengths
 from nmt.evaluation.versus import HEADINGS, versus_table
@@ -89,7 +88,7 @@ def run_eval(
     source = source or model.source(split, files)
     config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
-    _prepare_output(stem, data)
+    prepare_output(stem, data)
     if any(isinstance(metric, CometMetricConfig) for metric in config.evaluation.metrics):
         comet_program()  # now, and not after hours of decoding
     if page is not None:
@@ -128,7 +127,13 @@ def run_eval(
     }
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
-    _write_sentences(stem.with_name(stem.name + ".tsv"), config, translations, hyps, references)
+    write_sentences(
+        stem,
+        list(zip(srcs, hyps, references, strict=True)),
+        [translation.log_prob for translation in translations],
+        settings.bleu_tokenize,
+        settings.lowercase,
+    )
     agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
     report |= {} if agreement is None else {"alignment": asdict(agreement)}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
@@ -137,7 +142,7 @@ def run_eval(
         table += "\n" + satisfaction(phrases)
     if page is not None:
         _write_page(page, model, translations, refs, scores)
-    return EvalReport(table, *_write(stem, hyps, report), hyps, report, by_length)
+    return EvalReport(table, *write_scores(stem, hyps, report), hyps, report, by_length)
 
 
 def _write_page(
@@ -232,23 +237,6 @@ def _names(
     return name, data, stem
 
 
-def _prepare_output(stem: Path, data: str) -> None:
-    """Make the folder of the files that will be written, before anything is translated.
-
-    Raises:
-        ConfigError: if there are scores of other data.
-        OSError: if no file can be written there.
-    """
-    probe_writable(stem.parent)
-    earlier = stem.with_name(stem.name + ".json")
-    try:
-        known = json.loads(earlier.read_text(encoding="utf-8")).get("data", data)
-    except (FileNotFoundError, ValueError, AttributeError):
-        known = data
-    if known != data:
-        raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
-
-
 def _agreement(model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]) -> AlignmentScore:
     """Return how well the attention over the references agrees with gold links."""
     forced = model.translator.force(list(zip(srcs, refs, strict=True)), progress=True)
@@ -292,7 +280,7 @@ def run_eval_versus(
     stems = [None if output is None else output / name.replace("/", "-") for name in names]
     for model, stem in zip(models, stems, strict=True):  # all of them now, and not after hours of decoding
         _, data, path = _names(model, split, files, stem)
-        _prepare_output(path, data)
+        prepare_output(path, data)
     source = first.source(split, files)
     text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
     refs, settings = with_more(list(text["tgt"]), more_refs), first.config.evaluation
@@ -346,26 +334,3 @@ def run_versus(systems: Sequence[tuple[str, Path]], refs: Sequence[Path], tokeni
     return versus_table(
         translated, with_more(list(read_lines(refs[0])), refs[1:]), tokenize, lowercase, bootstrap=_BOOTSTRAP
     )
-
-
-def _write_sentences(
-    path: Path, config: Config, translations: Sequence[Translation], hyps: Sequence[str], refs: Sequence[Reference]
-) -> None:
-    """A table with one row per sentence: scores, lengths in words, log-probability."""
-    scores = sentence_scores(hyps, refs, config.evaluation.bleu_tokenize, config.evaluation.lowercase)
-    with atomic_write(path) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
-        out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
-        rows = zip(scores, translations, hyps, refs, strict=True)
-        for number, (score, translation, hyp, ref) in enumerate(rows, start=1):
-            first = ref if isinstance(ref, str) else ref[0]
-            words = "\t".join(str(len(text.split())) for text in (translation.src.text, hyp, first))
-            out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{translation.log_prob:.4f}\n")
-
-
-def _write(stem: Path, hyps: list[str], report: dict[str, Any]) -> tuple[Path, Path]:
-    hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
-    with atomic_write(hyp_path) as tmp_path:
-        tmp_path.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
-    with atomic_write(json_path) as tmp_path:
-        tmp_path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return hyp_path, json_path

@@ -101,7 +101,10 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
             write_versions(run.path)
         session.run()
         if session.progress.ended and processes.is_first:
-            _save_aligner(config, run, corpora)
+            if corpora.aligner is not None and not run.aligner.exists():
+                cache, device = Path(config.data.cache_dir).expanduser(), choose_device(config.training.device)
+                made = cached_word_aligner(corpora.aligner, corpora.train_text, cache, device)
+                copy_folder(made, run.aligner)
             split = "" if config.data.test else " --split valid"
             log.info('next: nmt translate -m %s "A sentence." and nmt eval -m %s%s', run.path, run.path, split)
     finally:
@@ -116,15 +119,6 @@ def _known_model(run: RunFolder, checkpoint: Path) -> KnownModel:
     model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size)
     load_weights(checkpoint, model)
     return KnownModel(model, tokenizer)
-
-
-def _save_aligner(config: Config, run: RunFolder, corpora: Corpora) -> None:
-    """Give the run the word aligner of its training text."""
-    if corpora.aligner is None or run.aligner.exists():
-        return
-    cache, device = Path(config.data.cache_dir).expanduser(), choose_device(config.training.device)
-    made = cached_word_aligner(corpora.aligner, corpora.train_text, cache, device)
-    copy_folder(made, run.aligner)
 
 
 class _Session:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from nmt.config import DecodingConfig
@@ -21,8 +19,9 @@ from nmt.decoding.consensus import by_agreement
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.diverse import diverse_beam_search
 from nmt.decoding.ensemble import Ensemble
+from nmt.decoding.forced import FORCED_TOKENS, ForcedScore, score_pairs, with_posteriors
 from nmt.decoding.phrases import Vocabulary, asked_phrases
-from nmt.decoding.request import Request, RequestPieces, Span, hidden_pieces, request_pieces, requests_of
+from nmt.decoding.request import Request, RequestPieces, hidden_pieces, request_pieces, requests_of
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
@@ -31,8 +30,6 @@ from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import NOT_FINITE, DataError, ModelError
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.quiet import no_bar
-
-FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
 
 
 class Translator:
@@ -110,8 +107,8 @@ class Translator:
                 )
                 refuse_not_finite(found)
                 if self.posterior:
-                    found = self._with_posteriors(
-                        [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
+                    found = with_posteriors(
+                        self.model, self.device, [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
                     )
                 for index, hypotheses in zip(chosen, found, strict=True):
                     every = [self._translation(sources[index], one, asked[index]) for one in hypotheses]
@@ -252,31 +249,6 @@ class Translator:
                 return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
-    def _with_posteriors(
-        self,
-        sources: list[Encoded],
-        found: list[list[Hypothesis]],
-        hidden: Sequence[Sequence[Span]],
-    ) -> list[list[Hypothesis]]:
-        """Return the hypotheses of each source with posterior weights, which search does not compute."""
-        rows = [(source, one.ids, own) for source, few, own in zip(sources, found, hidden, strict=True) for one in few]
-
-        def weights_of(
-            part: Sequence[tuple[Encoded, list[int], Sequence[Span]]],
-        ) -> list[NDArray[np.float32]]:
-            batch = batch_of([(source.ids, ids) for source, ids, _ in part]).to(self.device)
-            mask = hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
-            with evaluating(self.model):
-                _, weights = self.model.posterior(batch, mask.to(self.device) if mask.any() else None)
-            return _trim(weights, [len(source.ids) for source, _, _ in part], [len(ids) + 1 for _, ids, _ in part])
-
-        costs = np.array([max(len(source.ids), len(ids) + 1) for source, ids, _ in rows], dtype=np.int64)
-        weights: dict[int, NDArray[np.float32]] = {}
-        for chosen in cut_batches(np.argsort(costs, kind="stable"), costs, FORCED_TOKENS, "tokens"):
-            weights |= zip(chosen.tolist(), in_halves(weights_of, [rows[i] for i in chosen]), strict=True)
-        numbers = iter(range(len(rows)))
-        return [[replace(one, weights=weights[next(numbers)]) for one in few] for few in found]
-
     def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
         """The `number`-th random translation of each line."""
         sampling = self.settings.sampling
@@ -307,20 +279,8 @@ class Translator:
             settings.repetition_penalty,
         )
 
-    def _score(self, pairs: list[tuple[Encoded, Encoded]]) -> list[tuple[list[float], float, NDArray[np.float32]]]:
-        """Log-probabilities of each target piece and EOS, the score, and the weights."""
-        batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(self.device)
-        with evaluating(self.model):
-            log_probs, attention = self.model.forced(batch)
-            weights = self.model.posterior(batch)[1] if self.posterior else attention
-        sizes = [len(source.ids) for source, _ in pairs], [len(target.ids) + 1 for _, target in pairs]
-        rows = [row[:length] for row, length in zip(log_probs.tolist(), sizes[1], strict=True)]
-        # The score is that of search, which ranks by the attention.
-        looked = _trim(attention, *sizes)
-        scores = [
-            self._scoring.score(math.fsum(row), torch.from_numpy(own)) for row, own in zip(rows, looked, strict=True)
-        ]
-        return list(zip(rows, scores, _trim(weights, *sizes) if self.posterior else looked, strict=True))
+    def _score(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[ForcedScore]:
+        return score_pairs(self.model, self.device, pairs, self._scoring, self.posterior)
 
     def _empty(self, source: Encoded, target: Encoded, asked: RequestPieces | None = None) -> Translation:
         """The translation of a line without pieces; something said of nothing is impossible."""
@@ -345,11 +305,3 @@ class Translator:
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
     """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=no_bar() if progress else True)
-
-
-def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[NDArray[np.float32]]:
-    """Cut each sentence's own matrix out of the padded batch ``[B, T, S]``."""
-    array = weights.float().cpu().numpy()
-    return [
-        array[i, :rows, :columns].copy() for i, (rows, columns) in enumerate(zip(tgt_lengths, src_lengths, strict=True))
-    ]

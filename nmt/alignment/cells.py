@@ -1,0 +1,63 @@
+"""The pairs of words that occur in a corpus, as keys: the rows of a translation table that has no others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmt.alignment.batches import Ints
+
+Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
+_MOST_DENSE = 1 << 25  # pairs of words, of which a table without gaps is kept in training (128 MiB)
+
+
+def keys_of(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
+    """Return the key of each pair of words, ``[..., T, S]``.
+
+    Args:
+        src: ``[..., S]`` word ids.
+        tgt: ``[..., T]`` word ids.
+        tgt_size: number of target words.
+    """
+    return src[..., None, :] * max(1, tgt_size) + tgt[..., :, None]
+
+
+def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
+    """Return the keys that occur in a corpus, in order."""
+    is_dense = src_size * tgt_size <= _MOST_DENSE
+    seen = np.zeros(src_size * tgt_size if is_dense else 0, dtype=np.bool_)
+    parts: list[Ints] = []
+    for start in range(0, len(pairs), 5000):
+        keys = np.concatenate([keys_of(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]])
+        if is_dense:
+            seen[keys] = True
+        else:
+            parts.append(np.unique(keys))
+    if is_dense:
+        return np.flatnonzero(seen)
+    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
+
+
+def dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
+    """Return the number of each possible key among `keys`, `len(keys)` for one that is not there.
+
+    Args:
+        keys: in order.
+        size: number of possible keys.
+
+    Returns:
+        ``[size]``, or None if that is too much memory.
+    """
+    if size > _MOST_DENSE:
+        return None
+    numbers = np.full(size, len(keys), dtype=np.int32)
+    numbers[keys] = np.arange(len(keys), dtype=np.int32)
+    return numbers
+
+
+def numbers_of(keys: Ints, known: Ints) -> Ints:
+    """Return the number of each key among the `known` ones, which are in order, `len(known)` for any other."""
+    if not len(known):
+        return np.zeros(keys.shape, dtype=np.int64)
+    numbers = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[numbers] == keys, numbers, len(known))

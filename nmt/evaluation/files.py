@@ -1,0 +1,68 @@
+"""What `nmt eval` writes about one test set: STEM.hyp, STEM.json and STEM.tsv."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nmt.atomic import atomic_write, probe_writable
+from nmt.errors import ConfigError
+from nmt.evaluation.metrics import Reference, sentence_scores
+
+
+def prepare_output(stem: Path, data: str) -> None:
+    """Make the folder of the files that will be written, before anything is translated.
+
+    Args:
+        stem: of the files.
+        data: what the test set is made of.
+
+    Raises:
+        ConfigError: if there are scores of other data.
+        OSError: if no file can be written there.
+    """
+    probe_writable(stem.parent)
+    earlier = stem.with_name(stem.name + ".json")
+    try:
+        known = json.loads(earlier.read_text(encoding="utf-8")).get("data", data)
+    except (FileNotFoundError, ValueError, AttributeError):
+        known = data
+    if known != data:
+        raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
+
+
+def write_scores(stem: Path, hyps: Sequence[str], report: dict[str, Any]) -> tuple[Path, Path]:
+    """Write the translations, one a line, and the scores as JSON; return both paths."""
+    hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
+    with atomic_write(hyp_path) as tmp_path:
+        tmp_path.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
+    with atomic_write(json_path) as tmp_path:
+        tmp_path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return hyp_path, json_path
+
+
+def write_sentences(
+    stem: Path,
+    sentences: Sequence[tuple[str, str, Reference]],
+    log_probs: Sequence[float],
+    tokenize: str,
+    lowercase: bool,
+) -> None:
+    """Write a table with a row for each sentence: its scores, the lengths in words, and the log-probability.
+
+    Args:
+        stem: of the file.
+        sentences: source, translation and reference.
+        log_probs: of the translations, in nats.
+        tokenize: the tokenizer of BLEU.
+        lowercase: whether case is ignored.
+    """
+    scores = sentence_scores([hyp for _, hyp, _ in sentences], [ref for _, _, ref in sentences], tokenize, lowercase)
+    path = stem.with_name(stem.name + ".tsv")
+    with atomic_write(path) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
+        rows = zip(scores, sentences, log_probs, strict=True)
+        for number, (score, (src, hyp, ref), log_prob) in enumerate(rows, start=1):
+            first = ref if isinstance(ref, str) else ref[0]
+            words = "\t".join(str(len(text.split())) for text in (src, hyp, first))
+            out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{log_prob:.4f}\n")
