@@ -109,7 +109,7 @@ def translate(
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:
         with Processes.joined("auto") as together:
-            loaded = load_model(model, checkpoint, settings)
+            loaded = load_model(model, checkpoint, settings, with_aligner=with_matrices)
             asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:
                 sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]

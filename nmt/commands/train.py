@@ -116,7 +116,7 @@ def _known_model(run: RunFolder, checkpoint: Path) -> KnownModel:
     """Return the model of another run with its tokenizer."""
     config = load_config(run.config)
     tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
-    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, is_loaded=True)
     load_weights(checkpoint, model)
     return KnownModel(model, tokenizer)
 

@@ -13,7 +13,9 @@ from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 
 
-def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.device | str = "cpu") -> Seq2Seq:
+def allocate_model(
+    config: Config, src_size: int, tgt_size: int, device: torch.device | str = "cpu", is_loaded: bool = False
+) -> Seq2Seq:
     """Return the model that the configuration describes, on a device; see `build_model`.
 
     Args:
@@ -21,14 +23,16 @@ def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.d
         src_size: number of source pieces.
         tgt_size: number of target pieces.
         device: where it shall be; on ``meta`` it takes no memory.
+        is_loaded: whether all its weights are loaded next, so that random ones would be made for nothing.
 
     Raises:
         ConfigError: naming the sizes, if they are too large for this machine or for any.
     """
     meta = torch.device(device).type == "meta"
+    has_values = not (meta or is_loaded)
     try:
-        with torch.device("meta" if meta else "cpu"), _WithoutValues() if meta else nullcontext():
-            model = build_model(config, src_size, tgt_size)
+        with torch.device("meta" if meta else "cpu"), nullcontext() if has_values else _WithoutValues():
+            model = build_model(config, src_size, tgt_size, has_values)
         return model if meta else model.to(device)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -39,13 +43,14 @@ def allocate_model(config: Config, src_size: int, tgt_size: int, device: torch.d
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves out the first values of parameters on the device `meta`, which has none.
+    """Leaves out the random values that torch's modules begin with.
 
-    torch would import its compiler for some of them, which takes longer than all the rest of `nmt translate`.
+    On the device `meta`, which has none, torch would import its compiler for some of them, which takes longer than all
+    the rest of `nmt translate`.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (nn.init.normal_, Tensor.normal_):
+        if func in (nn.init.normal_, Tensor.normal_, Tensor.uniform_):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
 

@@ -52,13 +52,14 @@ from nmt.model.transformer.layers import (
 )
 
 
-def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
-    """Return the model that the configuration describes, initialised from torch's global generator.
+def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool = True) -> Seq2Seq:
+    """Return the model that the configuration describes.
 
     Args:
         config: the configuration of the run.
         src_size: number of source pieces.
         tgt_size: number of target pieces.
+        has_values: whether the parameters are initialised from torch's global generator; else they have any values.
     """
     model = config.model
     src_embedding = nn.Embedding(src_size, model.embedding_size, padding_idx=PAD)
@@ -81,7 +82,8 @@ def build_model(config: Config, src_size: int, tgt_size: int) -> Seq2Seq:
         max_tgt_length=model.max_tgt_length,
         read_from=model.read_from,
     )
-    _initialise(seq2seq)
+    if has_values:
+        _initialise(seq2seq)
     if model.ties_output:
         output.weight = tgt_embedding.weight
     return seq2seq

@@ -172,6 +172,7 @@ def load_model(
     *,
     trusts_data: bool = False,
     owns_process: bool = True,
+    with_aligner: bool = True,
 ) -> LoadedModel:
     """Read a model folder, or several that translate together.
 
@@ -182,6 +183,7 @@ def load_model(
         overrides: ``key.path=value`` for keys that do not belong to the trained model (decoding, evaluation, data).
         trusts_data: whether the data that the configuration names may be anywhere; overrides that name some say so.
         owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
+        with_aligner: whether the run's word aligner is read, which takes a moment; it is for alignments only.
 
     Raises:
         ConfigError: for an override that cannot change a trained model.
@@ -204,7 +206,7 @@ def load_model(
     network.eval()  # for good: a call that switched modes would disturb another thread's
     aligner = None
     if config.decoding.alignment_from in ("auto", "aligner") and run.aligner.is_dir():
-        aligner = WordAligner.load(run.aligner, device)
+        aligner = WordAligner.load(run.aligner, device) if with_aligner else None
     elif config.decoding.alignment_from == "aligner":
         raise ConfigError(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention, posterior "
@@ -240,8 +242,8 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
     except ConfigError as error:
         raise CheckpointError(f"{folder}: no model can have the sizes of its configuration: {error}") from None
     check_weights(folder, skeleton)
-    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
-        network = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size)
+    with torch.random.fork_rng(devices=[]):  # a guest's module may begin with random weights
+        network = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, is_loaded=True)
     load_weights(folder, network)
     return network
 
