@@ -229,12 +229,22 @@ class Config(Section):
         return guided.loss
 
     @property
+    def guided_step(self) -> Literal["predicts", "input"] | None:
+        """The step that is guided to a word's links; None if the attention is not guided, or there is none."""
+        if self.guided_loss is None:
+            return None
+        if self.training.guided_alignment.step == "auto":
+            decoder = self.model.decoder
+            has_others = isinstance(decoder, TransformerDecoderConfig) and decoder.layers * decoder.heads > 1
+            return "input" if has_others else "predicts"  # other heads are left to find the next word
+        return self.training.guided_alignment.step
+
+    @property
     def search(self) -> DecodingConfig:
         """The section `decoding`, with what `auto` stands for in `alignment_at`."""
         if self.decoding.alignment_at != "auto":
             return self.decoding
-        step = "predicts" if self.guided_loss is None else self.training.guided_alignment.step
-        return self.decoding.model_copy(update={"alignment_at": step})
+        return self.decoding.model_copy(update={"alignment_at": self.guided_step or "predicts"})
 
 
 class Comparison(Section):

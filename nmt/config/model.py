@@ -140,7 +140,9 @@ class TransformerDecoderConfig(StackConfig):
     """The Transformer's decoder: masked self-attention, attention to the memory, feed-forward.
 
     `self_attention: linear` has fast weights in the place of a softmax over the target so far. The alignment is the
-    mean of the heads `alignment_heads` (from 1; empty: all) of layer `alignment_layer` (from 1; null: the second last).
+    mean of the heads `alignment_heads` of layer `alignment_layer`, both counted from 1. If they are left out, it is the
+    mean of all heads of the second last layer; if the step that has a word as its input is guided to the word's links,
+    it is the first head of the middle layer, which alone is guided then (compare Garg et al. 2019; Chen et al. 2020).
     """
 
     type: Literal["transformer"] = "transformer"
@@ -148,10 +150,15 @@ class TransformerDecoderConfig(StackConfig):
     alignment_layer: Positive | None = None
     alignment_heads: list[Positive] = Field(default_factory=list)
 
-    @property
-    def alignment_source(self) -> tuple[int, list[int]]:
-        """The layer and the heads, from 1, that the alignment is read from."""
-        return self.alignment_layer or max(1, self.layers - 1), self.alignment_heads or [*range(1, self.heads + 1)]
+    def alignment_source(self, at_input: bool) -> tuple[int, list[int]]:
+        """Return the layer and the heads, from 1, that the alignment is read from.
+
+        Args:
+            at_input: whether the step that has a word as its input is guided to the word's links.
+        """
+        layer = (self.layers + 1) // 2 if at_input else max(1, self.layers - 1)
+        heads = [1] if at_input else [*range(1, self.heads + 1)]
+        return self.alignment_layer or layer, self.alignment_heads or heads
 
     def problems(self) -> Iterator[Problem]:
         """Yield layers and heads that are not there."""
@@ -237,12 +244,12 @@ class ModelConfig(Section):
         learned = isinstance(decoder, TransformerDecoderConfig) and decoder.positions == "learned"
         return decoder.max_positions if learned else None  # type: ignore[union-attr]
 
-    @property
-    def read_from(self) -> str:
-        """Which weights the alignment is read from, for a person."""
+    def read_from(self, at_input: bool) -> str:
+        """Return which weights the alignment is read from, for a person; see `alignment_source`."""
         if isinstance(self.decoder, TransformerDecoderConfig):
-            layer, heads = self.decoder.alignment_source
-            text = f"layer {layer} of {self.decoder.layers}, mean of heads {', '.join(map(str, heads))}"
+            layer, heads = self.decoder.alignment_source(at_input)
+            named = f"head {heads[0]}" if len(heads) == 1 else f"mean of heads {', '.join(map(str, heads))}"
+            text = f"layer {layer} of {self.decoder.layers}, {named}"
         else:
             heads_of_query = self.attention.heads if isinstance(self.attention, AttentionConfig) else 1
             text = "attention" if heads_of_query == 1 else f"attention, mean of {heads_of_query} heads"

@@ -107,7 +107,8 @@ class GuidedConfig(Section):
 
     `level` says what the links of a file, or the aligner's, are between: `words`, split at punctuation too (`nmt words`
     prints them), or white-space separated `tokens`. `step` is the decoder's step that is guided to a word's links: the
-    one that `predicts` the word, as in the paper, or the next one, where the word is the `input` and known. `loss` is
+    one that `predicts` the word, as in the paper, or the next one, where the word is the `input` and known; `auto` is
+    `input` for one head of a Transformer's decoder, which has others for predicting, and `predicts` else. `loss` is
     `cross_entropy`, `squared`, or `auto`: cross-entropy where no weight can be exactly 0. Each epoch the weight is
     multiplied by `decay`. A model without attention has nothing to guide.
     """
@@ -115,7 +116,7 @@ class GuidedConfig(Section):
     enabled: bool = True
     links: str = "auto"
     level: Literal["words", "tokens"] = "words"
-    step: Literal["predicts", "input"] = "predicts"
+    step: Literal["auto", "predicts", "input"] = "auto"
     loss: Literal["auto", "cross_entropy", "squared"] = "auto"
     weight: Annotated[float, Field(gt=0.0)] = 0.3
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

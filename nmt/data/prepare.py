@@ -131,7 +131,7 @@ def _load_guide(
         ConfigError: if the corpus should bring links and does not.
     """
     settings = config.training.guided_alignment
-    if config.guided_loss is None:
+    if config.guided_step is None:
         return _Guidance()
     made, level = None, settings.level
     with_own = settings.links in ("auto", "corpus") and text.has_text("links")
@@ -150,7 +150,7 @@ def _load_guide(
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
-    return _Guidance(TargetAlignments(links, guidance, tokenizer, level, settings.step), source, made)
+    return _Guidance(TargetAlignments(links, guidance, tokenizer, level, config.guided_step), source, made)
 
 
 def _links_of_file(config: Config, name: str, text: Table, text_id: str, cache: Path) -> tuple[Table, str]:

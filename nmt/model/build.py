@@ -66,7 +66,8 @@ def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool =
     tgt_embedding = (
         src_embedding if model.ties_src_tgt else nn.Embedding(tgt_size, model.embedding_size, padding_idx=PAD)
     )
-    decoder = _build_decoder(model, tgt_embedding)
+    at_input = config.guided_step == "input"
+    decoder = _build_decoder(model, tgt_embedding, at_input)
     output = nn.Linear(decoder.feature_size, tgt_size)
     seq2seq = Seq2Seq(
         src_embedding=src_embedding,
@@ -80,7 +81,7 @@ def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool =
         word_dropout=model.dropout.word,
         max_src_length=model.max_src_length,
         max_tgt_length=model.max_tgt_length,
-        read_from=model.read_from,
+        read_from=model.read_from(at_input),
     )
     if has_values:
         _initialise(seq2seq)
@@ -145,10 +146,11 @@ def _build_positions(model: ModelConfig, settings: StackConfig) -> PositionedEmb
     )
 
 
-def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder | TransformerDecoder:
+def _build_decoder(model: ModelConfig, embedding: nn.Embedding, at_input: bool) -> RNNDecoder | TransformerDecoder:
     settings = model.decoder
     if isinstance(settings, RNNDecoderConfig):
         return _build_rnn_decoder(model, settings, embedding)
+    alignment_layer, alignment_heads = settings.alignment_source(at_input)
     return TransformerDecoder(
         embedding=embedding,
         positions=_build_positions(model, settings),
@@ -161,8 +163,8 @@ def _build_decoder(model: ModelConfig, embedding: nn.Embedding) -> RNNDecoder | 
         norm=settings.norm,
         dropout=model.dropout.layers,
         dropout_attention=model.dropout.attention,
-        alignment_layer=settings.alignment_source[0] - 1,
-        alignment_heads=[head - 1 for head in settings.alignment_source[1]],
+        alignment_layer=alignment_layer - 1,
+        alignment_heads=[head - 1 for head in alignment_heads],
     )
 
 

@@ -378,3 +378,20 @@ def test_the_attention_is_read_at_the_step_that_was_guided(tmp_path: Path) -> No
     assert read_at(guided) == "input"
     assert read_at(guided, "decoding: {alignment_at: predicts}\n") == "predicts"
     assert read_at("training: {guided_alignment: {step: input, enabled: false}}\n") == "predicts"
+
+
+def test_a_head_of_a_transformer_is_guided_where_the_word_is_known(tmp_path: Path) -> None:
+    def source(*lines: str) -> tuple[str | None, str, str]:
+        config = load_config(write(tmp_path, GOOD + "".join(lines)))
+        at_input = config.guided_step == "input"
+        return config.guided_step, config.search.alignment_at, config.model.read_from(at_input)
+
+    transformer = "model: {encoder: {type: self_attention}, decoder: {type: transformer, layers: 4, heads: 2}}\n"
+    unguided = "training: {guided_alignment: {enabled: false}}\n"
+    assert source(transformer) == ("input", "input", "layer 2 of 4, head 1")
+    assert source(transformer, unguided) == (None, "predicts", "layer 3 of 4, mean of heads 1, 2")
+    assert source(transformer, "training: {guided_alignment: {step: predicts}}\n")[0] == "predicts"
+    assert source(transformer.replace("layers: 4", "layers: 4, alignment_layer: 4"))[2] == "layer 4 of 4, head 1"
+    lonely = transformer.replace("layers: 4, heads: 2", "layers: 1, heads: 1")
+    assert source(lonely)[:2] == ("predicts", "predicts")  # there is no other head to find the next word
+    assert source() == ("predicts", "predicts", "attention")
