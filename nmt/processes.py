@@ -6,17 +6,19 @@ the data nor, to rounding, an update's gradient. In translating, aligning and sc
 """
 
 import contextlib
+import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import distributed
 
 from nmt.errors import ConfigError, TrainingError
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 _TIMEOUT = timedelta(hours=2)  # others wait so long for the first process, which may have a corpus to prepare
@@ -172,16 +174,32 @@ class Processes:
             ) from None
 
 
-def start_processes(count: int, arguments: Sequence[str]) -> None:
-    """Replace this program by torchrun, which starts it `count` times on this machine.
+def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
+    """Let torchrun start this program `count` times on this machine, and end as the processes do.
 
     Args:
         count: how many processes.
         arguments: of the program, as on the command line.
+
+    Raises:
+        SystemExit: with the status of the first process that failed, or 128 + the signal's number after a signal; 0 if
+            all ended well.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command += _signals()
-    os.execv(sys.executable, [*command, "-m", "nmt", *arguments])
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    options = ["--standalone", f"--nproc-per-node={count}", *_signals()]
+    try:
+        run.run(run.parse_args([*options, "-m", "nmt", *arguments]))  # type: ignore[no-untyped-call]
+    except SignalException as stopped:
+        raise SystemExit(128 + stopped.sigval) from None
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode < 0:  # by a signal, so that it could not say anything itself
+            log.error("process %d was ended by signal %d", rank, -failure.exitcode)
+        raise SystemExit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode) from None
+    raise SystemExit(0)
 
 
 def _signals() -> list[str]:

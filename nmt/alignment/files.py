@@ -43,10 +43,10 @@ def write_alignments(
     Args:
         path: the file.
         matrices: one for each line.
-        links: what a ``.pharaoh`` file holds instead of the links of the matrices.
+        links: written to a ``.pharaoh`` file instead of the links of the matrices.
 
     Raises:
-        AlignmentError: for another suffix.
+        AlignmentError: for an unknown suffix.
     """
     with alignment_writer(path) as writer:
         for number, matrix in enumerate(matrices):

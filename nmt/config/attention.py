@@ -83,13 +83,14 @@ class BaseAttentionConfig(Section):
 
 
 class AttentionConfig(BaseAttentionConfig):
-    """The recurrent decoder's attention with one of our scores.
+    """The recurrent decoder's attention with one of the built-in scores.
 
     - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
     - `normed`: additive and concat with weight normalisation (normed Bahdanau).
-    - `max_src_length`: the longest source, in pieces, of location and fc.
-    - `kernel`, `width`, `learned_width`: k and sigma of the score `kernel`. Boxcar and Epanechnikov have compact
-      support: choose a width (for example 4) that covers all keys at first, or they receive no gradient.
+    - `max_src_length`: for location and fc, the longest source in pieces.
+    - `kernel`, `width`, `learned_width`: for the score kernel, its form k, its width sigma, and whether sigma is
+      learned. Boxcar and Epanechnikov have compact support: begin with a width (for example 4) that covers all keys;
+      those outside receive no gradient.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = BaseAttentionConfig.belongs | {

@@ -120,10 +120,10 @@ def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
 
 
 def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
-    """Pad both sides; an empty source becomes one unknown piece, since there must be something to look at.
+    """Pad source and target; an empty source becomes one unknown piece, so that there is something to attend to.
 
     Args:
-        src: all source ids in a row, and the length of each sentence.
+        src: the ids of all source sentences concatenated, and the length of each sentence.
         tgt: the same for the target.
     """
     src_ids, src_len = _pad(*src, minimum=1)

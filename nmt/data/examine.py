@@ -29,7 +29,7 @@ class Finding:
     lines: list[int] = field(default_factory=list)
 
     def add(self, line: int) -> None:
-        """Count one more pair with it."""
+        """Count one more pair that has the fault, and keep the first line numbers."""
         self.count += 1
         if len(self.lines) < _EXAMPLES:
             self.lines.append(line)

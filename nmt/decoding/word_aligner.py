@@ -44,12 +44,12 @@ class EncodedPair:
 
     @property
     def src_words(self) -> Ints:
-        """``[S]`` the word of each source piece."""
+        """``[S]`` the index of each source piece's word."""
         return np.searchsorted(self.src_starts, np.arange(len(self.src)), side="right") - 1
 
     @property
     def tgt_words(self) -> Ints:
-        """``[T]`` the word of each target piece."""
+        """``[T]`` the index of each target piece's word."""
         return np.searchsorted(self.tgt_starts, np.arange(len(self.tgt)), side="right") - 1
 
 

@@ -112,5 +112,5 @@ class KeptCheckpoints:
         return left
 
     def _ranked(self, values: Values, best: bool) -> list[Path]:
-        """Return the validated checkpoints that are kept, the best or the newest first."""
+        """Return the kept checkpoints that were validated, the best or the newest first as the settings say."""
         return rank_checkpoints(self.folder, values, self.metric if best else None)

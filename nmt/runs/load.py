@@ -123,7 +123,7 @@ class LoadedModel:
         return ReportHead({name: fact for name, fact in (facts | scores).items() if fact}, (source, target))
 
     def source(self, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None = None) -> Source:
-        """Return where the pairs of two files, or of a split of the run's own data, come from.
+        """Return the source of sentence pairs: two given files, or a split of the run's own data.
 
         Raises:
             ConfigError: if the configuration names no such split, or one outside of `data.root` and the working

@@ -164,7 +164,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """Return a member, and no more bytes than it may have, whatever the archive says of its size."""
+    """Return a member of the archive, reading no more than its limit, whatever size the archive declares."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way that no packed model is")
     with archive.open(name) as member:

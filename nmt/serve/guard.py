@@ -62,7 +62,7 @@ class Guard:
     """Checks under which name and from which site the server is asked, and adds headers to every answer."""
 
     def __init__(self, app: ASGIApp, limits: Limits):
-        """Take the application behind it."""
+        """Take the application that is guarded."""
         self.app, self.limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

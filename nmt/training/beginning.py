@@ -146,12 +146,12 @@ def _pieces(processor: Any) -> list[str]:
 
 
 def take_vectors(table: Tensor, pieces: Sequence[str], path: Path) -> int:
-    """Set rows of an embedding table to vectors that were trained elsewhere; return how many.
+    """Initialise rows of an embedding table with pretrained vectors; return how many.
 
     The file has a word and its numbers in each line, as word2vec, fastText (``.vec``) and GloVe write them, plain or
-    packed; a first line with two numbers is passed over. A word stands for the piece that is this whole word. Where
-    the file marks the beginnings of words as sentencepiece does, pieces inside words are found, too. The vectors are
-    scaled to the spread of the table, in which the rest of the model's first values are at home.
+    compressed; a header line with two numbers is skipped. A word matches the piece that spells all of it. Where the
+    file marks the beginnings of words as sentencepiece does, pieces inside words are found, too. The vectors are scaled
+    to the table's standard deviation, so that they fit the initial values of the rest of the model.
 
     Args:
         table: ``[V, E]``, changed in place.

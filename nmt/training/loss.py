@@ -50,7 +50,7 @@ class SequenceLoss(NamedTuple):
     """Sums over the real tokens of a batch, in nats.
 
     Attributes:
-        total: what is minimised: the smoothed cross-entropy and, with two passes, how far they are from each other.
+        total: what is minimised: the smoothed cross-entropy and, with two passes, the divergence between them.
         loss: the smoothed cross-entropy alone, without gradient.
         nll: the negative log-likelihood, without gradient.
     """
@@ -172,10 +172,10 @@ def _smoothed(
 def _consistent(
     logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float, consistency: ConsistencyConfig
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss of two passes, logits ``[2 N, V]`` with the passes of a token as neighbours; see `_Criterion`.
+    """Return the loss of two passes; the two rows of a token are adjacent in the logits ``[2 N, V]``; see `_Criterion`.
 
-    With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) by the
-    first logits and q - p by the second.
+    With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) with
+    respect to the first logits and q - p with respect to the second.
     """
     first, second, forward, backward = consistency.shares
     log_p, log_q = (one.log_softmax(dim=-1) for one in logits.unflatten(0, (-1, 2)).unbind(1))  # type: ignore[no-untyped-call]

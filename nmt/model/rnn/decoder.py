@@ -179,7 +179,7 @@ class RNNDecoder(nn.Module):
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)  # [B, T, F], [B, T, L]
 
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Run the layers over all steps at once, which they can where the attention feeds nothing back."""
+        """Run the layers over all steps at once: for the wiring `luong` without input feeding."""
         output = embedded  # [B, T, E], then [B, T, H]
         for index, layer in enumerate(self.layers):
             if index > 0:
@@ -266,10 +266,10 @@ class RNNDecoder(nn.Module):
     def _attend(
         self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: Linear
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Attend for the rows ``[N, H]``; the K rows of one sentence are K queries to one memory.
+        """Compute the attention of rows ``[N, H]``; the K rows of one sentence are K queries to one memory.
 
         Returns:
-            Contexts ``[N, M]``, weights ``[N, L]`` and the coverage after them ``[N, L, C]``.
+            Contexts ``[N, M]``, weights ``[N, L]`` and the updated coverage ``[N, L, C]``.
         """
 
         def by_sentence(rows: Tensor) -> Tensor:

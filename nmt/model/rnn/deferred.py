@@ -31,7 +31,7 @@ class DeferredLinear:
         self._weight, self._bias = _Gather.apply(weight, bias, self._kept)  # type: ignore[no-untyped-call]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return one step's product: ``[..., in]`` to ``[..., out]``."""
+        """Project one step's vectors, ``[..., in]``, to ``[..., out]``."""
         return _Step.apply(x.to(self._weight.dtype), self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Data diversification (Nguyen et al. 2020): two models, one of each direction, translate the training text, and a third
+# model learns from the text and from both translations of it. More options go to all three trainings.
+#   bash scripts/diversify.sh CONFIG TRAIN.src TRAIN.tgt FOLDER [--set KEY=VALUE ...]
+# FOLDER is where the translations go; the third model is runs/NAME, NAME being that of the configuration file.
+set -euo pipefail
+config=$1 src=$(realpath "$2") tgt=$(realpath "$3") folder=$4
+shift 4
+name=$(basename "$config" .yaml)
+half=$((($(nproc) + 1) / 2))
+mkdir -p "$folder"
+folder=$(realpath "$folder")
+
+# Both directions side by side, each on half of the cores.
+nmt train "$config" --set name="$name-forward" --set training.threads="$half" "$@" &
+nmt train "$config" --set name="$name-backward" --set data.reverse=true --set training.threads="$half" "$@"
+wait $!
+nmt translate -m "runs/$name-forward" -i "$src" -o "$folder/forward.tgt" --set training.threads="$half" &
+nmt translate -m "runs/$name-backward" -i "$tgt" -o "$folder/backward.src" --set training.threads="$half"
+wait $!
+
+# The first corpus of the list is the text itself.
+nmt train "$config" --set name="$name" "$@" --set "data.train=[
+  {src: $src, tgt: $tgt}, {src: $src, tgt: $folder/forward.tgt}, {src: $folder/backward.src, tgt: $tgt}]"
