@@ -121,6 +121,7 @@ class Model:
                 _settings(translator.settings, beam, sample, temperature, seed),
                 translator.device,
                 translator.aligner,
+                translator.backward,
             )
         return translator.translate(requests, n_best=n_best)
 
@@ -202,6 +203,7 @@ def load(
     checkpoint: str | None = None,
     device: str | None = None,
     precision: Literal["fp32", "bf16", "int8"] | None = None,
+    backward: str | Path | None = None,
     overrides: Iterable[str] = (),
 ) -> Model:
     """Load a model folder; threads, memory and random generators of the process stay as they are.
@@ -211,6 +213,7 @@ def load(
         checkpoint: `best`, `last`, `averaged` or ``step-<update>``; None for the best.
         device: such as ``cpu`` or ``cuda:1``; None for the model's own setting.
         precision: of the weights; None for the model's own setting.
+        backward: a model of the other direction, which re-ranks translations (`decoding.backward_weight`).
         overrides: further settings as on the command line, such as ``decoding.length_penalty=0.6``.
 
     Raises:
@@ -223,4 +226,5 @@ def load(
         folders = [Path(one) for one in model]
     named = {"training.device": device, "decoding.precision": precision}
     given = [f"{key}={value}" for key, value in named.items() if value is not None]
-    return Model(load_model(folders, checkpoint, [*given, *overrides], owns_process=False))
+    back = None if backward is None else Path(backward)
+    return Model(load_model(folders, checkpoint, [*given, *overrides], owns_process=False, backward=back))

@@ -7,6 +7,7 @@ import typer
 
 from nmt.cli.app import app
 from nmt.cli.options import (
+    BackwardOption,
     BeamOption,
     CheckpointOption,
     GlossaryOption,
@@ -38,6 +39,7 @@ def evaluate(
     ] = None,
     beam: BeamOption = None,
     precision: PrecisionOption = None,
+    backward: BackwardOption = None,
     glossary: GlossaryOption = None,
     versus: Annotated[
         list[Path] | None,
@@ -94,6 +96,7 @@ def evaluate(
                 "src",
                 "beam",
                 "precision",
+                "backward",
                 "glossary",
                 "versus",
                 "output",
@@ -123,13 +126,13 @@ def evaluate(
     settings = with_search(overrides, beam, precision)
     settings += [f"evaluation.bleu_tokenize={tokenize}"] if tokenize else []
     settings += ["evaluation.lowercase=true"] if lowercase else []
-    loaded = load_model(model, checkpoint, settings)
+    loaded = load_model(model, checkpoint, settings, backward=backward)
     files = (src, ref[0]) if src and ref else None
     more = ref[1:] if ref else []
     if versus and alignments is not None:
         raise typer.BadParameter("--alignments shows one model; take --versus out")
     if versus:
-        others = [load_model(path, checkpoint, settings) for path in versus]
+        others = [load_model(path, checkpoint, settings, backward=backward) for path in versus]
         typer.echo(run_eval_versus([loaded, *others], split, files, output, more, glossary))
         return
     report = run_eval(loaded, split, files, output, more_refs=more, glossary=glossary, page=alignments)

@@ -68,6 +68,14 @@ GlossaryOption = Annotated[
         show_default=False,
     ),
 ]
+BackwardOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--backward",
+        help="A model of the other direction, which chooses among the beam's translations (decoding.backward_weight).",
+        show_default=False,
+    ),
+]
 ProcessesOption = Annotated[
     int | None,
     typer.Option(

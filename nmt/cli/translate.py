@@ -11,6 +11,7 @@ import typer
 from nmt.cli.app import app
 from nmt.cli.options import (
     AlignmentsOption,
+    BackwardOption,
     BeamOption,
     CheckpointOption,
     EosOption,
@@ -45,6 +46,7 @@ def translate(
     checkpoint: CheckpointOption = None,
     beam: BeamOption = None,
     precision: PrecisionOption = None,
+    backward: BackwardOption = None,
     n_best: Annotated[
         int,
         typer.Option(
@@ -109,7 +111,7 @@ def translate(
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:
         with Processes.joined("auto") as together:
-            loaded = load_model(model, checkpoint, settings, with_aligner=with_matrices)
+            loaded = load_model(model, checkpoint, settings, with_aligner=with_matrices, backward=backward)
             asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:
                 sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]

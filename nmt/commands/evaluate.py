@@ -118,6 +118,7 @@ def run_eval(
         "checkpoint": model.checkpoint.name,
         "beam_size": config.decoding.beam_size,
         "length_penalty": config.decoding.length_penalty,
+        **({} if model.backward is None else {"backward": str(model.backward)}),
         "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
         "loss": loss,

@@ -101,7 +101,8 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
             write_versions(run.path)
         session.run()
         if session.progress.ended and processes.is_first:
-            if corpora.aligner is not None and not run.aligner.exists():
+            reads_aligner = config.decoding.alignment_from in ("auto", "aligner")
+            if corpora.aligner is not None and reads_aligner and not run.aligner.exists():
                 cache, device = Path(config.data.cache_dir).expanduser(), choose_device(config.training.device)
                 made = cached_word_aligner(corpora.aligner, corpora.train_text, cache, device)
                 copy_folder(made, run.aligner)

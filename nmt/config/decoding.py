@@ -80,6 +80,9 @@ class DecodingConfig(Section):
     - `repetition_penalty` multiplies the log-probability of every piece that the translation has already, so that more
       than 1 makes it less likely (Keskar et al. 2019). The scores of a search are with it, those of `nmt score`
       without; log-probabilities are the model's own.
+    - `backward_weight`: with a model of the other direction (`--backward`) the translations of a beam are ranked by
+      their score plus so many times the score that this model gives the source for them (Li et al. 2016). Scores that
+      are shown stay those of the model itself.
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
     - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
       differ now and then (docs/speed.md).
@@ -102,6 +105,7 @@ class DecodingConfig(Section):
     diversity: DiversityConfig = DiversityConfig()
     sampling: SamplingConfig = SamplingConfig()
     mbr: MbrConfig = MbrConfig()
+    backward_weight: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.2
     batch_size: Positive = 64
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 

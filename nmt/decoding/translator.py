@@ -22,6 +22,7 @@ from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.forced import FORCED_TOKENS, ForcedScore, score_pairs, with_posteriors
 from nmt.decoding.phrases import Vocabulary, asked_phrases
 from nmt.decoding.request import Request, RequestPieces, hidden_pieces, request_pieces, requests_of
+from nmt.decoding.reranking import by_backward
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
@@ -42,6 +43,7 @@ class Translator:
         settings: DecodingConfig,
         device: torch.device,
         aligner: WordAligner | None = None,
+        backward: "Translator | None" = None,
     ):
         """Take the parts; the model is put in evaluation mode at each call and left as it was.
 
@@ -51,11 +53,13 @@ class Translator:
             settings: of the search.
             device: where to compute, in the model's own precision; in float32 batches do not matter.
             aligner: the word aligner that alignments are read from; None to read the attention.
+            backward: a model of the other direction, which re-ranks what is found; None for none.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
         self.shifted = settings.alignment_at == "input"
         self.aligner = aligner if settings.alignment_from in ("auto", "aligner") else None
         self.posterior = settings.alignment_from == "posterior"
+        self.backward = backward
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
@@ -95,6 +99,8 @@ class Translator:
             if self.settings.diversity.groups > 1:
                 raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
         searched = max(n_best, self.settings.mbr.candidates)
+        if self.backward is not None:
+            searched = max(searched, self.settings.beam_size)
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:
@@ -110,9 +116,12 @@ class Translator:
                     found = with_posteriors(
                         self.model, self.device, [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
                     )
-                for index, hypotheses in zip(chosen, found, strict=True):
-                    every = [self._translation(sources[index], one, asked[index]) for one in hypotheses]
-                    first, *others = by_agreement(every, self.settings)[:n_best]
+                every = [
+                    [self._translation(sources[index], one, asked[index]) for one in hypotheses]
+                    for index, hypotheses in zip(chosen, found, strict=True)
+                ]
+                for index, candidates in zip(chosen, self._ranked(every), strict=True):
+                    first, *others = candidates[:n_best]
                     results[index] = replace(first, others=tuple(others))
                 bar.update(len(chosen))
                 if done is not None:
@@ -121,6 +130,21 @@ class Translator:
             result or self._empty(source, self.tokenizer.encode_tgt(""), each)
             for result, source, each in zip(results, sources, asked, strict=True)
         ]
+
+    def _ranked(self, found: Sequence[Sequence[Translation]]) -> Sequence[Sequence[Translation]]:
+        """Return the candidates of each line in the order in which they are given."""
+        if self.backward is not None:
+            return by_backward(found, self.backward, self.settings.backward_weight)
+        return [by_agreement(candidates, self.settings) for candidates in found]
+
+    def fits(self, src: str, tgt: str) -> bool:
+        """Whether `force` takes a pair of texts as it is."""
+        src_limit = min(self.settings.max_src_length, self.model.max_src_length or math.inf)
+        tgt_limit = min(self.settings.max_tgt_length, (self.model.max_tgt_length or math.inf) - 1)
+        return (
+            len(self.tokenizer.encode_src(src).ids) <= src_limit
+            and len(self.tokenizer.encode_tgt(tgt).ids) <= tgt_limit
+        )
 
     def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
         """Yield the lines that are searched together; those with required phrases have their own search."""

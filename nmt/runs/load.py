@@ -51,6 +51,7 @@ class LoadedModel:
         translator: the model, ready for text.
         members: the run folders of all models.
         trusts_data: whether the data that the configuration names may be anywhere on this machine.
+        backward: the run folder of the model that re-ranks translations, if there is one.
     """
 
     run: RunFolder
@@ -59,6 +60,7 @@ class LoadedModel:
     translator: Translator
     members: tuple[Path, ...]
     trusts_data: bool = False
+    backward: Path | None = None
 
     @property
     def name(self) -> str:
@@ -173,6 +175,7 @@ def load_model(
     trusts_data: bool = False,
     owns_process: bool = True,
     with_aligner: bool = True,
+    backward: Path | None = None,
 ) -> LoadedModel:
     """Read a model folder, or several that translate together.
 
@@ -184,9 +187,11 @@ def load_model(
         trusts_data: whether the data that the configuration names may be anywhere; overrides that name some say so.
         owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
         with_aligner: whether the run's word aligner is read, which takes a moment; it is for alignments only.
+        backward: a run of the other direction, which re-ranks translations (`decoding.backward_weight`).
 
     Raises:
-        ConfigError: for an override that cannot change a trained model.
+        ConfigError: for an override that cannot change a trained model, or has no effect; or for a backward model of
+            other languages.
         CheckpointError: if there is no model, or it is damaged, or several have different pieces.
     """
     overrides = list(overrides)
@@ -212,9 +217,9 @@ def load_model(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention, posterior "
             "or auto"
         )
-    translator = Translator(network, tokenizer, config.search, device, aligner)
+    translator = Translator(network, tokenizer, config.search, device, aligner, _backward(backward, config, overrides))
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
-    return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data)
+    return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data, backward)
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
@@ -234,6 +239,28 @@ def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
             )
     cache = f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}"
     return load_config(run.config, [cache, "training.device=auto", "training.threads=0", *overrides])
+
+
+def _backward(path: Path | None, config: Config, overrides: Sequence[str]) -> Translator | None:
+    """Return the model that re-ranks translations, if one is given."""
+    if path is None:
+        if unused := [override for override in overrides if override.strip().startswith("decoding.backward_weight")]:
+            raise ConfigError(f"--set {unused[0]} has no effect without --backward MODEL")
+        return None
+    if config.decoding.mbr.candidates:
+        raise ConfigError("--backward and decoding.mbr both choose among candidates; set decoding.mbr.candidates=0")
+    if config.decoding.sampling.enabled or config.decoding.beam_size == 1:
+        raise ConfigError("--backward chooses among the translations of a beam, so it needs search and a beam above 1")
+    machine = [one for one in overrides if one.strip().startswith(("training.device", "decoding.precision"))]
+    loaded = load_model(path, None, machine, owns_process=False, with_aligner=False)
+    ours, theirs = config.data.languages, loaded.config.data.languages
+    unnamed = {"src", "tgt"}  # of a configuration that names no languages
+    if not unnamed & {*ours, *theirs} and ours != theirs[::-1]:
+        raise ConfigError(
+            f"--backward {path} translates from {theirs[0]} to {theirs[1]}, but what it re-ranks is translated from "
+            f"{ours[0]} to {ours[1]}"
+        )
+    return loaded.translator
 
 
 def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:

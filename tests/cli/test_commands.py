@@ -201,6 +201,7 @@ def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
         (["translate", "a", "--set", "model.bridge=zero"], 1, "has no effect on a model that is trained already"),
         (["eval", "--set", "training.epochs=3"], 1, "has no effect on a model that is trained already"),
         (["translate", "a", "--set", "training.device=gpu"], 1, "a GPU is called cuda"),
+        (["translate", "a", "--set", "decoding.backward_weight=2"], 1, "has no effect without --backward MODEL"),
         (["train"], 2, "give one configuration file"),
         (["train", "tiny.yaml", "-c", "tiny.yaml"], 2, "give one configuration file"),
         (["train", "nowhere.yaml"], 1, "cannot read the configuration"),

@@ -13,18 +13,19 @@ runner = CliRunner()
 
 # Each option changes what `nmt COMMAND` with the base arguments writes.
 BASE: dict[str, list[str]] = {
-    "translate": ["--input", "lines", "-m", "runs/tiny", "--json"],
+    "translate": ["--input", "lines", "-m", "runs/tiny", "--json", "--set", "decoding.beam_size=5"],
     "align": ["--src", "s", "--tgt", "t", "-m", "runs/tiny"],
     "score": ["--src", "s", "--tgt", "t", "-m", "runs/tiny"],
-    "eval": ["-m", "runs/tiny", "--src", "s", "--ref", "t"],
+    "eval": ["-m", "runs/tiny", "--src", "s", "--ref", "t", "--set", "decoding.beam_size=5"],
 }
 OPTIONS: dict[str, list[list[str]]] = {
     "translate": [
         ["--output", "out"],
         ["-m", "runs/other"],
         ["--checkpoint", "step-000006"],
-        ["--beam", "5"],
+        ["--beam", "2"],
         ["--precision", "bf16"],
+        ["--backward", "runs/back", "--set", "decoding.backward_weight=1000"],
         ["--n-best", "2"],
         ["--prefix", "le"],
         ["--require", "chat"],
@@ -64,8 +65,9 @@ OPTIONS: dict[str, list[list[str]]] = {
         ["--checkpoint", "step-000006"],
         ["--split", "valid"],
         ["--ref", "t2"],
-        ["--beam", "5"],
+        ["--beam", "2"],
         ["--precision", "bf16"],
+        ["--backward", "runs/back", "--set", "decoding.backward_weight=1000"],
         ["--glossary", "terms"],
         ["--versus", "runs/other"],
         ["--output", "stem"],
@@ -78,6 +80,10 @@ OPTIONS: dict[str, list[list[str]]] = {
 }
 
 
+# The table of two models shows scores of translations alone, which stay the same here.
+UNSEEN = {"--precision bf16 beside --versus runs/other"}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _files(home: Path) -> None:
     lines = ["a black cat", "I love you", "two dogs eat"]
@@ -87,11 +93,15 @@ def _files(home: Path) -> None:
     (home / "t2").write_text("le chat noir\nje l'aime\ndeux chats\n")
     (home / "gold").write_text("0-0 1-2 2-1\n0-0 1-1\n0-0 1-1\n")
     (home / "terms").write_text("cat\tchat\ndogs\tchiens\n")
-    config = (home / "tiny.yaml").read_text().replace("name: tiny", "name: other\nseed: 7")
-    (home / "other.yaml").write_text(config)
+    config = (home / "tiny.yaml").read_text()
+    (home / "other.yaml").write_text(config.replace("name: tiny", "name: other\nseed: 7"))
+    (home / "back.yaml").write_text(
+        config.replace("name: tiny", "name: back").replace("data: {", "data: {reverse: true, ")
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        assert runner.invoke(app, ["train", "-c", "other.yaml"]).exit_code == 0
+        for name in ("other", "back"):
+            assert runner.invoke(app, ["train", "-c", f"{name}.yaml"]).exit_code == 0
 
 
 def _written(home: Path, command: str, options: list[str]) -> tuple[int, str, str, dict[str, bytes]]:
@@ -119,4 +129,4 @@ def test_no_option_is_ignored_beside_another(home: Path, command: str) -> None:
         for option, other in ((first, second), (second, first)):
             if both == alone[tuple(other)]:
                 ignored.append(f"{' '.join(option)} beside {' '.join(other)}")
-    assert not ignored
+    assert set(ignored) <= UNSEEN

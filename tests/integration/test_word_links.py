@@ -86,6 +86,12 @@ def test_a_run_that_was_killed_before_its_aligner_was_there_gets_it(folder: Path
     assert (folder / "runs" / "my" / "aligner" / "network.safetensors").exists()
 
 
+def test_a_run_that_reads_its_attention_keeps_no_aligner(folder: Path) -> None:
+    reads = ["--set", "decoding.alignment_from=attention", "--set", "name=plain"]
+    assert runner.invoke(app, ["train", "-c", "my.yaml", *reads]).exit_code == 0
+    assert not (folder / "runs" / "plain" / "aligner").exists()
+
+
 def test_without_guidance_there_is_only_the_attention(folder: Path) -> None:
     off = ["--set", "training.guided_alignment.enabled=false"]
     assert runner.invoke(app, ["train", "-c", "my.yaml", *off]).exit_code == 0

@@ -337,7 +337,7 @@ def test_sections_of_several_types_are_saved_whole(tmp_path: Path, section: str)
 
 
 def test_every_shipped_configuration_can_be_read() -> None:
-    paths = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    paths = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
     assert paths
     for path in paths:
         if path.name.startswith("compare"):
