@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,25 +36,34 @@ def beam_search(
     Returns:
         For each sentence its finished hypotheses, best score first, `n_best` at most.
     """
-    beams = Beams(model, memory, beam_size, rules, scoring, n_best)
+    beams = Beams(SearchTask(model, memory, rules, scoring, n_best), beam_size)
     while beams.advance():
         pass
     return beams.results()
 
 
+class SearchTask(NamedTuple):
+    """What beams are searched for; see the arguments of `beam_search`."""
+
+    model: SearchModel
+    memory: SearchMemory
+    rules: Rules
+    scoring: Scoring
+    n_best: int
+
+
 class Beams:
     """The unfinished sentences of a batch, at most K rows each, and everything found so far."""
 
-    def __init__(
-        self, model: SearchModel, memory: SearchMemory, beam_size: int, rules: Rules, scoring: Scoring, n_best: int
-    ):
-        self.model, self.memory, self.size = model, memory, beam_size
-        self.rules, self.scoring, self.n_best = rules, scoring, n_best
-        device, count = memory.src_mask.device, memory.src_mask.shape[0]
-        self.state = model.start(memory)
+    def __init__(self, task: SearchTask, beam_size: int):
+        self.model, self.memory, self.rules, self.scoring, self.n_best = task
+        self.size = beam_size
+        src_mask = self.memory.src_mask
+        device, count = src_mask.device, src_mask.shape[0]
+        self.state = self.model.start(self.memory)
         self.sentences = list(range(count))
-        self.src_lengths = memory.src_mask.sum(1).tolist()
-        self.max_lengths: list[int] = rules.max_lengths.tolist()
+        self.src_lengths = src_mask.sum(1).tolist()
+        self.max_lengths: list[int] = self.rules.max_lengths.tolist()
         # One row of each sentence starts; its continuations are the first beam.
         self.tokens = torch.full((count, 1), BOS, device=device)
         self.log_prob = torch.zeros(count, 1, device=device)

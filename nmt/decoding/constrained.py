@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nmt.data.tokenizer import EOS, Tokenizer
-from nmt.decoding.beam import Beams
+from nmt.decoding.beam import Beams, SearchTask
 from nmt.decoding.phrases import Vocabulary, count_phrase, takes_no_space
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
@@ -128,7 +128,7 @@ def constrained_beam_search(
     Returns:
         For each sentence its finished hypotheses, best first, `n_best` at most.
     """
-    beams = _ConstrainedBeams(model, memory, beam_size, rules, scoring, n_best, required)
+    beams = _ConstrainedBeams(SearchTask(model, memory, rules, scoring, n_best), beam_size, required)
     while beams.advance():
         pass
     return beams.results()
@@ -137,18 +137,9 @@ def constrained_beam_search(
 class _ConstrainedBeams(Beams):
     """Beams whose rows are shared out by progress."""
 
-    def __init__(
-        self,
-        model: SearchModel,
-        memory: SearchMemory,
-        beam_size: int,
-        rules: Rules,
-        scoring: Scoring,
-        n_best: int,
-        required: Sequence[RequiredPhrases],
-    ):
+    def __init__(self, task: SearchTask, beam_size: int, required: Sequence[RequiredPhrases]):
         sizes = [beam_size + each.pieces for each in required]
-        super().__init__(model, memory, max(sizes), rules, scoring, n_best)
+        super().__init__(task, max(sizes))
         self.slots = torch.tensor(sizes, device=self.slots.device)
         self.required, self.beam_size = required, beam_size
         self.progress: list[list[Progress]] = [[each.start()] for each in required]  # of each sentence's filled rows

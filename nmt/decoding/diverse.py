@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from nmt.decoding.beam import Beams
+from nmt.decoding.beam import Beams, SearchTask
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
 
@@ -43,7 +43,8 @@ def diverse_beam_search(
     size = beam_size // groups
     most = min(size, n_best)
     taken = _Taken(len(memory.src_mask), strength)
-    beams = [_GroupBeams(model, memory, size, rules, scoring, most, taken) for _ in range(groups)]
+    task = SearchTask(model, memory, rules, scoring, most)
+    beams = [_GroupBeams(task, size, taken) for _ in range(groups)]
     running = beams
     while running:
         taken.pieces = None
@@ -66,17 +67,8 @@ class _Taken:
 class _GroupBeams(Beams):
     """One of the beams."""
 
-    def __init__(
-        self,
-        model: SearchModel,
-        memory: SearchMemory,
-        beam_size: int,
-        rules: Rules,
-        scoring: Scoring,
-        n_best: int,
-        taken: _Taken,
-    ):
-        super().__init__(model, memory, beam_size, rules, scoring, n_best)
+    def __init__(self, task: SearchTask, beam_size: int, taken: _Taken):
+        super().__init__(task, beam_size)
         self.taken = taken
 
     def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS
-from nmt.decoding.beam import Beams, _best, beam_search
+from nmt.decoding.beam import Beams, SearchTask, _best, beam_search
 from nmt.decoding.rules import Rules, Scoring, length_penalty
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.model.seq2seq import Seq2Seq
@@ -360,7 +360,7 @@ def test_a_step_of_beam_search_looks_at_the_devices_memory_once(
     with torch.no_grad():
         model.output.bias[EOS] = -1e9
     memory = model.encode(batch_of([([5, 6, 7], []), ([8, 9], [])]))
-    beams = Beams(model, memory, 3, Rules.of([9, 8]), Scoring(1.0), 1)
+    beams = Beams(SearchTask(model, memory, Rules.of([9, 8]), Scoring(1.0), 1), 3)
     beams.advance()
     for _ in range(5):
         with Reads(monkeypatch) as seen:
