@@ -89,11 +89,7 @@ def run_eval(
     config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
     prepare_output(stem, data)
-    if any(isinstance(metric, CometMetricConfig) for metric in config.evaluation.metrics):
-        comet_program()  # now, and not after hours of decoding
-    if page is not None:
-        check_suffix(page, (".html",), only=True)
-        matrix_of(translator.force([("", "")])[0], OutputOptions())  # a model without attention is refused now
+    _refuse_early(model, page)
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
@@ -111,14 +107,8 @@ def run_eval(
     by_length = scores_by_length(
         srcs, hyps, references, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP
     )
-    report: dict[str, Any] = {
-        "data": data,
+    report = _settings(model, data) | {
         "sentences": len(srcs),
-        "model": model.name,
-        "checkpoint": model.checkpoint.name,
-        "beam_size": config.decoding.beam_size,
-        "length_penalty": config.decoding.length_penalty,
-        **({} if model.backward is None else {"backward": str(model.backward)}),
         "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
         "loss": loss,
@@ -144,6 +134,28 @@ def run_eval(
     if page is not None:
         _write_page(page, model, translations, refs, scores)
     return EvalReport(table, *write_scores(stem, hyps, report), hyps, report, by_length)
+
+
+def _refuse_early(model: LoadedModel, page: Path | None) -> None:
+    """Refuse now, and not after hours of decoding, what cannot be done at the end."""
+    if any(isinstance(metric, CometMetricConfig) for metric in model.config.evaluation.metrics):
+        comet_program()
+    if page is not None:
+        check_suffix(page, (".html",), only=True)
+        matrix_of(model.translator.force([("", "")])[0], OutputOptions())  # raises for a model without attention
+
+
+def _settings(model: LoadedModel, data: str) -> dict[str, Any]:
+    """Return what scores of a test set depend on."""
+    decoding = model.config.decoding
+    return {
+        "data": data,
+        "model": model.name,
+        "checkpoint": model.checkpoint.name,
+        "beam_size": decoding.beam_size,
+        "length_penalty": decoding.length_penalty,
+        **({} if model.backward is None else {"backward": str(model.backward)}),
+    }
 
 
 def _write_page(
