@@ -164,3 +164,22 @@ def test_scores_and_links_come_before_all_pairs_are_read(folder: Path, monkeypat
     next(lines)
     assert read == 10
     assert sum(1 for _ in lines) == 99
+
+
+def test_the_guided_head_of_a_transformer_learns_the_links(folder: Path) -> None:
+    config = (
+        (folder / "my.yaml")
+        .read_text()
+        .replace(
+            "model: {embedding_size: 16, encoder: {hidden_size: 8}, decoder: {hidden_size: 16}, attention: {size: 8}}",
+            "model: {embedding_size: 32, encoder: {type: self_attention}, decoder: {type: transformer}}",
+        )
+    )
+    (folder / "stack.yaml").write_text(
+        config.replace("max_updates: 4", "epochs: 30, optimizer: {lr: 3e-3}, guided_alignment: {weight: 3.0}")
+    )
+    trained = runner.invoke(app, ["train", "-c", "stack.yaml", "--set", "decoding.alignment_from=attention"])
+    assert trained.exit_code == 0, trained.output
+    [matrix] = nmt.load("runs/stack").align([("the dog sees a horse", "le chien voit un cheval")])
+    assert matrix.read_from == "layer 1 of 2, head 1"
+    assert matrix.links() == [(i, i) for i in range(5)]
