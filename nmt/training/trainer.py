@@ -182,7 +182,9 @@ class Trainer:
             )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self._step(is_applied=math.isfinite(grad_norm))
+        self._step()
+        if self.config.averaging.ema and math.isfinite(grad_norm):  # else the scaler has left the weights as they were
+            self._move_average()
         return Update(
             number=self.update,
             epoch=self.epoch + 1,
@@ -197,11 +199,8 @@ class Trainer:
             teacher_forcing=weights.teacher_forcing,
         )
 
-    def _step(self, is_applied: bool) -> None:
+    def _step(self) -> None:
         """Let the optimizer apply the gradients; at its first step it takes memory for two numbers per weight.
-
-        Args:
-            is_applied: whether the gradients are finite; if not, the scaler leaves the weights as they are.
 
         Raises:
             TrainingError: if memory runs out.
@@ -216,8 +215,6 @@ class Trainer:
                 f"memory ran out while update {self.update} was applied; {_ADVICE}, or make the model smaller"
             ) from None
         self.optimizer.zero_grad(set_to_none=True)
-        if self.config.averaging.ema and is_applied:
-            self._move_average()
 
     def _move_average(self) -> None:
         """Let the moving average follow the parameters by one update."""
