@@ -2,7 +2,6 @@
 
 from nmt.config import Config
 from nmt.data.prepare import load_corpora
-from nmt.data.tokenizer import load_tokenizer
 from nmt.runs.folder import RunFolder
 from nmt.runs.resume import InitFrom, start_of
 from nmt.training.beginning import check_pretrained
@@ -22,8 +21,7 @@ def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:
     run = RunFolder(config.run_dir)
     run.refuse_strange_files()
     start = start_of(config, run, init_from)
-    tokenizer = load_tokenizer(config.tokenizer, start.tokenizer_of.tokenizer) if start.tokenizer_of else None
-    corpora = load_corpora(config, tokenizer, with_guide=False)
+    corpora = load_corpora(config, start.load_tokenizer(config), with_guide=False)
     if start.checkpoint is None:
         check_pretrained(corpora.tokenizer, config)
     rows = [*size_rows(config, corpora), ("run folder", f"{config.run_dir} ({start.description})")]

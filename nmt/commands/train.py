@@ -85,8 +85,7 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
         if processes.is_first:
             remove_leftovers(run.checkpoints)
         start = start_of(config, run, init_from)
-        tokenizer = load_tokenizer(config.tokenizer, start.tokenizer_of.tokenizer) if start.tokenizer_of else None
-        corpora = load_corpora(config, tokenizer)
+        corpora = load_corpora(config, start.load_tokenizer(config))
     handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
         session = _Session.open(config, run, corpora, start.checkpoint, processes)

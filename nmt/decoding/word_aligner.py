@@ -90,9 +90,7 @@ class WordAligner:
         ]
         return [
             WordLinks(probabilities, src_spans, tgt_spans, self.read_from)
-            for probabilities, (src_spans, tgt_spans) in zip(
-                self.posteriors(words, torch.get_num_threads()), spans, strict=True
-            )
+            for probabilities, (src_spans, tgt_spans) in zip(self.posteriors(words), spans, strict=True)
         ]
 
     def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:

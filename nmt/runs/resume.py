@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nmt.config import Config, ModelPart
 from nmt.config.load import differing_keys, load_config
+from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.errors import CheckpointError, ConfigError
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
 from nmt.runs.folder import RunFolder, find_model
@@ -41,6 +42,10 @@ class Start:
     checkpoint: Path | None = None
     weights: tuple[RunFolder, Path] | None = None
     tokenizer_of: RunFolder | None = None
+
+    def load_tokenizer(self, config: Config) -> Tokenizer | None:
+        """Return the tokenizer that is taken; None if a new one is trained."""
+        return load_tokenizer(config.tokenizer, self.tokenizer_of.tokenizer) if self.tokenizer_of else None
 
     @property
     def description(self) -> str:
