@@ -400,7 +400,7 @@ def test_a_model_that_is_trained_further_is_swapped_in(
 
 @pytest.fixture(scope="module")
 def process(home: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "nmt", "serve", "--port", "0", "--set", "training.threads=1"]
+    command = [sys.executable, "-m", "nmt", "serve", "-m", "runs/tiny", "--port", "0", "--set", "training.threads=1"]
     with subprocess.Popen(
         command, cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
     ) as running:
