@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
@@ -169,58 +169,102 @@ def run_align(
     Raises:
         AlignmentError: if gold links are asked for on pieces, or do not fit.
     """
-    if shown.alignments is not None:
-        check_suffix(shown.alignments, (".html",))
-    if gold is not None and shown.level == "pieces":
-        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
-    found: list[list[Link]] = []
-    references: list[str] = []  # gold links that come with the corpus
-    first: AlignmentMatrix | None = None
+    _refuse_early(shown, gold)
     processes = processes or Processes()
-    to_file = shown.alignments is not None and processes.is_first
-    page: list[list[ReportOption]] = []
-    writing: AbstractContextManager[AlignmentWriter | None] = nullcontext()
-    if to_file and shown.alignments is not None and not shown.as_page:
-        writing = alignment_writer(shown.alignments)
+    found = _Found(shown, gold)
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
-    pairs: list[Texts] = []
-    number, count, certainty = 0, 0, 0.0
-    with writing as writer, bar:
+    with _matrix_file(shown, processes) as writer, bar:
         for chunk in in_chunks(read_pairs(source, split), _CHUNK * processes.size):
             texts = [(src, tgt) for src, tgt, _ in chunk]
             start, block = processes.block(texts)
-            results = processes.joined_blocks(aligner.align(block, shown, number + start + 1))
-            number += len(chunk)
+            results = processes.joined_blocks(aligner.align(block, shown, found.pairs + start + 1))
+            found.pairs += len(chunk)
             if not processes.is_first:
                 continue
             out.writelines(format_pharaoh(links) + "\n" for _, links in results)
             out.flush()
             bar.update(len(chunk))
-            first = first or results[0][0]
-            for matrix, links in results:
-                probabilities = matrix.weights if (likely := matrix.link_probabilities) is None else likely
-                certainty += float(sum(probabilities[tgt, src] for src, tgt in links))
-                count += len(links)
+            found.add(results, texts, [links for _, _, links in chunk])
             if writer is not None:
                 for matrix, links in results:
                     writer.add(matrix, links)
-            if shown.as_page:
-                page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
-            if gold is not None or any(links for _, _, links in chunk):
-                found += [links for _, links in results]
-                references += [links for _, _, links in chunk]
-                pairs += texts
-    score = _score(found, references, pairs, gold, shown) if processes.is_first else None
     agreement = None
     if isinstance(aligner, ModelAligner) and aligner.backward is not None:
         agreed, either = map(sum, zip(*processes.joined_blocks([(aligner.agreed, aligner.either)]), strict=True))
         agreement = agreed / either if either else None
-    signature = "" if first is None else aligner.signature(first)
+    signature = "" if found.first is None else aligner.signature(found.first)
     if shown.as_page and shown.alignments is not None and processes.is_first:
         head = aligner.model.report_head() if isinstance(aligner, ModelAligner) else ReportHead()
-        write_report(shown.alignments, page, ReportHead({**head.facts, "links": signature}, head.languages))
-    return AlignRun(score, signature, number, count, certainty / max(1, count), agreement)
+        write_report(shown.alignments, found.page, ReportHead({**head.facts, "links": signature}, head.languages))
+    score = found.score() if processes.is_first else None
+    return AlignRun(score, signature, found.pairs, found.count, found.certainty / max(1, found.count), agreement)
+
+
+def _refuse_early(shown: OutputOptions, gold: GoldFile | None) -> None:
+    """Refuse now, and not after hours of aligning, what cannot be done at the end."""
+    if shown.alignments is not None:
+        check_suffix(shown.alignments, (".html",))
+    if gold is not None and shown.level == "pieces":
+        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
+
+
+def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextManager[AlignmentWriter | None]:
+    """Return the file of matrices that this process writes as they come; None if it writes no such file."""
+    if shown.alignments is None or shown.as_page or not processes.is_first:
+        return nullcontext()
+    return alignment_writer(shown.alignments)
+
+
+@dataclass
+class _Found:
+    """What the score, the page and the summary need of all pairs.
+
+    Attributes:
+        shown: the level, and whether there is a page.
+        gold: the file of gold links.
+        pairs: the number of pairs so far.
+        count: the number of their links.
+        certainty: the sum of the probabilities or weights of these links.
+        first: the matrix of the first pair.
+        page: the pairs of the page; empty without one.
+        scored: pairs that are compared with gold, each with the links that were found and those it came with.
+    """
+
+    shown: OutputOptions
+    gold: GoldFile | None
+    pairs: int = 0
+    count: int = 0
+    certainty: float = 0.0
+    first: AlignmentMatrix | None = None
+    page: list[list[ReportOption]] = field(default_factory=list)
+    scored: list[tuple[Texts, list[Link], str]] = field(default_factory=list)
+
+    def add(
+        self, results: Sequence[tuple[AlignmentMatrix, list[Link]]], texts: Sequence[Texts], references: Sequence[str]
+    ) -> None:
+        """Take the matrices and links of some pairs, their texts, and the gold links that come with them ("": none)."""
+        self.first = self.first or results[0][0]
+        for matrix, links in results:
+            probabilities = matrix.weights if (likely := matrix.link_probabilities) is None else likely
+            self.certainty += float(sum(probabilities[tgt, src] for src, tgt in links))
+            self.count += len(links)
+        if self.shown.as_page:
+            self.page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
+        if self.gold is not None or any(references):
+            found = [links for _, links in results]
+            self.scored += zip(texts, found, references, strict=True)
+
+    def score(self) -> AlignmentScore | None:
+        """Return the agreement with the gold links of the file, or with those that come with the corpus, if any."""
+        level, found = self.shown.level, [links for _, links, _ in self.scored]
+        if self.gold is not None and level != "pieces":
+            from_file = read_gold(self.gold, read_lines(self.gold.path), len(self.scored))
+            _check_range(self.gold.path, from_file, [texts for texts, _, _ in self.scored], level)
+            return score_links(found, from_file)
+        if level == "words" and self.scored:
+            return score_links(found, [parse_pharaoh(reference) for _, _, reference in self.scored])
+        return None
 
 
 def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[ReportOption]:
@@ -229,22 +273,6 @@ def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[R
     weights = matrix.weights if likely is None else likely
     confidence = [float(row.max(initial=0.0)) for row in weights]
     return [ReportOption(matrix, confidence, float(sum(confidence)) / max(1, len(confidence)), texts, links)]
-
-
-def _score(
-    found: Sequence[Sequence[Link]],
-    references: Sequence[str],
-    pairs: Sequence[Texts],
-    gold: GoldFile | None,
-    shown: OutputOptions,
-) -> AlignmentScore | None:
-    if gold is not None and shown.level != "pieces":
-        from_file = read_gold(gold, read_lines(gold.path), len(pairs))
-        _check_range(gold.path, from_file, pairs, shown.level)
-        return score_links(found, from_file)
-    if shown.level == "words" and any(references):
-        return score_links(found, [parse_pharaoh(line) for line in references])
-    return None
 
 
 def _forced(model: LoadedModel, pairs: Sequence[Texts], shown: OutputOptions, first_line: int) -> list[AlignmentMatrix]:

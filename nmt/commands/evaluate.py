@@ -86,45 +86,31 @@ def run_eval(
         DataError: if the data cannot be read, or source and reference differ in length.
     """
     source = source or model.source(split, files)
-    config, translator = model.config, model.translator
     name, data, stem = _names(model, split, files, output)
     prepare_output(stem, data)
     _refuse_early(model, page)
     text, pieces = _read(model, source, split, name)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
-    requests = _requests(srcs, glossary, translator.tokenizer)
+    requests = _requests(srcs, glossary, model.translator.tokenizer)
     started = time.perf_counter()
-    translations = translator.translate(requests, progress=True)
+    translations = model.translator.translate(requests, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
-    settings = config.evaluation
-    scores = corpus_scores(
-        hyps, references, settings.bleu_tokenize, settings.lowercase, settings.metrics, _BOOTSTRAP, srcs
-    )
-    loss = corpus_nll(translator.model, pieces.in_order(), translator.device)
-    raw, calibrated = _calibration_errors(model, translations, refs)
-    by_length = scores_by_length(
-        srcs, hyps, references, settings.bleu_tokenize, settings.lowercase, bootstrap=_BOOTSTRAP
-    )
+    options = model.config.evaluation.bleu_tokenize, model.config.evaluation.lowercase
+    scores = corpus_scores(hyps, references, *options, model.config.evaluation.metrics, _BOOTSTRAP, srcs)
+    by_length = scores_by_length(srcs, hyps, references, *options, bootstrap=_BOOTSTRAP)
     report = _settings(model, data) | {
         "sentences": len(srcs),
         "decoding_seconds": seconds,
         "scores": {key: asdict(score) for key, score in scores.items()},
-        "loss": loss,
-        "ppl": perplexity(loss),
+        **_by_the_model(model, pieces, translations, refs),
         "by_length": [asdict(group) for group in by_length],
-        "calibration_error": {"raw": raw, "calibrated": calibrated},
     }
     with atomic_write(stem.with_name(stem.name + ".png")) as tmp_path:
         draw_lengths({model.name: by_length}, tmp_path)
-    write_sentences(
-        stem,
-        list(zip(srcs, hyps, references, strict=True)),
-        [translation.log_prob for translation in translations],
-        settings.bleu_tokenize,
-        settings.lowercase,
-    )
+    lines = list(zip(srcs, hyps, references, strict=True))
+    write_sentences(stem, lines, [translation.log_prob for translation in translations], *options)
     agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
     report |= {} if agreement is None else {"alignment": asdict(agreement)}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
@@ -204,15 +190,19 @@ def _table(
     return "\n".join(rows)
 
 
-def _calibration_errors(
-    model: LoadedModel, translations: Sequence[Translation], refs: Sequence[str]
-) -> tuple[float, float]:
-    """Return the calibration error of the model's own view, and of its calibration."""
+def _by_the_model(
+    model: LoadedModel, pieces: PieceCorpus, translations: Sequence[Translation], refs: Sequence[str]
+) -> dict[str, Any]:
+    """Return the loss of the references, and how far the confidence in words can be trusted, raw and calibrated."""
+    loss = corpus_nll(model.translator.model, pieces.in_order(), model.translator.device)
     log_probs, correct = judged_words(
         [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
     )
-    raw, calibrated = (by.confidences(log_probs) for by in (Calibration(), model.calibration))
-    return calibration_error(raw, correct), calibration_error(calibrated, correct)
+    errors = {
+        name: calibration_error(calibration.confidences(log_probs), correct)
+        for name, calibration in (("raw", Calibration()), ("calibrated", model.calibration))
+    }
+    return {"loss": loss, "ppl": perplexity(loss), "calibration_error": errors}
 
 
 def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Table, PieceCorpus]:

@@ -131,7 +131,7 @@ def _untagged(source: Source, split: str) -> Iterator[Pair]:
     """Yield the pairs of a source that is no list."""
     match source:
         case Source(builtin=str()):
-            from nmt.data.builtin.grammar import phrasebook
+            from nmt.data.builtin.phrasebook import phrasebook
 
             pairs = phrasebook(split)
             yield from pairs if source.src != "fr" else ((tgt, src, transposed(links)) for src, tgt, links in pairs)

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
 from nmt.decoding.request import Span, hidden_pieces, prefix_pieces
 from nmt.decoding.translator import Translator
+from nmt.model.memory import Memory
 from nmt.model.seq2seq import evaluating
 
 _LONGEST_WORD = 20  # pieces
+_NEVER = [PAD, BOS, UNK]  # pieces of no word
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,6 @@ def next_words(
     pieces = torch.tensor(translator.tokenizer.begins_word, device=device)
     starts = pieces | torch.tensor(translator.tokenizer.is_punctuation, device=device)  # [V] pieces that end a word
     starts[[EOS]] = True
-    never = [PAD, BOS, UNK]
     with evaluating(model):
         memory = model.encode(batch_of([(source.ids, [])]).to(device))
         at_word = memory
@@ -67,26 +69,46 @@ def next_words(
             _, _, state = model.step(torch.tensor([piece], device=device), state, memory)
         log_probs, _, state = model.step(torch.tensor([last], device=device), state, at_word)
         allowed = starts.clone() if begun else torch.ones_like(starts)
-        allowed[never] = False
+        allowed[_NEVER] = False
         first = log_probs[0].masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum())))
         state = state.select(torch.zeros_like(first.indices))
-        words, totals, tokens = [[int(piece)] for piece in first.indices], first.values.clone(), first.indices
-        running = tokens != EOS
-        for _ in range(_LONGEST_WORD):
-            if not running.any():
-                break
-            log_probs, _, state = model.step(tokens, state, at_word)
-            inside = log_probs.masked_fill(starts, -torch.inf)
-            inside[:, never] = -torch.inf
-            best = inside.max(dim=-1)
-            end = log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)  # [N] that the word ends here
-            totals += torch.where(running, torch.maximum(best.values, end), 0.0)
-            running &= best.values > end
-            tokens = torch.where(running, best.indices, tokens)
-            for row in running.nonzero()[:, 0].tolist():
-                words[row].append(int(tokens[row]))
+        words, totals = _to_the_end(model, first.indices, first.values, state, at_word, starts)
     found: dict[str, float] = {}
     for row, total in zip(words, totals.exp().tolist(), strict=True):
         word = "" if row == [EOS] else translator.tokenizer.decode_tgt(row).text
         found[word] = found.get(word, 0.0) + total
     return [Suggestion(*each) for each in sorted(found.items(), key=lambda each: -each[1])]
+
+
+def _to_the_end(
+    model: Any, tokens: Tensor, log_probs: Tensor, state: Any, memory: Memory, starts: Tensor
+) -> tuple[list[list[int]], Tensor]:
+    """Continue words by their likeliest pieces until each of them ends.
+
+    Args:
+        model: in evaluation mode.
+        tokens: [N] the first piece of each word.
+        log_probs: [N] their log-probabilities.
+        state: of the decoder after what is before the word, N times.
+        memory: of the source, as the attention may see it.
+        starts: [V] True for the pieces before which a word ends.
+
+    Returns:
+        The pieces of each word, and [N] the log-probability of each, its end included.
+    """
+    words, totals = [[int(piece)] for piece in tokens], log_probs.clone()
+    running = tokens != EOS
+    for _ in range(_LONGEST_WORD):
+        if not running.any():
+            break
+        next_log_probs, _, state = model.step(tokens, state, memory)  # [N, V]
+        inside = next_log_probs.masked_fill(starts, -torch.inf)
+        inside[:, _NEVER] = -torch.inf
+        best = inside.max(dim=-1)
+        end = next_log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)  # [N] that the word ends here
+        totals += torch.where(running, torch.maximum(best.values, end), 0.0)
+        running &= best.values > end
+        tokens = torch.where(running, best.indices, tokens)
+        for row in running.nonzero()[:, 0].tolist():
+            words[row].append(int(tokens[row]))
+    return words, totals

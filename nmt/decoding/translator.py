@@ -94,13 +94,9 @@ class Translator:
         limits = self.settings.max_tgt_length, self.model.max_tgt_length
         asked = [request_pieces(each, first_line + at, self.tokenizer, *limits) for at, each in enumerate(requests)]
         if any(each.require for each in asked):
-            if self.settings.sampling.enabled:
-                raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
-            if self.settings.diversity.groups > 1:
-                raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
-        searched = max(n_best, self.settings.mbr.candidates)
-        if self.backward is not None:
-            searched = max(searched, self.settings.beam_size)
+            self._refuse_required()
+        ranked = 0 if self.backward is None else self.settings.beam_size
+        searched = max(n_best, self.settings.mbr.candidates, ranked)
         results: list[Translation | None] = [None] * len(lines)
         order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
         with _bar(len(order), "translating", progress) as bar:
@@ -130,6 +126,13 @@ class Translator:
             result or self._empty(source, self.tokenizer.encode_tgt(""), each)
             for result, source, each in zip(results, sources, asked, strict=True)
         ]
+
+    def _refuse_required(self) -> None:
+        """Refuse required phrases where the settings ask for something other than one beam."""
+        if self.settings.sampling.enabled:
+            raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
+        if self.settings.diversity.groups > 1:
+            raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
 
     def _ranked(self, found: Sequence[Sequence[Translation]]) -> Sequence[Sequence[Translation]]:
         """Return the candidates of each line in the order in which they are given."""

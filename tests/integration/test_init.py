@@ -24,7 +24,7 @@ ARABIC = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ابتثجحخدذرزسش
 
 @pytest.fixture
 def pairs() -> list[tuple[str, str]]:
-    from nmt.data.builtin.grammar import phrasebook
+    from nmt.data.builtin.phrasebook import phrasebook
 
     return [(src, tgt) for src, tgt, _ in islice(phrasebook("train"), 300)]
 

@@ -9,7 +9,7 @@ from nmt.alignment.bitext import BitextAligner
 from nmt.alignment.links import likely_links, parse_pharaoh
 from nmt.alignment.pieces import Pieces
 from nmt.alignment.words import split_words
-from nmt.data.builtin.grammar import phrasebook
+from nmt.data.builtin.phrasebook import phrasebook
 from nmt.errors import AlignmentError
 
 

@@ -4,7 +4,8 @@ import re
 
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.words import split_words
-from nmt.data.builtin.grammar import Grammar, phrasebook, render
+from nmt.data.builtin.grammar import Grammar
+from nmt.data.builtin.phrasebook import phrasebook, render
 
 SPLITS = {split: list(phrasebook(split)) for split in ("train", "valid", "test")}
 ALL = [pair for pairs in SPLITS.values() for pair in pairs]

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from nmt.alignment.words import word_spans
 from nmt.config import TokenizerConfig
-from nmt.data.builtin.grammar import phrasebook
+from nmt.data.builtin.phrasebook import phrasebook
 from nmt.data.subword_regularization import Sampling
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer
 from nmt.data.tokenizer_import import import_tokenizer

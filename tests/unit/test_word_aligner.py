@@ -8,7 +8,7 @@ from nmt.alignment.bitext import BitextAligner
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix, WordLinks
 from nmt.alignment.words import split_words
-from nmt.data.builtin.grammar import phrasebook
+from nmt.data.builtin.phrasebook import phrasebook
 from nmt.decoding import word_aligner
 from nmt.decoding.word_aligner import NETWORK_SHARE, EncodedPair, WordAligner, network_posteriors
 from nmt.errors import AlignmentError
