@@ -59,13 +59,17 @@ def test_auto_takes_bf16_only_where_it_is_fast(
 @pytest.mark.parametrize(
     ("flags", "chosen"),
     [
-        ("avx512f avx512_bf16", torch.float32),
-        ("avx512f avx512_bf16 amx_tile amx_bf16", torch.bfloat16),
-        ("neon", torch.float32),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", torch.float32),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_tile amx_bf16", torch.bfloat16),
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", torch.bfloat16),
+        ("vendor_id : AuthenticAMD\nflags : avx2", torch.float32),
+        ("Features : neon", torch.float32),
     ],
 )
-def test_a_cpu_takes_bf16_only_with_amx(monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: f"flags : {flags}\n")
+def test_a_cpu_takes_bf16_where_training_is_faster_with_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"{flags}\n")
     assert choose_precision("auto", CPU) == chosen
 
 
