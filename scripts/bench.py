@@ -24,9 +24,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,8 +44,10 @@ from nmt.data.batching import plan_batches
 from nmt.data.dataset import PieceCorpus
 from nmt.data.prepare import Corpora, load_corpora
 from nmt.data.sources import read_pairs
+from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
+from nmt.export.ctranslate2_files import write_ctranslate2
 from nmt.model.build import build_model
 from nmt.runtime import choose_device, choose_precision, release_memory, set_seed, set_up_machine
 from nmt.training.trainer import Trainer
@@ -105,8 +110,8 @@ def products_per_token(model: nn.Module) -> int:
     return 3 * sum(weights.values())
 
 
-def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int) -> None:
-    """One repetition: a short training, then translating."""
+def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int) -> dict[str, float]:
+    """One repetition: a short training, then translating; returns what CTranslate2 makes of the same model."""
     set_seed(config.seed)
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
@@ -127,6 +132,7 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
     source = config.data.source("test") or config.data.source("valid")
     assert source is not None
     lines = [src for src, _, _ in islice(read_pairs(source, "test"), LINES)]
+    beside = ctranslate2_rates(model, corpora.tokenizer, config, lines)
     for name, kind, beam, batch, some in (
         ("greedy, batch 64, lines/s", row.precision, 1, 64, lines),
         ("beam 5, batch 64, lines/s", row.precision, 5, 64, lines),
@@ -139,6 +145,29 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
         seconds = seconds_of(lambda translator=translator, some=some: translator.translate(some))  # type: ignore[misc]
         row.add(name, 1000 * seconds / len(some) if batch == 1 else len(some) / seconds)
     release_memory()
+    return beside
+
+
+def ctranslate2_rates(model: nn.Module, tokenizer: Tokenizer, config: Config, lines: list[str]) -> dict[str, float]:
+    """Lines per second of CTranslate2 with the same Transformer; cutting the text into pieces is not counted."""
+    if config.model.decoder.type != "transformer" or find_spec("ctranslate2") is None:
+        return {}
+    from ctranslate2 import Translator as Other
+
+    rates = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "model"
+        folder.mkdir()
+        write_ctranslate2(model, tokenizer, config, folder)
+        pieces = [tokenizer.encode_src(line).pieces for line in lines]
+        for kind in ("float32", "int8"):
+            other = Other(str(folder), compute_type=kind, inter_threads=1, intra_threads=torch.get_num_threads())
+            fixed = {"beam_size": 5, "min_decoding_length": PIECES, "max_decoding_length": PIECES}
+            translate = partial(other.translate_batch, max_batch_size=64, **fixed)
+            translate(pieces[:1])
+            seconds = seconds_of(partial(translate, pieces))
+            rates[f"CTranslate2, {kind}, beam 5, batch 64, lines/s"] = len(lines) / seconds
+    return rates
 
 
 def fixed_length(config: Config, beam: int, batch: int) -> Any:
@@ -267,11 +296,12 @@ def main(
 ) -> None:
     """Print a Markdown table."""
     rows, configs = [], []
-    for name in setting or SETTINGS:
+    is_transformer = load_config(config, overrides or []).model.decoder.type == "transformer"
+    for name in ["transformer"] if is_transformer else setting or SETTINGS:
         score, _, wiring = name.partition("/")
         for kind in precision or ("fp32", "bf16"):
             rows.append(Row(score, wiring, kind))
-            choice = [f"model.attention.score={score}", f"model.decoder.wiring={wiring}"]
+            choice = [f"model.attention.score={score}", f"model.decoder.wiring={wiring}"] if wiring else []
             configs.append(load_config(config, [*(overrides or []), *choice]))
     set_up_machine(configs[0].training.threads)
     corpora = load_corpora(configs[0])
@@ -279,9 +309,12 @@ def main(
         kind: product_peak(torch.bfloat16 if kind == "bf16" else torch.float32) for kind in {r.precision for r in rows}
     }
     others: dict[str, list[float]] = {}
+    beside: dict[str, float] = {}
     for _ in range(repetitions):
         for row, one in zip(rows, configs, strict=True):
-            measure(row, one, corpora, peaks[row.precision], warm, timed)
+            beside = measure(row, one, corpora, peaks[row.precision], warm, timed)
+        for title, rate in beside.items():  # with the last of our settings
+            others.setdefault(title, []).append(rate)
         for peer, title in PEERS.items() if peers else ():
             if peers and (peers / f"venv-{peer}").is_dir():
                 rate = train_peer(peers.resolve(), peer, torch.get_num_threads())
