@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.model.dropout import Dropout
+
 
 class MultiHead(nn.Module):
     """softmax(Q Kᵀ / √d) V for each head, then an output projection (their equations 1 and section 3.2.2)."""
@@ -22,7 +24,8 @@ class MultiHead(nn.Module):
             dropout: the dropout of the weights, in training.
         """
         super().__init__()
-        self.size, self.heads, self.dropout = size, heads, dropout
+        self.size, self.heads = size, heads
+        self.dropout = Dropout(dropout)
         self.query_layer = nn.Linear(query_size, size)
         self.key_layer = nn.Linear(memory_size, size)
         self.value_layer = nn.Linear(memory_size, size)
@@ -38,8 +41,11 @@ class MultiHead(nn.Module):
 
     def energies(self, projected: Tensor, keys: Tensor) -> Tensor:
         """Return scaled dot products ``[B, h, Q, S]`` of projected queries ``[B, Q, size]`` with `keys`' key half."""
-        queries = self.split(projected)  # [B, h, Q, d]
-        return queries @ self.split(keys[..., : self.size]).transpose(-1, -2) / math.sqrt(self.size // self.heads)
+        return self.scaled(self.split(projected), self.split(keys[..., : self.size]))
+
+    def scaled(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return the scaled dot products ``[B, h, Q, S]`` of queries ``[B, h, Q, d]`` and keys ``[B, h, S, d]``."""
+        return queries @ keys.transpose(-1, -2) / math.sqrt(self.size // self.heads)
 
     def values(self, keys: Tensor) -> Tensor:
         """Return the value half of `keys`, ``[B, h, S, d]``."""
@@ -72,18 +78,28 @@ class MultiHead(nn.Module):
         Returns:
             ``[B, Q, output_size]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
         """
-        dropout = self.dropout if self.training else 0.0
-        if not need_weights:
+        queries, projected_keys, values = self.projections(query, keys)  # [B, h, L, d] each
+        if not need_weights and not self._is_explicit_faster(queries):
+            dropout = self.dropout.p if self.training else 0.0
             context = functional.scaled_dot_product_attention(
-                *self.projections(query, keys), attn_mask=allowed, dropout_p=dropout, is_causal=causal
+                queries, projected_keys, values, attn_mask=allowed, dropout_p=dropout, is_causal=causal
             )
             return self.output(context), None
-        energies = self.energies(self.query_layer(query), keys)  # [B, h, Q, S]
+        energies = self.scaled(queries, projected_keys)  # [B, h, Q, S]
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
         if causal:
             allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
         if allowed is not None:
             energies = energies.masked_fill(~allowed, -math.inf)
         weights = energies.softmax(dim=-1)  # [B, h, Q, S]
-        values = self.values(keys)  # [B, h, S, d]
-        return self.output(functional.dropout(weights, dropout).to(values.dtype) @ values), weights
+        context = self.dropout(weights.to(values.dtype)) @ values  # [B, h, Q, d]
+        return self.output(context), weights if need_weights else None
+
+    def _is_explicit_faster(self, queries: Tensor) -> bool:
+        """Whether weights take less time than torch's fused kernel; see docs/speed.md.
+
+        On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow.
+        """
+        drops = self.training and self.dropout.p > 0.0
+        learns = torch.is_grad_enabled() and queries.dtype == torch.bfloat16
+        return queries.device.type == "cpu" and (drops or learns)
