@@ -17,6 +17,12 @@ def test_values_are_dropped_at_the_rate_and_the_others_scaled(p: float, dtype: t
     assert rate == pytest.approx(p, abs=4 * (p * (1 - p) / dropped.numel()) ** 0.5)
 
 
+@pytest.mark.parametrize("p", [1e-9, 1e-6, 1.0 - 1e-6])
+def test_the_smallest_and_largest_rates_can_be_drawn(p: float) -> None:
+    dropped = Dropout(p)(torch.ones(1000))
+    assert int((dropped == 0).sum()) == pytest.approx(1000 * p, abs=5)
+
+
 def test_every_place_is_drawn_by_itself() -> None:
     torch.manual_seed(2)
     dropped = (Dropout(0.5)(torch.ones(100_000, 8)) == 0).float()
