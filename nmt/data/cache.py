@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
 from nmt.atomic import atomic_write
+from nmt.data.remembered import remember, remembered
 from nmt.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ BATCH_ROWS = 100_000  # rows of one record batch; with few batches, looking up a
 _ROWS_IN_PYTHON = 10_000  # rows that are held as Python objects while a table is written
 _TRAILER_MARK = b"nmt-crc-32"  # the last bytes of a table's file are this mark and the CRC-32 of everything before it
 _TRAILER_SIZE = len(_TRAILER_MARK) + 4
+_DAMAGE = "damage of a table"  # what is remembered of a large one; "" if there is none
 _CHECKSUMS = "sha256.json"  # the file in a cached folder that names the checksums of its other files
 
 _LEFTOVER_AGE = 24 * 3600  # seconds
@@ -98,12 +100,13 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.exists():
-            damage = _table_damage(path)
-            if damage is None:
+            damage = remembered(path, path.parent, _DAMAGE, lambda: _table_damage(path) or "")
+            if not damage:
                 return open_table(path)
             log.warning("the cached table %s is damaged (%s); it is made anew", path, damage)
         remove_leftovers(path.parent)
         write_table(path, columns, rows)
+        remember(path, path.parent, _DAMAGE, "")
         return open_table(path)
     except OSError as error:
         raise _cache_error(path, error) from None

@@ -18,6 +18,7 @@ from nmt.data.cache import Table, cached_table, digest
 from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.parallel import read_files
+from nmt.data.remembered import remembered
 from nmt.data.tables import read_table, texts_of
 from nmt.errors import DataError
 
@@ -56,7 +57,7 @@ def load_text(
     columns = {"src": "string", "tgt": "string", "links": "string"} | ({"part": "int32"} if source.parts else {})
     if filters:
         return _load_filtered(source, split, cache_dir, columns, sorted(set(filters)), held_out or {})
-    fingerprint = digest(_FORMAT, _identity(source, split))
+    fingerprint = digest(_FORMAT, _identity(source, split, cache_dir))
 
     def rows() -> Iterator[dict[str, Any]]:
         for part, each in enumerate(source.each):
@@ -78,8 +79,8 @@ def _load_filtered(
     held_out: Mapping[str, Source | None],
 ) -> tuple[Table, str]:
     others = {name: other for name, other in held_out.items() if other is not None and "overlap" in filters}
-    others_id = {name: _identity(other, name) for name, other in others.items()}
-    fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split), filters, others_id)
+    others_id = {name: _identity(other, name, cache_dir) for name, other in others.items()}
+    fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split, cache_dir), filters, others_id)
 
     def rows() -> Iterator[dict[str, Any]]:
         hashes = pair_hashes(others)
@@ -214,44 +215,44 @@ def _hub_error(source: Source, split: str, error: Exception) -> DataError:
     return DataError(f"the dataset {source.hub} ({where}) cannot be loaded: {error}")
 
 
-def _identity(source: Source, split: str) -> dict[str, Any]:
+def _identity(source: Source, split: str, cache: Path) -> dict[str, Any]:
     """Return what decides the text of a source: the bytes of its files, or the fingerprint of a hub dataset."""
     if source.parts:
-        return {"parts": [_identity(part, split) for part in source.parts]}
+        return {"parts": [_identity(part, split, cache) for part in source.parts]}
     tag = {} if source.tag is None else {"tag": source.tag}
-    return tag | _untagged_identity(source, split)
+    return tag | _untagged_identity(source, split, cache)
 
 
-def _untagged_identity(source: Source, split: str) -> dict[str, Any]:
+def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any]:
     identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links", "tag", "weight", "parts"})
     if source.header:
         del identity["header"]  # as it was before there was a choice
     if source.links is not None:
-        identity |= {"links": _file_digest(Path(source.links)), "turned": source.turns_links}
+        identity |= {"links": _file_digest(Path(source.links), cache), "turned": source.turns_links}
     match source:
         case Source(builtin=str()):
             folder = Path(__file__).parent / "builtin"
-            code = b"".join((folder / name).read_bytes() for name in ("lexicon.py", "grammar.py"))
+            code = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
             return identity | {"split": split, "code": hashlib.sha256(code).hexdigest()}
         case Source(hub=str(name)):
-            return identity | {"split": source.split or split} | _hub_identity(source, Path(name), split)
+            return identity | {"split": source.split or split} | _hub_identity(source, Path(name), split, cache)
         case Source(path=str(path)):
             kind = without_packing(path).rpartition(".")[2]
-            return identity | {"kind": kind, "file": _file_digest(Path(path))}
+            return identity | {"kind": kind, "file": _file_digest(Path(path), cache)}
         case _:
             with ThreadPoolExecutor(2) as pool:  # hashing lets other threads run
-                src, tgt = pool.map(_file_digest, (Path(str(source.src)), Path(str(source.tgt))))
+                src, tgt = pool.map(_file_digest, (Path(str(source.src)), Path(str(source.tgt))), (cache, cache))
             both = {"src": src, "tgt": tgt}
             return both | {key: identity[key] for key in ("links", "turned") if key in identity}
 
 
-def _hub_identity(source: Source, folder: Path, split: str) -> dict[str, Any]:
+def _hub_identity(source: Source, folder: Path, split: str, cache: Path) -> dict[str, Any]:
     """Return what changes when a dataset does: the bytes of a local folder, or the fingerprint that the hub gives.
 
     A revision that is a whole commit needs no question to the hub.
     """
     if folder.is_dir():
-        return {"files": [_file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()]}
+        return {"files": [_file_digest(path, cache) for path in sorted(folder.rglob("*")) if path.is_file()]}
     revision = source.revision
     if revision is not None and _COMMIT.fullmatch(revision):
         return {"files": [], "revision": revision}
@@ -264,11 +265,15 @@ def _hub_identity(source: Source, folder: Path, split: str) -> dict[str, Any]:
     return {"files": [], "fingerprint": [str(builder.hash), str(builder.info.version)]}
 
 
-def _file_digest(path: Path) -> str:
+def _file_digest(path: Path, cache: Path) -> str:
     path = path.expanduser()
-    try:
+
+    def compute() -> str:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() + path.suffix
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    try:
+        return remembered(path, cache, "SHA-256", compute) + path.suffix
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path, or set data.root") from None
 
