@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from nmt.alignment.batches import Ints
+
 Segmentation = tuple[Literal["unigram", "bpe"], int]  # sentencepiece's model type and number of pieces
 _MOST_SENTENCES = 20_000  # that a sentencepiece model is trained on
 _MOST_KNOWN = 1_000_000  # words whose pieces are remembered

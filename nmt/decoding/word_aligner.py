@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.alignment.batches import similar_pairs
+from nmt.alignment.batches import Ints, similar_pairs
 from nmt.alignment.bitext import BitextAligner, WordPair
 from nmt.alignment.matrix import WordLinks
 from nmt.alignment.pieces import encode_pairs
@@ -25,7 +25,6 @@ from nmt.model.seq2seq import evaluating
 from nmt.regular import GIB, read_regular
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
 _LARGEST_NETWORK = 1 * GIB
