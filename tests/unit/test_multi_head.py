@@ -56,6 +56,12 @@ def test_on_a_processor_training_does_not_use_the_slow_kernels(monkeypatch: pyte
     assert [options["dropout_p"] for options in calls] == [0.0]
 
 
+def test_long_sentences_keep_the_kernel_that_needs_less_memory() -> None:
+    module, _, _ = case(False, torch.bfloat16)
+    assert module._is_explicit_faster(torch.zeros(1, 2, 500, 4, dtype=torch.bfloat16))
+    assert not module._is_explicit_faster(torch.zeros(1, 2, 501, 4, dtype=torch.bfloat16))
+
+
 def test_dropped_weights_are_scaled_and_the_weights_told_are_whole() -> None:
     module, x, allowed = case(False, torch.float64, dropout=0.3)
     keys = module.keys(x)

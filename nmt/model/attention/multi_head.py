@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from nmt.model.dropout import Dropout
 
+_SHORT = 500  # queries of a sentence, up to which explicit weights are faster in bfloat16
+
 
 class MultiHead(nn.Module):
     """softmax(Q Kᵀ / √d) V for each head, then an output projection (their equations 1 and section 3.2.2)."""
@@ -99,8 +101,10 @@ class MultiHead(nn.Module):
     def _is_explicit_faster(self, queries: Tensor) -> bool:
         """Whether weights take less time than torch's fused kernel; see docs/speed.md.
 
-        On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow.
+        On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow
+        unless sentences are long.
         """
         drops = self.training and self.dropout.p > 0.0
-        learns = torch.is_grad_enabled() and queries.dtype == torch.bfloat16
+        is_short = queries.shape[2] <= _SHORT
+        learns = torch.is_grad_enabled() and queries.dtype == torch.bfloat16 and is_short
         return queries.device.type == "cpu" and (drops or learns)
