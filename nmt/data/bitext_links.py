@@ -13,7 +13,8 @@ from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordLevel, WordPa
 from nmt.alignment.links import format_pharaoh
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import spans_at
-from nmt.data.cache import Table, cached_folder, cached_table, digest
+from nmt.data.cache import Table, cached_folder, cached_table
+from nmt.data.checksums import digest
 from nmt.quiet import no_bar
 
 log = logging.getLogger(__name__)

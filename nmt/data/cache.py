@@ -1,7 +1,6 @@
 """The cache: tables and folders that are made once, checked whenever they are opened, and made anew when damaged."""
 
 import errno
-import hashlib
 import io
 import json
 import logging
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
 from nmt.atomic import atomic_write
+from nmt.data.checksums import file_checksum
 from nmt.data.remembered import remember, remembered
 from nmt.errors import DataError
 
@@ -224,7 +224,7 @@ def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
     tmp_path.mkdir(parents=True)
     try:
         make(tmp_path)
-        checksums = {file.name: _file_checksum(file) for file in sorted(tmp_path.iterdir())}
+        checksums = {file.name: file_checksum(file) for file in sorted(tmp_path.iterdir())}
         (tmp_path / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         for file in tmp_path.iterdir():
             with file.open("rb") as written:
@@ -252,14 +252,9 @@ def _folder_damage(path: Path) -> str | None:
     for name, checksum in checksums.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _file_checksum(path / name) != checksum:
+        if file_checksum(path / name) != checksum:
             return f"the checksum of {name} differs"
     return None
-
-
-def _file_checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -288,8 +283,3 @@ def _cache_error(path: Path, error: OSError) -> DataError:
         f"{path.parent}: the cache cannot be used: {reason}; make room there or mend its rights, or name another "
         f"folder with data.cache_dir"
     )
-
-
-def digest(*parts: Any) -> str:
-    """Return a short fingerprint of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

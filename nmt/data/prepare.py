@@ -12,7 +12,8 @@ from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.config import Config, Source, TokenizerConfig
 from nmt.data.batching import Floats
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
-from nmt.data.cache import Table, cached_folder, cached_table, digest
+from nmt.data.cache import Table, cached_folder, cached_table
+from nmt.data.checksums import digest
 from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
 from nmt.data.lines import read_lines

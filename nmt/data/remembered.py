@@ -1,6 +1,5 @@
 """What large files were found to hold, so that one that has not changed is not read to its end at every start."""
 
-import hashlib
 import json
 import os
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nmt.atomic import atomic_write
+from nmt.data.checksums import digest
 
 LARGE = 256 * 2**20  # bytes; a smaller file is read within half a second
 _SETTLED = 2.0  # seconds; a file that is younger may change again without another time
@@ -58,8 +58,7 @@ def remember(path: Path, cache: Path, what: str, value: str) -> None:
 
 
 def _note(path: Path, cache: Path, what: str) -> Path:
-    name = hashlib.sha256(f"{what} of {path.resolve()}".encode()).hexdigest()[:20]
-    return cache / "large-files" / f"{name}.json"
+    return cache / "large-files" / f"{digest(what, str(path.resolve()))}.json"
 
 
 def _state(path: Path) -> list[int]:

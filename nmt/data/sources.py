@@ -14,7 +14,8 @@ from typing import Any
 from nmt.alignment.links import parse_pharaoh, transposed
 from nmt.alignment.words import split_words
 from nmt.config import Filter, Source
-from nmt.data.cache import Table, cached_table, digest
+from nmt.data.cache import Table, cached_table
+from nmt.data.checksums import digest, file_checksum
 from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.parallel import read_files
@@ -267,13 +268,8 @@ def _hub_identity(source: Source, folder: Path, split: str, cache: Path) -> dict
 
 def _file_digest(path: Path, cache: Path) -> str:
     path = path.expanduser()
-
-    def compute() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     try:
-        return remembered(path, cache, "SHA-256", compute) + path.suffix
+        return remembered(path, cache, "SHA-256", lambda: file_checksum(path)) + path.suffix
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path, or set data.root") from None
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from nmt.data.bitext_links import TextAligner, spread_rows, word_pairs
-from nmt.data.cache import Table, cached_folder, digest
+from nmt.data.cache import Table, cached_folder
+from nmt.data.checksums import digest
 from nmt.decoding.word_aligner import WordAligner
 from nmt.training.link_network import MOST_PAIRS, train_link_network
 

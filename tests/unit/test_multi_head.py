@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nmt.model.attention import multi_head
 from nmt.model.attention.multi_head import MultiHead
 
 
@@ -29,7 +30,7 @@ def test_both_paths_have_the_same_gradients(monkeypatch: pytest.MonkeyPatch, cau
     module, x, allowed = case(causal, torch.float64)
     found = []
     for is_explicit in (False, True):
-        monkeypatch.setattr(MultiHead, "_is_explicit_faster", lambda self, queries, chosen=is_explicit: chosen)
+        monkeypatch.setattr(multi_head, "_is_explicit_faster", lambda *_, chosen=is_explicit: chosen)
         found.append(results(module, x, allowed, causal))
     for fused, explicit in zip(*found, strict=True):
         torch.testing.assert_close(explicit, fused, rtol=1e-10, atol=1e-10)
@@ -58,8 +59,8 @@ def test_on_a_processor_training_does_not_use_the_slow_kernels(monkeypatch: pyte
 
 def test_long_sentences_keep_the_kernel_that_needs_less_memory() -> None:
     module, _, _ = case(False, torch.bfloat16)
-    assert module._is_explicit_faster(torch.zeros(1, 2, 500, 4, dtype=torch.bfloat16))
-    assert not module._is_explicit_faster(torch.zeros(1, 2, 501, 4, dtype=torch.bfloat16))
+    assert multi_head._is_explicit_faster(torch.zeros(1, 2, 500, 4, dtype=torch.bfloat16), module.dropout)
+    assert not multi_head._is_explicit_faster(torch.zeros(1, 2, 501, 4, dtype=torch.bfloat16), module.dropout)
 
 
 def test_dropped_weights_are_scaled_and_the_weights_told_are_whole() -> None:

@@ -43,11 +43,7 @@ class MultiHead(nn.Module):
 
     def energies(self, projected: Tensor, keys: Tensor) -> Tensor:
         """Return scaled dot products ``[B, h, Q, S]`` of projected queries ``[B, Q, size]`` with `keys`' key half."""
-        return self.scaled(self.split(projected), self.split(keys[..., : self.size]))
-
-    def scaled(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return the scaled dot products ``[B, h, Q, S]`` of queries ``[B, h, Q, d]`` and keys ``[B, h, S, d]``."""
-        return queries @ keys.transpose(-1, -2) / math.sqrt(self.size // self.heads)
+        return _energies(self.split(projected), self.split(keys[..., : self.size]))
 
     def values(self, keys: Tensor) -> Tensor:
         """Return the value half of `keys`, ``[B, h, S, d]``."""
@@ -80,31 +76,64 @@ class MultiHead(nn.Module):
         Returns:
             ``[B, Q, output_size]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
         """
-        queries, projected_keys, values = self.projections(query, keys)  # [B, h, L, d] each
-        if not need_weights and not self._is_explicit_faster(queries):
-            dropout = self.dropout.p if self.training else 0.0
-            context = functional.scaled_dot_product_attention(
-                queries, projected_keys, values, attn_mask=allowed, dropout_p=dropout, is_causal=causal
-            )
-            return self.output(context), None
-        energies = self.scaled(queries, projected_keys)  # [B, h, Q, S]
-        energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
-        if causal:
-            allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
-        if allowed is not None:
-            # A sum with the small mask takes a tenth of the time of filling in all energies.
-            energies = energies + torch.zeros_like(allowed, dtype=energies.dtype).masked_fill(~allowed, -math.inf)
-        weights = energies.softmax(dim=-1)  # [B, h, Q, S]
-        context = self.dropout(weights.to(values.dtype)) @ values  # [B, h, Q, d]
-        return self.output(context), weights if need_weights else None
+        projections = self.projections(query, keys)  # [B, h, L, d] each
+        context, weights = attend(*projections, allowed, self.dropout, causal, need_weights)
+        return self.output(context), weights
 
-    def _is_explicit_faster(self, queries: Tensor) -> bool:
-        """Whether weights take less time than torch's fused kernel; see docs/speed.md.
 
-        On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow
-        unless sentences are long.
-        """
-        drops = self.training and self.dropout.p > 0.0
-        is_short = queries.shape[2] <= _SHORT
-        learns = torch.is_grad_enabled() and queries.dtype == torch.bfloat16 and is_short
-        return queries.device.type == "cpu" and (drops or learns)
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    allowed: Tensor | None,
+    dropout: Dropout,
+    causal: bool = False,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """softmax(Q Kᵀ / √d) V, by torch's fused kernel or with explicit weights, whichever is faster.
+
+    Args:
+        queries: ``[B, h, Q, d]``.
+        keys: ``[B, h, S, d]``.
+        values: ``[B, h, S, d]``.
+        allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a weight may be positive; None: everywhere.
+        dropout: of the weights.
+        causal: True if query i sees only keys 0 to i; Q is S then, and `allowed` None.
+        need_weights: True to take the explicit path, which has the weights; both agree to rounding.
+
+    Returns:
+        The contexts ``[B, h, Q, d]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
+    """
+    if not need_weights and not _is_explicit_faster(queries, dropout):
+        rate = dropout.p if dropout.training else 0.0
+        context = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=allowed, dropout_p=rate, is_causal=causal
+        )
+        return context, None
+    energies = _energies(queries, keys)  # [B, h, Q, S]
+    energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
+    if causal:
+        allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
+    if allowed is not None:
+        # A sum with the small mask takes a tenth of the time of filling in all energies.
+        energies = energies + torch.zeros_like(allowed, dtype=energies.dtype).masked_fill(~allowed, -math.inf)
+    weights = energies.softmax(dim=-1)  # [B, h, Q, S]
+    context = dropout(weights.to(values.dtype)) @ values  # [B, h, Q, d]
+    return context, weights if need_weights else None
+
+
+def _energies(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return the scaled dot products ``[B, h, Q, S]`` of queries ``[B, h, Q, d]`` and keys ``[B, h, S, d]``."""
+    return queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+
+
+def _is_explicit_faster(queries: Tensor, dropout: Dropout) -> bool:
+    """Whether explicit weights take less time than torch's fused kernel; see docs/speed.md.
+
+    On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow
+    unless sentences are long.
+    """
+    drops = dropout.training and dropout.p > 0.0
+    is_short = queries.shape[2] <= _SHORT
+    learns = torch.is_grad_enabled() and queries.dtype == torch.bfloat16 and is_short
+    return queries.device.type == "cpu" and (drops or learns)

@@ -173,7 +173,7 @@ class TransformerDecoder(nn.Module):
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
         """Read whole targets ``[B, T]``, all positions at once; see `RNNDecoder.unroll`.
 
-        Without `need_weights` every attention is a fused kernel, and the weights have width 0.
+        Without `need_weights` every attention takes the faster of its two paths, and the weights have width 0.
         """
         x = self.positions(self.embedding(tgt_in))  # [B, T, E]
         x, _, weights = self._run(x, None, memory, need_weights)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention.multi_head import MultiHead
+from nmt.model.attention.multi_head import MultiHead, attend
 from nmt.model.dropout import Dropout
 from nmt.model.transformer.linear_attention import causal_linear_attention, fast_weights_step, linear_attention
 
@@ -62,14 +62,12 @@ class DotProductSelfAttention(nn.Module):
 
     def __init__(self, dropout: float = 0.0):
         super().__init__()
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
-        joined, dropout = x[:, None], self.dropout if self.training else 0.0
-        return functional.scaled_dot_product_attention(
-            joined, joined, joined, mask[:, None, None, :], dropout_p=dropout
-        )[:, 0]
+        joined = x[:, None]
+        return attend(joined, joined, joined, mask[:, None, None, :], self.dropout)[0][:, 0]
 
 
 class SelfAttention(nn.Module):
