@@ -1,6 +1,7 @@
 """Where the words of a text are: the units that links and alignment matrices on words speak of."""
 
 import re
+from functools import cache
 from typing import Literal
 
 SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
@@ -40,13 +41,18 @@ _UNSPACED_WORD = (
 _LETTER = rf"[^\s{_SIGN}{_UNSPACED}]"
 
 
-_WORD = re.compile(
+_WORD = (
     rf"(?:{_ELIDED})['’](?=[{_VOWEL}])"  # an elided word with its apostrophe
     rf"|{_LETTER}+(?:[-.,'’]{_LETTER}+)*"  # letters, marks and digits, joined by inner hyphens, points and apostrophes
     rf"|{_UNSPACED_WORD}"
-    r"|\S",  # any other sign by itself
-    re.IGNORECASE,
+    r"|\S"  # any other sign by itself
 )
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Compiled when it is needed: that takes a tenth of a second where nobody may ask for words."""
+    return re.compile(_WORD, re.IGNORECASE)
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -57,7 +63,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     aime and the full stop. In scripts without spaces a word is one Han or Hiragana character, a run of Katakana, or one
     consonant with its vowels and marks (Thai, Lao, Khmer, Burmese).
     """
-    return [match.span() for match in _WORD.finditer(text)]
+    return [match.span() for match in _word().finditer(text)]
 
 
 def token_spans(text: str) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ from nmt.cli.options import (
     refuse_without_effect,
     start_others,
 )
+from nmt.startup import fast_imports
 
 
 @app.command()
@@ -83,7 +84,7 @@ def align(
     processes: ProcessesOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Align given sentence pairs: links on standard output, one line per pair (source-target, from 0).
+    """Align the words of given sentence pairs. Links go to standard output, one line per pair (source-target, from 0).
 
     Without --model the pairs of --src and --tgt are aligned from themselves: a word aligner is trained on them first,
     once for each pair of files. With --model they are aligned by that run: by its word aligner if it has one, else by
@@ -104,14 +105,15 @@ def align(
         cache_dir=(alone, "aligning without --model"),
     )
     start_others(processes)
-    from nmt.alignment.links import GoldFile
-    from nmt.alignment.symmetrise import LinkExtraction
-    from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
-    from nmt.config import DataConfig, Source
-    from nmt.decoding.output import OutputOptions
-    from nmt.processes import Processes
-    from nmt.runs.load import load_model
-    from nmt.runtime import set_up_logging, set_up_machine
+    with fast_imports():
+        from nmt.alignment.links import GoldFile
+        from nmt.alignment.symmetrise import LinkExtraction
+        from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
+        from nmt.config import DataConfig, Source
+        from nmt.decoding.output import OutputOptions
+        from nmt.processes import Processes
+        from nmt.runs.load import load_model
+        from nmt.runtime import set_up_logging, set_up_machine
 
     set_up_logging()
     extraction = LinkExtraction(extract, threshold, null_below)

@@ -23,7 +23,7 @@ def average(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the new checkpoint.")] = "averaged",
 ) -> None:
-    """Average the weights of a run's checkpoints; translate with --checkpoint averaged."""
+    """Average the weights of a run's checkpoints. Translate with them by --checkpoint averaged."""
     refuse_without_effect(ctx, last=(best is None, "an average without --best"))
     from nmt.commands.average import run_average
     from nmt.runs.folder import find_model

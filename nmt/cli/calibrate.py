@@ -15,7 +15,7 @@ def calibrate(
     split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to fit on.")] = "valid",
     overrides: SetOption = None,
 ) -> None:
-    """Calibrate word confidences: of the words with confidence 0.8, 80 % should then be right."""
+    """Calibrate word confidences. Afterwards 80 % of the words with confidence 0.8 should be right."""
     from nmt.commands.calibrate import run_calibrate
     from nmt.runs.load import load_model
     from nmt.runtime import set_up_logging

@@ -12,7 +12,7 @@ def compare(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Train and score several variants of one configuration; the same command goes on where it stopped."""
+    """Train and score several variants of one configuration. The same command goes on where it stopped."""
     path = one_config(file, config)
     from nmt.config.load import load_comparison
 

@@ -14,7 +14,7 @@ def show_config(
         typer.Argument(help="A part of it, such as model.attention or training.", show_default=False),
     ] = None,
 ) -> None:
-    """Print every setting with its type, its default and what can be chosen, those of installed packages included."""
+    """Print every setting with its type and default. What can be chosen is named, installed packages included."""
     from nmt.commands.config import run_config
 
     for line in run_config(section):

@@ -7,6 +7,7 @@ import typer
 
 from nmt.cli.app import app
 from nmt.cli.options import ConfigOption, SetOption
+from nmt.startup import fast_imports
 
 
 @app.command()
@@ -27,14 +28,15 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Look for trouble in the data, and estimate time and memory on this machine, before training."""
+    """Look for trouble in the data; estimate time and memory. Nothing is trained."""
     given = [*(files or []), *([config] if config else [])]
     if len(given) not in (1, 2) or (len(given) == 2 and config is not None):
         raise typer.BadParameter("give a configuration file, or two parallel text files")
     if len(given) == 2 and overrides:
         raise typer.BadParameter("--set goes with a configuration file")
-    from nmt.commands.doctor import examine_files, run_doctor, write_files, write_training_data
-    from nmt.runtime import set_up_logging
+    with fast_imports():
+        from nmt.commands.doctor import examine_files, run_doctor, write_files, write_training_data
+        from nmt.runtime import set_up_logging
 
     set_up_logging()
     if len(given) == 2:

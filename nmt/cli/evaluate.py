@@ -18,6 +18,7 @@ from nmt.cli.options import (
     with_search,
 )
 from nmt.quiet import is_quiet
+from nmt.startup import fast_imports
 
 
 @app.command("eval")
@@ -85,7 +86,10 @@ def evaluate(
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case in all metrics.")] = False,
     overrides: SetOption = None,
 ) -> None:
-    """Translate a test set and score it: BLEU, chrF, TER with 95 % intervals, perplexity, AER where gold exists."""
+    """Translate a test set and score it by BLEU, chrF and more.
+
+    The table has 95 % intervals, TER, perplexity, and AER where there are gold links.
+    """
     with_model = (not hypotheses, "a model; --hypotheses scores files")
     refuse_without_effect(
         ctx,
@@ -118,9 +122,10 @@ def evaluate(
         return
     if (src is None) != (not ref):
         raise typer.BadParameter("--src and --ref go together")
-    from nmt.commands.evaluate import run_eval, run_eval_versus
-    from nmt.runs.load import load_model
-    from nmt.runtime import set_up_logging
+    with fast_imports():
+        from nmt.commands.evaluate import run_eval, run_eval_versus
+        from nmt.runs.load import load_model
+        from nmt.runtime import set_up_logging
 
     set_up_logging()
     settings = with_search(overrides, beam, precision)

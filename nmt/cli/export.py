@@ -23,7 +23,7 @@ def export(
         Literal["train", "valid", "test"], typer.Option("--split", help="Which split of the built-in corpus.")
     ] = "test",
 ) -> None:
-    """Write a model for ONNX or CTranslate2, or a split of the built-in corpus as text files with its gold links."""
+    """Write a model for ONNX or CTranslate2. It also writes the built-in corpus as text files, with its gold links."""
     as_text = to == "text"
     refuse_without_effect(
         ctx,

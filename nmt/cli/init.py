@@ -41,7 +41,7 @@ def init(
         bool, typer.Option(help="Measure how long training will take here; the tokenizer is trained for it.")
     ] = True,
 ) -> None:
-    """Write a configuration that fits your data; validation and test pairs are set aside where there are none."""
+    """Write a configuration that fits your data. Validation and test pairs are set aside where there are none."""
     if len(files) not in (1, 2):
         raise typer.BadParameter("give two parallel text files, a table, or hub:NAME")
     if columns is not None and len(files) == 2:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nmt.startup import fast_imports
+
 if TYPE_CHECKING:
     from nmt.config import Source
     from nmt.runs.load import LoadedModel
@@ -175,8 +177,9 @@ def model_and_pairs(
 ) -> "tuple[LoadedModel, Source]":
     """Return the model, and where the given pairs are: in two files or in a split."""
     one_of_files_and_split(src, tgt, split)
-    from nmt.runs.load import load_model
-    from nmt.runtime import set_up_logging
+    with fast_imports():
+        from nmt.runs.load import load_model
+        from nmt.runtime import set_up_logging
 
     set_up_logging()
     loaded = load_model(model, checkpoint, overrides or [])

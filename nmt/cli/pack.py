@@ -23,7 +23,7 @@ def pack(
         Literal["fp32", "bf16", "int8"], typer.Option("--precision", help="Precision of the packed weights.")
     ] = "bf16",
 ) -> None:
-    """Write a model as one file without the trainer's state; every command takes it as it takes a run folder."""
+    """Write a model as one file without the trainer's state. Every command takes it as it takes a run folder."""
     from nmt.commands.pack import run_pack
     from nmt.runtime import set_up_logging
 

@@ -37,7 +37,7 @@ def push(
         ),
     ] = None,
 ) -> None:
-    """Put a packed model with a card on the Hugging Face hub; -m hub:OWNER/NAME uses it from there."""
+    """Put a packed model with a card on the Hugging Face hub. -m hub:OWNER/NAME uses it from there."""
     if folder is not None and private:
         raise typer.BadParameter("--private has no effect with --folder, which uploads nothing")
     from nmt.commands.push import run_push

@@ -12,7 +12,7 @@ from nmt.cli.app import app
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder with the runs.")] = Path("runs"),
 ) -> None:
-    """List the runs: state, epoch, best validation score, age and size."""
+    """List the runs: state, epoch, best score, age and size."""
     from nmt.commands.runs import run_runs
 
     for line in run_runs(folder):
@@ -28,7 +28,7 @@ def inspect(
         ),
     ] = None,
 ) -> None:
-    """Say what a model is: languages, sizes, data, scores, versions."""
+    """Say what a model is: languages, sizes, data and scores."""
     from nmt.commands.runs import run_inspect
 
     for line in run_inspect(model):

@@ -16,6 +16,7 @@ from nmt.cli.options import (
     model_and_pairs,
     start_others,
 )
+from nmt.startup import fast_imports
 
 
 @app.command()
@@ -31,8 +32,9 @@ def score(
     processes: ProcessesOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Score given translations: log-probability (nats) and score, one line per pair."""
-    from nmt.commands.score import run_score
+    """Score given translations, one line per pair. A line has the log-probability (nats) and the score."""
+    with fast_imports():
+        from nmt.commands.score import run_score
 
     start_others(processes)
     from nmt.processes import Processes

@@ -47,7 +47,7 @@ def serve(
     precision: PrecisionOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Serve a page that translates while you type, and LibreTranslate's interface for other programs."""
+    """Serve a page that translates while you type. Other programs use LibreTranslate's interface."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         from nmt.errors import ConfigError

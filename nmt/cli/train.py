@@ -16,6 +16,7 @@ from nmt.cli.options import (
     refuse_without_effect,
     start_others,
 )
+from nmt.startup import fast_imports
 
 
 @app.command()
@@ -56,7 +57,7 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a model, or go on with an unfinished run: the same command resumes."""
+    """Train a model, or go on with an unfinished run. The same command does both."""
     path = one_config(file, config)
     from nmt.config import ModelPart
     from nmt.config.load import load_config
@@ -68,7 +69,8 @@ def train(
         raise typer.BadParameter(f"--reset {unknown[0]}: a model has the parts {', '.join(get_args(ModelPart))}")
     refuse_without_effect(ctx, processes=(not dry_run, "training, and --dry-run trains nothing"))
     start_others(processes)
-    from nmt.runtime import set_up_logging
+    with fast_imports():
+        from nmt.runtime import set_up_logging
 
     set_up_logging()
     from nmt.runs.resume import InitFrom
@@ -84,7 +86,8 @@ def train(
 
         typer.echo(run_dry_run(settings, begins))
         return
-    from nmt.commands.train import run_train
+    with fast_imports():
+        from nmt.commands.train import run_train
 
     run = run_train(settings, begins)
     if os.environ.get("RANK", "0") == "0":

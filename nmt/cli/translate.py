@@ -27,6 +27,7 @@ from nmt.cli.options import (
     start_others,
     with_search,
 )
+from nmt.startup import fast_imports
 
 
 @app.command()
@@ -74,7 +75,7 @@ def translate(
     keep_eos: EosOption = False,
     overrides: SetOption = None,
 ) -> None:
-    """Translate each input line; write one line for it, or N lines with --n-best N."""
+    """Translate each input line. It writes one line for each, or N lines with --n-best N."""
     as_json = as_json or jsonl
     with_matrices = show_alignment or as_json or alignments is not None
     refuse_without_effect(
@@ -91,13 +92,14 @@ def translate(
     if max(processes or 1, int(os.environ.get("WORLD_SIZE", "1"))) > 1 and not (texts or input_file):
         raise typer.BadParameter("several processes cannot share standard input; give --input")
     start_others(processes)
-    from nmt.atomic import atomic_write
-    from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
-    from nmt.data.lines import argument_lines, count_lines, input_lines
-    from nmt.decoding.output import OutputOptions
-    from nmt.processes import Processes
-    from nmt.runs.load import load_model
-    from nmt.runtime import set_up_logging
+    with fast_imports():
+        from nmt.atomic import atomic_write
+        from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
+        from nmt.data.lines import argument_lines, count_lines, input_lines
+        from nmt.decoding.output import OutputOptions
+        from nmt.processes import Processes
+        from nmt.runs.load import load_model
+        from nmt.runtime import set_up_logging
 
     set_up_logging()
     warn_of_arguments(texts or [])

@@ -12,7 +12,7 @@ from nmt.cli.app import app
 def words(
     file: Annotated[Path, typer.Argument(help="A text file, plain, .gz or .zst.", show_default=False)],
 ) -> None:
-    """Print the words of a text that word links count from 0: as many lines, with a space between two words."""
+    """Print the words of a text that word links count from 0. Lines stay lines; there is a space between two words."""
     from nmt.alignment.words import split_words
     from nmt.data.lines import read_lines
 

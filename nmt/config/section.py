@@ -52,7 +52,7 @@ class Section(BaseModel):
     overrides `problems` for everything else that does not go together.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {}
     """Option -> (other option, the values of the other one with which the first has an effect)."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def test_an_interruption_while_modules_are_imported_is_quiet(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
-        (["--help"], {"torch", "pydantic", "numpy"}),
+        (["--help"], {"torch", "pydantic", "numpy", "rich"}),
         (["translate", "a"], {"datasets", "pyarrow", "pandas", "matplotlib", "sacrebleu", "tensorboard"}),
     ],
 )
@@ -81,6 +82,27 @@ def test_a_cold_start_does_not_import_what_it_does_not_need(arguments: list[str]
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stderr.strip() == "[]"
+
+
+def test_the_help_has_one_whole_sentence_for_each_command() -> None:
+    text = subprocess.run([sys.executable, "-m", "nmt", "--help"], capture_output=True, text=True, check=True).stdout
+    commands = text.partition("Commands:\n")[2].splitlines()
+    assert len(commands) >= 18
+    assert all(re.fullmatch(r"  [a-z]+ +[A-Z].*[^.]\.", line) for line in commands)
+
+
+def test_imports_wait_for_no_collection_of_garbage_and_leave_it_on() -> None:
+    code = (
+        "import gc\n"
+        "from nmt.startup import fast_imports\n"
+        "with fast_imports():\n"
+        " assert not gc.isenabled()\n"
+        "assert gc.isenabled() and gc.get_freeze_count()\n"
+        "gc.disable()\n"
+        "with fast_imports(): pass\n"
+        "assert not gc.isenabled()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:

@@ -21,7 +21,7 @@ FLOORS = [
     {"commands", "serve"},
     {"cli", "api"},
 ]
-GROUND = {"errors", "atomic", "fonts", "quiet", "regular", "threads"}  # files that import nothing of this package
+GROUND = {"errors", "atomic", "fonts", "quiet", "regular", "startup", "threads"}  # files that import nothing of ours
 FLOOR = {package: height for height, floor in enumerate(FLOORS) for package in floor}
 MODULES = {
     path.relative_to(PACKAGE.parent).with_suffix("").parts[1:]: path
