@@ -29,6 +29,8 @@ TESTS = (
     "tests/integration/test_translator.py",
     "tests/integration/test_report.py",
     "tests/integration/test_word_links.py",
+    "tests/cli/test_alignments.py",
+    "tests/cli/test_batcher.py",
     "tests/cli/test_commands.py",
     "tests/cli/test_serve.py",
 )

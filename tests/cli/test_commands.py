@@ -1,13 +1,11 @@
 """The commands as a person calls them: one training, then everything that can be asked of the model."""
 
 import json
-import shutil
 import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -48,20 +46,6 @@ def test_training_leaves_a_complete_run_folder(home: Path) -> None:
         "link_recall",
     }
     assert set(records[-1]["valid"]) == shown
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--new-vocabulary"], "--new-vocabulary goes with --init-from"),
-        (["--reset", "encoder"], "--reset goes with --init-from"),
-        (["--reset", "enc", "--init-from", "runs/tiny"], "a model has the parts"),
-    ],
-)
-def test_options_of_a_first_model_need_one(home: Path, arguments: list[str], message: str) -> None:
-    result = runner.invoke(app, ["train", "tiny.yaml", *arguments, "--dry-run"])
-    assert result.exit_code == 2
-    assert message in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_dry_run_prints_sizes_and_trains_nothing(home: Path) -> None:
@@ -137,166 +121,6 @@ def test_json_has_scores_for_every_line() -> None:
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["src"] for record in records] == ["I love you", "the cat"]
     assert all(record["log_prob"] <= record["score"] <= 0 for record in records)
-
-
-def test_alignments_go_to_a_file_and_to_the_terminal(home: Path) -> None:
-    result = runner.invoke(
-        app, ["translate", "I love you", "", "--alignments", "a.npz", "--show-alignment", "--keep-eos"]
-    )
-    assert result.exit_code == 0
-    assert "love" in result.stderr
-    assert "</s>" in result.stderr
-    assert len(result.stdout.splitlines()) == 2
-    with np.load(home / "a.npz") as arrays:
-        assert arrays["src_0"].tolist() == ["I", "love", "you"]
-        np.testing.assert_allclose(arrays["weights_0"].sum(1), 1.0, atol=1e-4)
-        assert str(arrays["eos"]) == "row"
-
-
-def test_align_scores_against_gold_in_both_formats(home: Path) -> None:
-    assert runner.invoke(app, ["export", "book"]).exit_code == 0
-    (home / "s").write_text("I love you\nthe cat\n")
-    (home / "t").write_text("je t'aime\nle chat\n")
-    (home / "g").write_text("0-0 2-1 1-2\n0-0 1-1\n")
-    (home / "n").write_text("1 1 1 S\n1 3 2 S\n1 2 3 S\n2 1 1 S\n2 2 2 S\n")
-    align = ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t"]
-    pharaoh = runner.invoke(app, [*align, "--gold", "g", "--alignments", "a.pharaoh"])
-    naacl = runner.invoke(app, [*align, "--gold", "n", "--gold-format", "naacl", "--gold-base", "1"])
-    assert pharaoh.exit_code == naacl.exit_code == 0, pharaoh.output + naacl.output
-    assert pharaoh.stdout == naacl.stdout == (home / "a.pharaoh").read_text()
-    assert "AER" in pharaoh.stderr
-    assert pharaoh.stderr == naacl.stderr
-    assert [len(line.split()) for line in pharaoh.stdout.splitlines()] == [3, 2]
-
-
-def test_gold_that_was_made_on_other_words_is_refused(home: Path) -> None:
-    (home / "s").write_text("I do n't\n")
-    (home / "t").write_text("je ne ... pas\n")
-    (home / "g").write_text("0-0 2-3\n")
-    align = ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t", "--gold", "g"]
-    words = runner.invoke(app, align)
-    assert words.exit_code == 0  # the tool's own words are more here, so nothing can be noticed
-    tokens = runner.invoke(
-        app, ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t", "--gold", "g", "--level", "tokens"]
-    )
-    assert [len(line.split()) for line in tokens.stdout.splitlines()] == [4]
-    (home / "g").write_text("0-0 9-3\n")
-    refused = runner.invoke(app, align)
-    assert refused.exit_code == 1
-    assert "a link 9-3 from 0" in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "code", "message"),
-    [
-        (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
-        (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
-        (["translate", "a", "--alignments", "no/folder/x.json"], 1, "there is no folder"),
-        (["translate", "a", "--output", "no/folder/x"], 1, "error: no/folder: there is no such folder; make it first"),
-        (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
-        (["translate", "a", "--alignments", "x.doc"], 1, "choose one of these suffixes"),
-        (["translate", "a", "--set", "decoding.beam=3"], 1, "unknown key; did you mean 'beam_size'?"),
-        (["translate", "a", "--bream", "3"], 2, "No such option"),
-        (["translate", "a", "--input", "b"], 2, "not both"),
-        (["translate", "a", "--set", "model.bridge=zero"], 1, "has no effect on a model that is trained already"),
-        (["eval", "--set", "training.epochs=3"], 1, "has no effect on a model that is trained already"),
-        (["translate", "a", "--set", "training.device=gpu"], 1, "a GPU is called cuda"),
-        (["translate", "a", "--set", "decoding.backward_weight=2"], 1, "has no effect without --backward MODEL"),
-        (["train"], 2, "give one configuration file"),
-        (["train", "tiny.yaml", "-c", "tiny.yaml"], 2, "give one configuration file"),
-        (["train", "nowhere.yaml"], 1, "cannot read the configuration"),
-        (["compare", "nowhere.yaml"], 1, "cannot read the configuration"),
-        (["doctor", "nowhere.yaml"], 1, "cannot read the configuration"),
-        (["doctor", "a", "b", "c"], 2, "give a configuration file, or two parallel text files"),
-        (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
-        (["eval", "--src", "s"], 2, "go together"),
-        (["align", "--src", "s"], 2, "--src and --tgt"),
-        (["train", "-c", "tiny.yaml", "--set", "name=x", "--set", "tokenizer.vocab_size=99999"], 1, "can have"),
-        (["train", "-c", "tiny.yaml", "--set", "seed=2"], 1, "seed: 1 -> 2"),
-    ],
-)
-def test_mistakes_end_with_a_message_and_a_code(command: list[str], code: int, message: str) -> None:
-    result = runner.invoke(app, command)
-    assert result.exit_code == code, result.output
-    assert message in " ".join(result.stderr.replace("│", " ").split())
-    assert "Traceback" not in result.output
-
-
-FILES = ["--src", "s", "--tgt", "t"]
-
-
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [
-        (["translate", "a", "--keep-eos"], "--keep-eos"),
-        (["translate", "a", "--level", "pieces"], "--level"),
-        (["translate", "a", "--sample", "--beam", "3"], "--beam"),
-        (["average", "--last", "2", "--best", "2"], "--last"),
-        (["align", *FILES, "--threshold", "0.3"], "--threshold"),
-        (["align", *FILES, "--symmetrise", "union"], "--symmetrise"),
-        (["align", *FILES, "--gold-format", "naacl"], "--gold-format"),
-        (["align", *FILES, "--gold-base", "1"], "--gold-base"),
-        (["align", *FILES, "--keep-eos"], "--keep-eos"),
-        (["align", *FILES, "--checkpoint", "best"], "--checkpoint"),
-        (["align", *FILES, "--set", "decoding.unk=keep"], "--set"),
-        (["align", *FILES, "--backward", "runs/tiny"], "--backward"),
-        (["align", *FILES, "-m", "runs/tiny", "--cache-dir", "c"], "--cache-dir"),
-        (["eval", "--src", "s", "--ref", "t", "--split", "valid"], "--split"),
-        *[
-            (["eval", "--ref", "t", "--hypotheses", "h", option, value], option)
-            for option, value in [
-                ("--model", "m"),
-                ("--checkpoint", "best"),
-                ("--split", "valid"),
-                ("--src", "s"),
-                ("--beam", "2"),
-                ("--precision", "bf16"),
-                ("--versus", "m"),
-                ("--output", "o"),
-                ("--set", "decoding.unk=keep"),
-            ]
-        ],
-    ],
-)
-def test_an_option_that_would_be_ignored_is_refused(command: list[str], option: str) -> None:
-    result = runner.invoke(app, command)
-    assert result.exit_code == 2, result.output
-    assert f"{option} has no effect here" in " ".join(result.stderr.replace("│", " ").split())
-
-
-def test_every_command_has_a_short_form_of_help() -> None:
-    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert {"train", "translate", "eval", "config"} <= set(names)
-    for name in names:
-        result = runner.invoke(app, [name, "-h"])
-        assert result.exit_code == 0, result.output
-        assert name in result.stdout
-
-
-def test_without_any_model_the_message_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, ["translate", "I love you"])
-    assert result.exit_code == 1
-    assert "no model yet: there is no runs/latest. Train one with: nmt train configs/" in result.stderr
-
-
-def test_without_a_latest_run_those_that_are_there_are_named(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(home / "runs" / "tiny", tmp_path / "runs" / "mine", symlinks=True)
-    monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, ["translate", "I love you"])
-    assert "there is no runs/latest, so name a model with -m; the runs here: runs/mine\n" in result.stderr
-    Path("runs/latest").symlink_to("gone")
-    assert "runs/latest leads nowhere, so name a" in runner.invoke(app, ["translate", "I love you"]).stderr
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU on this machine")
-def test_a_gpu_that_is_not_there_is_a_sentence_of_its_own() -> None:
-    for name in ("cuda", "cuda:1"):
-        result = runner.invoke(app, ["translate", "a", "--set", f"training.device={name}"])
-        assert f"training.device is '{name}', but " in result.stderr
-        assert "set training.device to cpu or auto" in result.stderr
 
 
 def test_n_best_sampling_and_prefixes(home: Path) -> None:
@@ -393,19 +217,6 @@ def test_threads_do_not_disturb_one_another(home: Path) -> None:
             assert found == expected
 
 
-def test_symmetrised_links_need_a_model_of_the_other_direction(home: Path) -> None:
-    (home / "a.en").write_text("a cat\n", encoding="utf-8")
-    (home / "a.fr").write_text("un chat\n", encoding="utf-8")
-    command = ["align", "-m", "runs/tiny", "--src", "a.en", "--tgt", "a.fr"]
-    both = runner.invoke(app, [*command, "--backward", "runs/tiny", "--symmetrise", "union"])
-    assert both.exit_code == 0, both.output
-    one = set(runner.invoke(app, command).stdout.split())
-    (home / "b.en").write_text("un chat\n", encoding="utf-8")
-    (home / "b.fr").write_text("a cat\n", encoding="utf-8")
-    turned = runner.invoke(app, ["align", "-m", "runs/tiny", "--src", "b.en", "--tgt", "b.fr"]).stdout.split()
-    assert set(both.stdout.split()) == one | {"-".join(reversed(link.split("-"))) for link in turned}
-
-
 def test_hypothesis_files_are_scored_and_compared_without_a_model(home: Path) -> None:
     refs = [f"le chat numéro {n} dort dans la maison" for n in range(30)]
     worse = [line.replace("dort", "mange") if n % 2 else line for n, line in enumerate(refs)]
@@ -427,47 +238,6 @@ def test_hypothesis_files_are_scored_and_compared_without_a_model(home: Path) ->
     refused = runner.invoke(app, ["eval", "--ref", "r.hyp", "--hypotheses", "short.hyp"])
     assert refused.exit_code == 1
     assert "short.hyp: 1 translations but 30 references" in refused.stderr
-
-
-def test_the_page_and_the_calibration(home: Path) -> None:
-    assert runner.invoke(app, ["translate", "--n-best", "2", "--alignments", "page.html", "a cat"]).exit_code == 0
-    assert '"options":[{"tgt":' in (home / "page.html").read_text(encoding="utf-8")
-    before = runner.invoke(app, ["eval", "--split", "valid"]).stdout
-    assert "calibration error of word confidence: " in before
-    assert "calibrated" not in before
-    result = runner.invoke(app, ["calibrate"])
-    assert result.exit_code == 0, result.output
-    temperature = json.loads((home / "runs" / "tiny" / "calibration.json").read_text())["temperature"]
-    assert result.stdout.startswith(f"temperature {temperature:.3f}")
-    assert " calibrated" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
-    (home / "runs" / "tiny" / "calibration.json").unlink()
-
-
-def held_by(page: Path) -> dict[str, Any]:
-    text = page.read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text.split('<script id="data" type="application/json">')[1].split("</script>")[0])
-    return data
-
-
-def test_eval_and_align_write_the_page_too(home: Path) -> None:
-    assert runner.invoke(app, ["eval", "--alignments", "e.html", "-o", "e"]).exit_code == 0
-    data = held_by(home / "e.html")
-    report = json.loads((home / "e.json").read_text())
-    assert data["head"]["model"] == "tiny"
-    assert data["head"]["BLEU"] == f"{report['scores']['bleu']['value']:.2f}"
-    assert len(data["sentences"]) == report["sentences"]
-    assert all(sentence["reference"] for sentence in data["sentences"])
-    result = runner.invoke(app, ["align", "--split", "test", "--alignments", "a.html"])
-    assert result.exit_code == 0
-    data = held_by(home / "a.html")
-    links = [" ".join(f"{s}-{t}" for s, t in one["options"][0]["links"]) for one in data["sentences"]]
-    assert links == result.stdout.splitlines()
-    assert data["head"]["links"].startswith("level:words|")
-    result = runner.invoke(app, ["eval", "--alignments", "e.json"])
-    assert result.exit_code == 1
-    assert "written as .html" in result.stderr
-    result = runner.invoke(app, ["eval", "--alignments", "e.html", "--versus", "runs/tiny"])
-    assert result.exit_code == 2
 
 
 def test_phrases_can_be_required_and_forbidden(home: Path) -> None:

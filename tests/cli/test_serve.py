@@ -1,16 +1,8 @@
 """The HTTP interface: answers, refusals, limits, many clients, and the official client of LibreTranslate."""
 
-import asyncio
 import json
 import math
-import os
 import random
-import signal
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +16,8 @@ from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, Tokenizer
 from nmt.decoding.request import Request
 from nmt.decoding.suggest import next_words
-from nmt.decoding.translation import Translation
-from nmt.errors import DataError
 from nmt.model.seq2seq import evaluating
 from nmt.serve.app import Server
-from nmt.serve.batcher import Batcher, Busy, Job
 from nmt.serve.guard import Limits
 from nmt.serve.models import LoadOptions, named
 
@@ -303,73 +292,6 @@ def test_malformed_requests_get_an_answer_and_the_server_lives(client: TestClien
     assert client.post("/translate", json={"q": LINE}).status_code == 200
 
 
-def run_batcher(limit: int, work: Any) -> Any:
-    translator = nmt.load("runs/tiny", overrides=["training.threads=1"])._loaded.translator
-
-    async def main() -> Any:
-        batcher = Batcher(lambda: translator, limit)
-        batcher.start()
-        try:
-            return await work(batcher)
-        finally:
-            await batcher.stop()
-
-    return asyncio.run(main())
-
-
-def test_lines_of_many_clients_are_translated_together_and_a_bad_one_harms_none(model: nmt.Model) -> None:
-    lines = [f"I see {word}" for word in ("you", "him", "the cat", "a dog", "it", "them")] * 4
-    jobs = [Job(Request(line, prefix="漢字" if at == 5 else "")) for at, line in enumerate(lines)]
-
-    async def work(batcher: Batcher) -> Any:
-        answers = await asyncio.gather(*(batcher.translate([job]) for job in jobs))
-        return [answer[0] for answer in answers], batcher.lines, batcher.batches
-
-    answers, count, batches = run_batcher(1000, work)
-    assert isinstance(answers[5], DataError)
-    expected = model.translate(lines)
-    for at, (answer, alone) in enumerate(zip(answers, expected, strict=True)):
-        assert at == 5 or (isinstance(answer, Translation) and answer.text == alone.text)
-    assert count == len(lines)
-    assert batches < len(lines) / 4
-
-
-def test_a_long_line_does_not_hold_up_short_ones() -> None:
-    async def work(batcher: Batcher) -> Any:
-        order: list[str] = []
-
-        async def ask(name: str, *jobs: Job) -> None:
-            await batcher.translate(jobs)
-            order.append(name)
-
-        slow = Job(Request("I love the black cat " * 6), n_best=100)
-        assert slow.is_long
-        await ask("first", Job(Request(LINE)))  # which takes longer than all after it
-        long = asyncio.create_task(ask("long", *[slow] * 5))
-        await asyncio.sleep(0.05)  # they are being translated
-        await ask("short", Job(Request(LINE)))
-        await long
-        return order
-
-    assert run_batcher(10, work) == ["first", "short", "long"]
-
-
-def test_too_many_lines_are_refused_and_those_of_clients_that_left_are_dropped() -> None:
-    async def work(batcher: Batcher) -> Any:
-        with pytest.raises(Busy):
-            await batcher.translate([Job(Request(LINE))] * 11)
-        gone = asyncio.create_task(batcher.translate([Job(Request("a " * 2000))] * 10))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        waiting = batcher.waiting
-        return waiting, await batcher.translate([Job(Request(LINE))] * 10)
-
-    waiting, answers = run_batcher(10, work)
-    assert waiting == 0
-    assert len(answers) == 10
-
-
 def test_a_model_that_is_trained_further_is_swapped_in(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,60 +318,6 @@ def test_a_model_that_is_trained_further_is_swapped_in(
                 break
         assert client.get("/models").json()[0]["checkpoint"] == steps[-1].name
     assert models[0].swaps == 1
-
-
-@pytest.fixture(scope="module")
-def process(home: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "nmt", "serve", "-m", "runs/tiny", "--port", "0", "--set", "training.threads=1"]
-    with subprocess.Popen(
-        command, cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        yield running.stdout.readline().strip(), running
-        running.kill()
-
-
-def test_the_official_client_works_unchanged(process: "tuple[str, subprocess.Popen[str]]", model: nmt.Model) -> None:
-    library = pytest.importorskip("libretranslatepy")
-    client = library.LibreTranslateAPI(process[0])
-    assert client.translate(LINE, "src", "tgt") == model.translate([LINE])[0].text
-    assert client.languages()[0]["code"] == "src"
-    assert client.detect(LINE)[0]["language"] == "src"
-
-
-def test_the_program_finishes_what_is_in_flight_and_ends(process: "tuple[str, subprocess.Popen[str]]") -> None:
-    address, running = process
-    answers: list[Any] = []
-
-    def ask() -> None:
-        body = json.dumps({"q": "\n".join([LINE] * 400)}).encode()
-        request = urllib.request.Request(address + "translate", body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answers.append(json.loads(answer.read())["translatedText"].count("\n"))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    ends = time.monotonic() + 30
-    while not answers and time.monotonic() < ends:
-        with urllib.request.urlopen(address + "metrics", timeout=30) as metrics:
-            if 'nmt_waiting{model="latest"} 400' in metrics.read().decode():
-                break
-    running.send_signal(signal.SIGTERM)
-    thread.join(60)
-    assert answers == [399]
-    assert running.wait(30) in (0, -signal.SIGTERM)
-
-
-def test_the_program_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from typer.testing import CliRunner
-
-    from nmt.cli import app
-    from nmt.cli import serve as module
-
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    said = CliRunner().invoke(app, ["serve"])
-    assert said.exit_code == 1
-    assert "nmt serve needs starlette and uvicorn: pip install 'nmt[serve]'" in said.output
 
 
 def test_phrases_are_required_and_forbidden(client: TestClient, model: nmt.Model) -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from nmt.config import Config, Section
 from nmt.config.load import differing_keys, load_comparison, load_config, save_config
-from nmt.config.yaml_text import dump, parse
 from nmt.errors import ConfigError
 
 GUIDED = "training: {guided_alignment: {enabled: true, loss: cross_entropy}}\n"
@@ -142,71 +141,6 @@ def test_what_cannot_be_run_is_refused_with_the_reason(tmp_path: Path, text: str
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert message in str(caught.value)
-
-
-def test_a_saved_configuration_is_the_same_when_read_again(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, GOOD + "seed: 5\n"))
-    save_config(config, tmp_path / "saved.yaml")
-    assert load_config(tmp_path / "saved.yaml") == config
-
-
-ODD_TEXTS = [
-    "2e-4",
-    "1e5",
-    "0x1F",
-    "010",
-    "1_000",
-    "no",
-    "yes",
-    "null",
-    "~",
-    "",
-    " ",
-    "true",
-    ".inf",
-    "-",
-    "a: b",
-    "# x",
-]
-
-
-@pytest.mark.parametrize("text", ODD_TEXTS)
-def test_texts_that_look_like_something_else_survive_writing_and_reading(text: str) -> None:
-    assert parse(dump({"key": text, "list": [text]}), "x")[0] == {"key": text, "list": [text]}
-
-
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20), key=st.sampled_from(["name", "src_lang"]))
-def test_any_text_survives_writing_and_reading(text: str, key: str) -> None:
-    assert parse(dump({key: {"a": text}}), "x")[0] == {key: {"a": text}}
-
-
-@pytest.mark.parametrize("name", ["2e-4", "1e5", "128", "true", "null", "한국어"])
-def test_a_run_may_be_called_like_a_number(tmp_path: Path, name: str) -> None:
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(GOOD, encoding="utf-8")
-    config = load_config(path)
-    assert config.name == name
-    save_config(config, tmp_path / "config.yaml")
-    assert load_config(tmp_path / "config.yaml") == config
-
-
-def test_a_file_name_that_is_no_run_name_is_made_one(tmp_path: Path) -> None:
-    path = tmp_path / "my config (2).yaml"
-    path.write_text(GOOD, encoding="utf-8")
-    assert load_config(path).name == "my-config--2-"
-    with pytest.raises(ConfigError, match=r"'a/b' cannot be a run's name(.|\n)*--set name="):
-        load_config(path, ["name=a/b"])
-
-
-def test_variants_may_be_called_like_numbers(tmp_path: Path) -> None:
-    write(tmp_path, GOOD)
-    comparison = tmp_path / "compare.yaml"
-    names = ["128", "1e-3", "true", "null", "0x10"]
-    variants = "".join(f"  {name}: {{training.optimizer.lr: 2e-3}}\n" for name in names)
-    comparison.write_text("base: my-run.yaml\nvariants:\n" + variants, encoding="utf-8")
-    _, configs = load_comparison(comparison)
-    assert [config.name for config in configs.values()] == names
-    assert {config.training.optimizer.lr for config in configs.values()} == {2e-3}
 
 
 def test_all_wrong_variants_are_named(tmp_path: Path) -> None:
@@ -363,10 +297,6 @@ def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
     comparison.write_text("base: my-run.yaml\nvariant: {}\nvariants: {}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"variant: unknown key; did you mean 'variants'"):
         load_comparison(comparison)
-
-
-def test_numbers_are_decimal(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, GOOD + "seed: 010\n"), ["training.epochs=08"]).seed == 10
 
 
 def test_the_attention_is_read_at_the_step_that_was_guided(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq
-from tests.unit.test_search import LIMIT, ToyModel, toy_memory
+from tests.toy_model import LIMIT, ToyModel, toy_memory
 
 TOY_PIECES = ["<p>", "▁u", "<s>", "</s>", "▁a", "▁b", "▁c"]
 

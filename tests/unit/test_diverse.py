@@ -16,7 +16,7 @@ from nmt.decoding.search import greedy
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq
-from tests.unit.test_search import LIMIT, VOCAB, ToyMemory, ToyModel
+from tests.toy_model import LIMIT, VOCAB, ToyMemory, ToyModel
 
 SAYABLE = [EOS, *range(4, VOCAB)]  # UNK is forbidden
 

@@ -1,0 +1,88 @@
+"""Configurations as text: any name and any value is read as it was written."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmt.config.load import load_comparison, load_config, save_config
+from nmt.config.yaml_text import dump, parse
+from nmt.errors import ConfigError
+
+GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "my-run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_saved_configuration_is_the_same_when_read_again(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + "seed: 5\n"))
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == config
+
+
+ODD_TEXTS = [
+    "2e-4",
+    "1e5",
+    "0x1F",
+    "010",
+    "1_000",
+    "no",
+    "yes",
+    "null",
+    "~",
+    "",
+    " ",
+    "true",
+    ".inf",
+    "-",
+    "a: b",
+    "# x",
+]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_texts_that_look_like_something_else_survive_writing_and_reading(text: str) -> None:
+    assert parse(dump({"key": text, "list": [text]}), "x")[0] == {"key": text, "list": [text]}
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20), key=st.sampled_from(["name", "src_lang"]))
+def test_any_text_survives_writing_and_reading(text: str, key: str) -> None:
+    assert parse(dump({key: {"a": text}}), "x")[0] == {key: {"a": text}}
+
+
+@pytest.mark.parametrize("name", ["2e-4", "1e5", "128", "true", "null", "한국어"])
+def test_a_run_may_be_called_like_a_number(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    config = load_config(path)
+    assert config.name == name
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_a_file_name_that_is_no_run_name_is_made_one(tmp_path: Path) -> None:
+    path = tmp_path / "my config (2).yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load_config(path).name == "my-config--2-"
+    with pytest.raises(ConfigError, match=r"'a/b' cannot be a run's name(.|\n)*--set name="):
+        load_config(path, ["name=a/b"])
+
+
+def test_variants_may_be_called_like_numbers(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    comparison = tmp_path / "compare.yaml"
+    names = ["128", "1e-3", "true", "null", "0x10"]
+    variants = "".join(f"  {name}: {{training.optimizer.lr: 2e-3}}\n" for name in names)
+    comparison.write_text("base: my-run.yaml\nvariants:\n" + variants, encoding="utf-8")
+    _, configs = load_comparison(comparison)
+    assert [config.name for config in configs.values()] == names
+    assert {config.training.optimizer.lr for config in configs.values()} == {2e-3}
+
+
+def test_numbers_are_decimal(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, GOOD + "seed: 010\n"), ["training.epochs=08"]).seed == 10
