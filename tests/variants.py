@@ -67,4 +67,18 @@ MODELS: dict[str, dict[str, Any]] = {
         for name in ("gaussian", "boxcar", "epanechnikov")
     },
     "kernel constant": {"attention": {"score": "kernel", "size": 10, "kernel": "constant"}},
+    **{
+        f"residual, {cell}, {wiring}, input feeding {feeding}": {
+            "encoder": {"cell": cell, "hidden_size": 8, "layers": 3, "residual": True},
+            "decoder": {
+                "cell": cell,
+                "hidden_size": 16,
+                "layers": 3,
+                "residual": True,
+                "wiring": wiring,
+                "input_feeding": feeding,
+            },
+        }
+        for cell, wiring, feeding in (("lstm", "bahdanau", True), ("gru", "bahdanau", False), ("lstm", "luong", False))
+    },
 }

@@ -44,20 +44,17 @@ from nmt.config.decoding import (
     MetricConfig,
     SamplingConfig,
 )
-from nmt.config.model import (
+from nmt.config.encoder import (
     ENCODERS,
-    DropoutConfig,
     EncoderConfig,
     LinearEncoderConfig,
-    ModelConfig,
     PerceiverEncoderConfig,
     PositionalEncoderConfig,
-    RNNDecoderConfig,
     RNNEncoderConfig,
     SelfAttentionEncoderConfig,
     StackConfig,
-    TransformerDecoderConfig,
 )
+from nmt.config.model import DropoutConfig, ModelConfig, RNNDecoderConfig, TransformerDecoderConfig
 from nmt.config.section import LOWER_IS_BETTER, Metric, NonNegative, Problem, Section, problem
 from nmt.config.training import (
     ConsistencyConfig,

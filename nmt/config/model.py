@@ -1,132 +1,30 @@
-"""Encoder, decoder, attention: sizes, kinds and wiring."""
+"""The decoders, and the model as a whole: sizes, kinds and wiring."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny
 
 from nmt.config.attention import AttentionConfig, AttentionField
 from nmt.config.choice import Choice
-from nmt.config.section import Fraction, Layers, NonNegative, Positive, Problem, Section
-
-Cell = Literal["lstm", "gru"]
-
-
-class EncoderConfig(Section):
-    """What the encoders of this package and those of installed packages share.
-
-    An installed package announces a subclass, with its own `type` and options, in the entry points' group
-    ``nmt.encoder``, and overrides `build`; docs/extending.md has an example.
-    """
-
-    type: str
-    layers: Layers = 1
-
-    def memory_size(self, embedding_size: int) -> int:
-        """Return M, the width of the encoder's outputs."""
-        return embedding_size
-
-    def build(self, embedding_size: int, dropout: float) -> Any:
-        """Return a module ``(embedded [B, S, E], mask [B, S]) -> EncoderOutput``; see `nmt.model.memory`.
-
-        Args:
-            embedding_size: E.
-            dropout: the probability ``model.dropout.layers``.
-        """
-        raise NotImplementedError
-
-
-class RNNEncoderConfig(EncoderConfig):
-    """The recurrent encoder; `hidden_size` is per direction."""
-
-    type: Literal["rnn"] = "rnn"
-    cell: Cell = "lstm"
-    hidden_size: Positive = 256
-    layers: Layers = 1
-    bidirectional: bool = True
-
-    def memory_size(self, embedding_size: int) -> int:
-        """Return M: both directions side by side."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
-
-
-class StackConfig(Section):
-    """What stacks of attention layers share; their width is `model.embedding_size`.
-
-    `feed_forward` is the hidden width of the block after each attention (0: none); `norm` is pre- or post-layer-norm;
-    `learned` positions go up to `max_positions`.
-    """
-
-    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"max_positions": ("positions", ("learned",))}
-    layers: Layers = 2
-    heads: Positive = 4
-    feed_forward: NonNegative = 512
-    norm: Literal["pre", "post"] = "pre"
-    positions: Literal["none", "sinusoidal", "learned"] = "sinusoidal"
-    max_positions: Positive = 500
-
-
-class SelfAttentionEncoderConfig(StackConfig, EncoderConfig):
-    """Self-attention with learned projections (`qkv`) or of the dot products alone (`none`; one head)."""
-
-    type: Literal["self_attention"] = "self_attention"
-    projections: Literal["none", "qkv"] = "qkv"
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield several heads without projections."""
-        if self.projections == "none" and self.heads != 1:
-            keys = ("heads", "projections")
-            yield Problem("without projections there is one head, the product of whole vectors: set heads to 1", keys)
-
-
-class PositionalEncoderConfig(StackConfig, EncoderConfig):
-    """Weights from positions alone: a learned matrix (`full`) or the product of two of width `rank` (`factorised`)."""
-
-    belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"rank": ("form", ("factorised",))}
-    type: Literal["positional"] = "positional"
-    form: Literal["full", "factorised"] = "full"
-    rank: Positive = 8
-
-
-class LinearEncoderConfig(StackConfig, EncoderConfig):
-    """Linear attention: a feature map in the place of the softmax, cost linear in the length."""
-
-    type: Literal["linear"] = "linear"
-
-
-class PerceiverEncoderConfig(StackConfig, EncoderConfig):
-    """`latents` learned vectors attend to the source once; the layers of self-attention are among them."""
-
-    type: Literal["perceiver"] = "perceiver"
-    latents: Positive = 16
-
-
-ENCODERS = Choice(
-    group="nmt.encoder",
-    key="type",
-    base=EncoderConfig,
-    builtin={
-        "rnn": RNNEncoderConfig,
-        "self_attention": SelfAttentionEncoderConfig,
-        "positional": PositionalEncoderConfig,
-        "linear": LinearEncoderConfig,
-        "perceiver": PerceiverEncoderConfig,
-    },
-    default="rnn",
-    aliases={
-        "transformer": "self_attention",
-        "lstm": "rnn",
-        "gru": "rnn",
-        "birnn": "rnn",
-        "brnn": "rnn",
-        "synthesizer": "positional",
-    },
+from nmt.config.encoder import (
+    Cell,
+    EncoderField,
+    LinearEncoderConfig,
+    PerceiverEncoderConfig,
+    PositionalEncoderConfig,
+    RNNEncoderConfig,
+    StackConfig,
+    problems_of_residual,
 )
-EncoderField = Annotated[SerializeAsAny[EncoderConfig], ENCODERS.validator()]
+from nmt.config.section import Fraction, Layers, Positive, Problem, Section
 
 
 class RNNDecoderConfig(Section):
-    """The recurrent decoder; `wiring`: attention comes before the cell (`bahdanau`) or after it (`luong`)."""
+    """The recurrent decoder; `wiring`: attention comes before the cell (`bahdanau`) or after it (`luong`).
+
+    With `residual` each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
+    """
 
     type: Literal["rnn"] = "rnn"
     cell: Cell = "lstm"
@@ -134,6 +32,11 @@ class RNNDecoderConfig(Section):
     layers: Layers = 1
     wiring: Literal["bahdanau", "luong"] = "luong"
     input_feeding: bool = True
+    residual: bool = False
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield residual connections without layers to connect."""
+        yield from problems_of_residual(self.residual, self.layers)
 
 
 class TransformerDecoderConfig(StackConfig):
@@ -185,7 +88,13 @@ DecoderField = Annotated[SerializeAsAny[RNNDecoderConfig | TransformerDecoderCon
 
 
 class DropoutConfig(Section):
-    """Dropout probabilities; `word` replaces whole input words by the unknown piece.
+    """Dropout probabilities; `word` replaces input pieces by the unknown piece.
+
+    `recurrent` drops weights between the states of an RNN, the same ones at all steps (Merity et al. 2018). With
+    `variational`, `embedding`, `memory` and `output` drop the same values at every position of a sentence (Gal and
+    Ghahramani 2016). `switchout` is no probability but a temperature: it replaces input pieces by others of the
+    vocabulary, `exp(-k / switchout)` being the relative probability of k of them in a sentence (Wang et al. 2018); 0
+    replaces none.
 
     `layers` is between the layers of an RNN, and on what each block of an attention stack adds; `attention` is on the
     weights of such a stack (linear attention has none).
@@ -197,6 +106,9 @@ class DropoutConfig(Section):
     memory: Fraction = 0.3
     output: Fraction = 0.3
     word: Fraction = 0.0
+    recurrent: Fraction = 0.0
+    variational: bool = False
+    switchout: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
 
 
 class ModelConfig(Section):
@@ -276,6 +188,7 @@ class ModelConfig(Section):
             if isinstance(stack, StackConfig) and stack.positions == "sinusoidal" and self.embedding_size % 2:
                 message = f"{name}: sinusoidal positions need an even embedding_size, not {self.embedding_size}"
                 yield Problem(message, ("embedding_size", f"{name}.positions"))
+        yield from self._problems_of_recurrent_dropout()
         if isinstance(self.decoder, TransformerDecoderConfig):
             yield from self._problems_of_a_transformer()
         else:
@@ -293,6 +206,19 @@ class ModelConfig(Section):
             yield Problem(
                 "model.bridge is the recurrent decoder's; a transformer decoder has no first state, so take it out",
                 ("bridge", "decoder.type"),
+            )
+
+    def _problems_of_recurrent_dropout(self) -> Iterator[Problem]:
+        parts = (self.encoder, self.decoder)
+        if self.dropout.recurrent and not any(isinstance(part, RNNEncoderConfig | RNNDecoderConfig) for part in parts):
+            yield Problem(
+                "dropout.recurrent is for recurrent encoders and decoders; this model has none, so take it out",
+                ("dropout.recurrent", "encoder.type", "decoder.type"),
+            )
+        if self.dropout.variational and isinstance(self.decoder, TransformerDecoderConfig):
+            yield Problem(
+                "dropout.variational is for recurrent decoders; take it out, or set decoder.type to rnn",
+                ("dropout.variational", "decoder.type"),
             )
 
     def _problems_of_a_bridge(self, decoder: RNNDecoderConfig) -> Iterator[Problem]:

@@ -79,6 +79,8 @@ def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool =
         dropout_memory=model.dropout.memory,
         dropout_output=model.dropout.output,
         word_dropout=model.dropout.word,
+        switchout=model.dropout.switchout,
+        variational=model.dropout.variational,
         max_src_length=model.max_src_length,
         max_tgt_length=model.max_tgt_length,
         read_from=model.read_from(at_input),
@@ -100,6 +102,8 @@ def _build_encoder(model: ModelConfig) -> nn.Module:
             layers=settings.layers,
             bidirectional=settings.bidirectional,
             dropout=model.dropout.layers,
+            dropout_recurrent=model.dropout.recurrent,
+            residual=settings.residual,
         )
     size, dropout = model.embedding_size, model.dropout.layers
     if not isinstance(settings, StackConfig):  # of an installed package
@@ -189,6 +193,9 @@ def _build_rnn_decoder(model: ModelConfig, settings: RNNDecoderConfig, embedding
         feature_size=feature_size,
         dropout_embedding=model.dropout.embedding,
         dropout_layers=model.dropout.layers,
+        dropout_recurrent=model.dropout.recurrent,
+        variational=model.dropout.variational,
+        residual=settings.residual,
     )
 
 

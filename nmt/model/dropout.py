@@ -1,7 +1,11 @@
 """Dropout whose random numbers are drawn four at a time where the processor draws them one after the other."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class Dropout(nn.Dropout):
@@ -17,3 +21,23 @@ class Dropout(nn.Dropout):
         # The comparison as a clamp, which the processor does for many values at once: 1 if kept, 0 if dropped.
         kept = chances.clamp_(least - 1, least).sub_(least - 1).to(x.dtype)
         return x * kept.mul_(1.0 / (1.0 - self.p))
+
+
+class SequenceDropout(Dropout):
+    """Variational dropout: the same values are dropped at every position of a sentence (Gal and Ghahramani 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values of `x` ``[B, L, M]``, the same of the M at all L positions."""
+        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
+
+
+def weight_drop(rnn: nn.Module, dropout: Dropout) -> Callable[..., Any]:
+    """Return an ``nn.LSTM`` or ``nn.GRU`` as a function with some of its recurrent weights dropped in training.
+
+    The same weights are dropped at all steps and in all sentences (the DropConnect of Merity et al. 2018, *Regularizing
+    and optimizing LSTM language models*, section 2), so one function is made for each batch.
+    """
+    if not (rnn.training and dropout.p):
+        return rnn
+    dropped = {name: dropout(weight) for name, weight in rnn.named_parameters() if name.startswith("weight_hh")}
+    return lambda *inputs: functional_call(rnn, dropped, inputs)

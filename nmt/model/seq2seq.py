@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.batching import Batch
-from nmt.data.tokenizer import BOS, UNK
+from nmt.data.tokenizer import BOS, EOS, UNK
 from nmt.errors import DataError, ModelError
 from nmt.model.attention.base import Attention
-from nmt.model.dropout import Dropout
+from nmt.model.dropout import Dropout, SequenceDropout
 from nmt.model.memory import EncoderOutput, Memory
 
 TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the whole vocabulary are in memory together
@@ -49,6 +49,8 @@ class Seq2Seq(nn.Module):
         dropout_memory: float,
         dropout_output: float,
         word_dropout: float,
+        switchout: float = 0.0,
+        variational: bool = False,
         max_src_length: int | None = None,
         max_tgt_length: int | None = None,
         read_from: str = "attention",
@@ -64,16 +66,19 @@ class Seq2Seq(nn.Module):
             dropout_memory: dropout on the encoder's outputs.
             dropout_output: dropout on the features.
             word_dropout: the share of input pieces replaced by the unknown piece.
+            switchout: the temperature of `switch_words`; 0 replaces no words by others.
+            variational: whether dropout drops the same values at every position of a sentence.
             max_src_length: the longest source, in pieces, that the model has positions for; None: any.
             max_tgt_length: the same for the target, its end mark counted.
             read_from: a description of the weights that the alignment is read from.
         """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
-        self.embedding_dropout = Dropout(dropout_embedding)
-        self.memory_dropout = Dropout(dropout_memory)
-        self.output_dropout = Dropout(dropout_output)
-        self.word_dropout = word_dropout
+        dropout = SequenceDropout if variational else Dropout
+        self.embedding_dropout = dropout(dropout_embedding)
+        self.memory_dropout = dropout(dropout_memory)
+        self.output_dropout = dropout(dropout_output)
+        self.word_dropout, self.switchout = word_dropout, switchout
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
         self.read_from = read_from
 
@@ -84,7 +89,9 @@ class Seq2Seq(nn.Module):
             DataError: if one is longer than the model has positions for.
         """
         _refuse_longer("source", batch.src_ids.shape[1], self.max_src_length)
-        embedded = self.embedding_dropout(self.src_embedding(self._drop_words(batch.src_ids)))  # [B, S, E]
+        embedded = self.embedding_dropout(
+            self.src_embedding(self._corrupt(batch.src_ids, self.src_embedding.num_embeddings))
+        )  # [B, S, E]
         output: EncoderOutput = self.encoder(embedded, batch.src_mask, batch.src_lengths)
         values = self.memory_dropout(output.values)  # [B, L, M]
         if torch.is_autocast_enabled(values.device.type):  # once, and not in the product of every step
@@ -104,10 +111,11 @@ class Seq2Seq(nn.Module):
         """
         _refuse_longer("target", batch.tgt_in.shape[1], self.max_tgt_length)
         memory = self.encode(batch)
+        tgt_in = self._corrupt(batch.tgt_in, self.output.out_features)
         if teacher_forcing >= 1.0:
-            features, weights = self.decoder.unroll(self._drop_words(batch.tgt_in), memory, need_weights)
+            features, weights = self.decoder.unroll(tgt_in, memory, need_weights)
         else:
-            features, weights = self._run_partly_free(self._drop_words(batch.tgt_in), memory, teacher_forcing)
+            features, weights = self._run_partly_free(tgt_in, memory, teacher_forcing)
         return self.output_dropout(features), memory.on_source(weights) if need_weights else weights
 
     def project(self, features: Tensor) -> Tensor:
@@ -195,12 +203,40 @@ class Seq2Seq(nn.Module):
             weights.append(weight)
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)
 
-    def _drop_words(self, ids: Tensor) -> Tensor:
-        """In training, each real word is replaced by the unknown piece with probability `word_dropout`."""
-        if not self.training or self.word_dropout == 0.0:
+    def _corrupt(self, ids: Tensor, size: int) -> Tensor:
+        """In training, replace words by others of the `size` pieces, and by the unknown piece with `word_dropout`."""
+        if not self.training:
             return ids
-        dropped = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & (ids > UNK) & (ids != BOS)
-        return ids.masked_fill(dropped, UNK)
+        if self.switchout:
+            ids = switch_words(ids, size, self.switchout)
+        if self.word_dropout:
+            dropped = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & _is_word(ids)
+            ids = ids.masked_fill(dropped, UNK)
+        return ids
+
+
+def switch_words(ids: Tensor, size: int, temperature: float) -> Tensor:
+    """Replace words by others of the vocabulary, all being equally likely: SwitchOut (Wang et al. 2018, algorithm 1).
+
+    Args:
+        ids: ``[B, L]`` pieces; BOS, EOS, the unknown piece and padding stay.
+        size: V, the number of pieces.
+        temperature: of a sentence of n words, k are replaced with a probability in proportion to exp(-k / temperature);
+            which ones is random, and k is right on average.
+    """
+    is_word = _is_word(ids)
+    lengths = is_word.sum(dim=1)  # [B]
+    counts = torch.arange(ids.shape[1] + 1, device=ids.device)  # 0 to L
+    energies = (-counts / temperature).expand(len(ids), -1).masked_fill(counts > lengths[:, None], -torch.inf)
+    chosen = torch.multinomial(energies.softmax(dim=1), 1)  # [B, 1] how many words are replaced
+    share = chosen / lengths.clamp(min=1)[:, None]
+    switched = (torch.rand(ids.shape, device=ids.device) < share) & is_word
+    return torch.where(switched, torch.randint(EOS + 1, size, ids.shape, device=ids.device), ids)
+
+
+def _is_word(ids: Tensor) -> Tensor:
+    """True on pieces that are neither special nor unknown."""
+    return (ids > UNK) & (ids != BOS) & (ids != EOS)
 
 
 @contextmanager

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import nmt
 from nmt.cli import app
 
 
@@ -29,6 +30,11 @@ decoding: {beam_size: 2, min_length: 2, max_length_ratio: 1.0, max_length_extra:
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == "runs/tiny"
     return folder
+
+
+@pytest.fixture(scope="package")
+def model(home: Path) -> nmt.Model:
+    return nmt.load(home / "runs/tiny", overrides=["training.threads=1"])
 
 
 @pytest.fixture(autouse=True)

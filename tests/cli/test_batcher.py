@@ -1,7 +1,6 @@
 """Lines of many clients that are translated together."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,6 @@ from nmt.errors import DataError
 from nmt.serve.batcher import Batcher, Busy, Job
 
 LINE = "I love you"
-
-
-@pytest.fixture(scope="module")
-def model(home: Path) -> nmt.Model:
-    return nmt.load(home / "runs/tiny", overrides=["training.threads=1"])
 
 
 def run_batcher(limit: int, work: Any) -> Any:

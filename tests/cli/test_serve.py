@@ -41,11 +41,6 @@ def client(home: Path) -> Iterator[TestClient]:
             yield running
 
 
-@pytest.fixture(scope="module")
-def model(home: Path) -> nmt.Model:
-    return nmt.load(home / "runs/tiny", overrides=["training.threads=1"])
-
-
 def test_a_translation_is_that_of_the_api(client: TestClient, model: nmt.Model) -> None:
     expected = model.translate([LINE], n_best=3)[0]
     answer = client.post(

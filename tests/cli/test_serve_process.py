@@ -13,36 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 import nmt
-from nmt.serve.app import Server
-from nmt.serve.guard import Limits
-from nmt.serve.models import LoadOptions, named
 
 LINE = "I love you"
-
-
-def server(**limits: Any) -> TestClient:
-    models = named([Path("runs/tiny")], LoadOptions(None, ["training.threads=1"], 100))
-    hosts = Limits.hosts
-    assert hosts is not None
-    return TestClient(
-        Server(models, Limits(**{"hosts": hosts | {"testserver"}} | limits), Path("runs/tiny/metrics.jsonl")).app()
-    )
-
-
-@pytest.fixture(scope="module")
-def client(home: Path) -> Iterator[TestClient]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        with server() as running:
-            yield running
-
-
-@pytest.fixture(scope="module")
-def model(home: Path) -> nmt.Model:
-    return nmt.load(home / "runs/tiny", overrides=["training.threads=1"])
 
 
 @pytest.fixture(scope="module")

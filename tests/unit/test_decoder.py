@@ -1,6 +1,7 @@
 import contextlib
 import copy
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from nmt.config import AttentionScore
 from nmt.data.batching import Batch, batch_of
+from nmt.model.dropout import Dropout
 from nmt.model.rnn.cells import gru_cell, lstm_cell
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, switch_words
 from tests.variants import MODELS
 
 MakeModel = Callable[..., Seq2Seq]
@@ -190,10 +192,63 @@ def test_tied_embeddings_are_one_parameter(make_model: MakeModel, tie: str) -> N
 def test_word_dropout_replaces_real_words_in_training_only(make_model: MakeModel) -> None:
     model = make_model(dropout={"word": 0.5})
     ids: Any = torch.tensor([[2, 0, 1, 3] + [9] * 2000])
-    assert torch.equal(model._drop_words(ids), ids)
-    dropped = model.train()._drop_words(ids)
-    assert dropped[0, :3].tolist() == [2, 0, 1]
+    assert torch.equal(model._corrupt(ids, 40), ids)
+    dropped = model.train()._corrupt(ids, 40)
+    assert dropped[0, :4].tolist() == [2, 0, 1, 3]
     assert 0.4 < float((dropped[0, 4:] == 1).float().mean()) < 0.6
+
+
+def test_switchout_replaces_as_many_words_as_its_temperature_says_by_any_others(make_model: MakeModel) -> None:
+    torch.manual_seed(1)
+    sentence, size, temperature = [2, 7, 8, 9, 3, 0, 1], 1000, 1.5
+    ids: Any = torch.tensor([sentence] * 20_000)
+    switched = switch_words(ids, size, temperature)
+    changed = switched != ids
+    assert not changed[:, [0, 4, 5, 6]].any(), "special pieces stay"
+    chances = [math.exp(-k / temperature) for k in range(4)]
+    expected = sum(k * chance for k, chance in enumerate(chances)) / sum(chances)
+    assert float(changed.sum(1).float().mean()) == pytest.approx(expected, rel=0.03)
+    drawn = switched[changed]
+    assert (int(drawn.min()), int(drawn.max())) == (4, size - 1)
+    assert float(drawn.float().mean()) == pytest.approx((4 + size - 1) / 2, rel=0.03)
+    model = make_model(dropout={"switchout": 2.0})
+    assert torch.equal(model._corrupt(ids, size), ids)
+    assert (model.train()._corrupt(ids, size) != ids).any()
+
+
+class Half(Dropout):
+    """Halves what it is given in training, in the place of chance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2 if self.training else x
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(("wiring", "feeding"), [("luong", False), ("luong", True), ("bahdanau", True)])
+@pytest.mark.parametrize("residual", [True, False])
+def test_weight_drop_changes_the_recurrent_weights_alone(
+    make_model: MakeModel, cell: str, wiring: str, feeding: bool, residual: bool
+) -> None:
+    layers = {"cell": cell, "layers": 2, "residual": residual}
+    model = make_model(
+        encoder={"hidden_size": 8, **layers},
+        decoder={"hidden_size": 16, "wiring": wiring, "input_feeding": feeding, **layers},
+        dropout={"recurrent": 0.5, "embedding": 0.0, "layers": 0.0, "memory": 0.0, "output": 0.0},
+    ).double()
+    expected = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, weight in expected.named_parameters():
+            if "weight_hh" in name:
+                weight /= 2
+    for part in (model.encoder, model.decoder):
+        part.recurrent_dropout = Half(0.5)  # type: ignore[assignment]
+    features, weights = model.train()(BATCH)
+    torch.testing.assert_close((features, weights), expected(BATCH))
+    features.sum().backward()
+    expected(BATCH)[0].sum().backward()
+    for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
+        if ours.grad is not None and theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad / 2 if "weight_hh" in name else theirs.grad)
 
 
 def test_the_cell_state_of_an_lstm_stays_in_float32_under_bfloat16(make_model: Callable[..., Seq2Seq]) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from nmt.model.dropout import Dropout
+from nmt.model.dropout import Dropout, SequenceDropout, weight_drop
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -50,3 +51,31 @@ def test_the_same_seed_drops_the_same() -> None:
     first = Dropout(0.3)(torch.ones(10, 3))
     torch.manual_seed(4)
     assert first.equal(Dropout(0.3)(torch.ones(10, 3)))
+
+
+def test_variational_dropout_is_the_same_at_every_position_and_another_for_each_sentence() -> None:
+    torch.manual_seed(5)
+    x = torch.randn(200, 7, 30)
+    dropped = SequenceDropout(0.3)(x) / x
+    assert dropped.allclose(dropped[:, :1].expand_as(dropped))
+    first = dropped[:, 0]
+    assert float((first == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert first[first != 0].allclose(torch.tensor(1 / 0.7), rtol=1e-3)
+    assert len({tuple(row.tolist()) for row in first != 0}) == 200
+    assert SequenceDropout(0.3).eval()(x) is x
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_weight_drop_drops_weights_for_good_until_it_is_called_again(kind: type[nn.LSTM] | type[nn.GRU]) -> None:
+    torch.manual_seed(6)
+    rnn = kind(3, 5, 2, batch_first=True, bidirectional=True)
+    x = torch.randn(2, 4, 3)
+    assert weight_drop(rnn.eval(), Dropout(0.5)) is rnn
+    run = weight_drop(rnn.train(), Dropout(0.5))
+    first = run(x)[0]
+    assert first.equal(run(x)[0])
+    assert not first.allclose(weight_drop(rnn, Dropout(0.5))(x)[0])
+    first.sum().backward()
+    for name, weight in rnn.named_parameters():
+        assert weight.grad is not None
+        assert bool((weight.grad == 0).any()) == ("weight_hh" in name), name

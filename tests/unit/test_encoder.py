@@ -1,21 +1,31 @@
 """Sentences of one length together, or packed: the same memory and the same gradients."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
 
+from nmt.model.rnn import cells
 from nmt.model.rnn import encoder as encoder_module
 from nmt.model.rnn.encoder import RNNEncoder
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("lengths", [[4, 4, 4], [2, 5, 1, 5, 2]])
 def test_an_lstm_run_length_by_length_is_the_packed_one(
-    monkeypatch: pytest.MonkeyPatch, lengths: list[int], bidirectional: bool
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], bidirectional: bool, residual: bool
 ) -> None:
     torch.manual_seed(1)
     encoder = RNNEncoder(
-        cell="lstm", input_size=6, hidden_size=4, layers=2, bidirectional=bidirectional, dropout=0.0
+        cell="lstm",
+        input_size=6,
+        hidden_size=4,
+        layers=2,
+        bidirectional=bidirectional,
+        dropout=0.0,
+        residual=residual,
     ).double()
     embedded = torch.randn(len(lengths), max(lengths), 6, dtype=torch.float64, requires_grad=True)
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
@@ -40,3 +50,36 @@ def test_an_lstm_run_length_by_length_is_the_packed_one(
     assert not ours[0][~mask].any()
     for mine, theirs in zip(ours, packed, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_an_lstm_runs_under_autocast_without_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "_has_bfloat16", lambda: False)
+    encoder = RNNEncoder(cell="lstm", input_size=6, hidden_size=4, layers=2, bidirectional=True, dropout=0.0)
+    embedded, lengths = torch.randn(6, 6, 6), torch.tensor([1, 2, 3, 4, 5, 6])  # as many lengths as are packed
+    mask = torch.arange(6) < lengths[:, None]
+    expected = encoder(embedded, mask, lengths)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = encoder(embedded.bfloat16(), mask, lengths)
+    assert ours.values.dtype == torch.float32
+    torch.testing.assert_close(ours.values, expected.values, atol=0.02, rtol=0.0)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_with_residual_connections_the_layers_outputs_add_up(cell: Literal["lstm", "gru"]) -> None:
+    torch.manual_seed(2)
+    encoder = RNNEncoder(
+        cell=cell, input_size=6, hidden_size=4, layers=3, bidirectional=True, dropout=0.0, residual=True
+    )
+    embedded = torch.randn(1, 5, 6)
+    memory = encoder(embedded, torch.ones(1, 5, dtype=torch.bool), torch.tensor([5]))
+    first, second, third = encoder.rnn, *encoder.residual_layers
+    outputs, last = first(embedded)
+    states = [last]
+    for layer in (second, third):
+        more, last = layer(outputs)
+        outputs = outputs + more
+        states.append(last)
+    torch.testing.assert_close(memory.values, outputs)
+    for index, state in enumerate(states):
+        hidden = state[0] if cell == "lstm" else state  # [2 directions, 1, H]
+        torch.testing.assert_close(memory.hidden[index], hidden.transpose(0, 1).flatten(1))

@@ -1,10 +1,14 @@
 """One step of an LSTM or a GRU from gates that are summed already, with torch's parameters and torch's order."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from nmt.model.dropout import Dropout, weight_drop
 
 
 class StepWeights(NamedTuple):
@@ -16,15 +20,39 @@ class StepWeights(NamedTuple):
     recurrent_bias: Tensor | None
 
 
-def step_weights(layer: nn.Module) -> StepWeights:
+def step_weights(layer: nn.Module, dropout: Dropout) -> StepWeights:
     """Return the parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand.
 
-    An LSTM's two biases are only ever added up, so they are one here.
+    An LSTM's two biases are only ever added up, so they are one here. Recurrent weights are dropped as `weight_drop`
+    does it.
     """
     inputs, recurrent, input_bias, recurrent_bias = layer.parameters()
+    recurrent = dropout(recurrent)
     if isinstance(layer, nn.LSTM):
         return StepWeights(inputs, recurrent, input_bias + recurrent_bias, None)
     return StepWeights(inputs, recurrent, input_bias, recurrent_bias)
+
+
+def layer_function(layer: nn.Module, dropout: Dropout) -> Callable[..., Any]:
+    """Return an ``nn.LSTM`` or ``nn.GRU`` as a function for one batch, with `weight_drop`.
+
+    Under autocast on a processor without instructions for bfloat16, torch's LSTM fails; there it runs in float32.
+    """
+    function = weight_drop(layer, dropout)
+    on_cpu = next(layer.parameters()).device.type == "cpu"
+    if not (isinstance(layer, nn.LSTM) and on_cpu and torch.is_autocast_enabled("cpu")) or _has_bfloat16():
+        return function
+
+    def in_float32(inputs: Any, *state: tuple[Tensor, Tensor]) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return function(inputs.float(), *(tuple(part.float() for part in parts) for parts in state))
+
+    return in_float32
+
+
+@cache
+def _has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:

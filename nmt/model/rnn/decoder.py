@@ -1,6 +1,6 @@
 """The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.base import Attention, Linear, Query, apply_linear
-from nmt.model.dropout import Dropout
+from nmt.model.dropout import Dropout, SequenceDropout
 from nmt.model.memory import Memory
 from nmt.model.rnn.bridge import Bridge
-from nmt.model.rnn.cells import gru_cell, lstm_cell, step_weights
+from nmt.model.rnn.cells import gru_cell, layer_function, lstm_cell, step_weights
 from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
 from nmt.model.rnn.encoder import RNN
 
@@ -65,6 +65,9 @@ class RNNDecoder(nn.Module):
         feature_size: int,
         dropout_embedding: float,
         dropout_layers: float,
+        dropout_recurrent: float = 0.0,
+        variational: bool = False,
+        residual: bool = False,
     ):
         """Make the layers.
 
@@ -80,6 +83,9 @@ class RNNDecoder(nn.Module):
             feature_size: F, width of h~.
             dropout_embedding: on the embeddings.
             dropout_layers: between the layers.
+            dropout_recurrent: on the recurrent weights; see `weight_drop`.
+            variational: whether `dropout_embedding` drops the same values at every position.
+            residual: whether each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
         """
         super().__init__()
         self.embedding, self.attention, self.bridge = embedding, attention, bridge
@@ -99,7 +105,9 @@ class RNNDecoder(nn.Module):
         )
         readout_size = hidden_size + attention.context_size + (self.embedding_size if self.attend_before_cell else 0)
         self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
-        self.embedding_dropout, self.layer_dropout = Dropout(dropout_embedding), Dropout(dropout_layers)
+        self.embedding_dropout = (SequenceDropout if variational else Dropout)(dropout_embedding)
+        self.layer_dropout, self.recurrent_dropout = Dropout(dropout_layers), Dropout(dropout_recurrent)
+        self.residual = residual
 
     def keys(self, values: Tensor) -> Tensor:
         """Return the attention's keys of the memory's values."""
@@ -181,13 +189,16 @@ class RNNDecoder(nn.Module):
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
         """Run the layers over all steps at once: for the wiring `luong` without input feeding."""
         output = embedded  # [B, T, E], then [B, T, H]
+        outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index > 0:
-                output = self.layer_dropout(output)
+                output = self.layer_dropout(self._output(outputs))
             first = [
                 states[index][None].to(output.dtype).contiguous() for states in (state.hidden, state.cell) if states
             ]
-            output, _ = layer(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])
+            run = layer_function(layer, self.recurrent_dropout)
+            outputs.append(run(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])[0])
+        output = self._output(outputs)
         # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
         length = output.shape[1]
         positions = torch.arange(length, device=output.device)  # [T]
@@ -207,7 +218,7 @@ class RNNDecoder(nn.Module):
             What the words alone give to the first layer's gates, ``[..., E]`` to ``[..., gates x H]``, and the products
             of each step.
         """
-        layers = [step_weights(layer) for layer in self.layers]
+        layers = [step_weights(layer, self.recurrent_dropout) for layer in self.layers]
         words, feedback = layers[0].inputs.tensor_split([self.embedding_size], dim=1)
         products = _Products(
             linear(feedback, None),
@@ -238,7 +249,7 @@ class RNNDecoder(nn.Module):
 
         feedback = [state.feed] if self.input_feeding else []
         if self.attend_before_cell:
-            context, weights, coverage = attend(state.hidden[-1])
+            context, weights, coverage = attend(self._output(state.hidden))
             feedback.append(context)
         gates = (
             [word_gates, products.feedback(feedback[0] if len(feedback) == 1 else torch.cat(feedback, dim=-1))]
@@ -249,7 +260,7 @@ class RNNDecoder(nn.Module):
         cells: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index > 0:
-                gates = [products.inputs[index - 1](self.layer_dropout(hiddens[-1]))]
+                gates = [products.inputs[index - 1](self.layer_dropout(self._output(hiddens)))]
             recurrent = products.recurrent[index](state.hidden[index])  # [N, 4H], or [N, 3H] for a GRU
             if isinstance(layer, nn.LSTM):
                 hidden, cell = lstm_cell(state.cell[index], *gates, recurrent)
@@ -257,11 +268,16 @@ class RNNDecoder(nn.Module):
             else:
                 hidden = gru_cell(sum(gates[1:], gates[0]), recurrent, state.hidden[index])
             hiddens.append(hidden)
+        output = self._output(hiddens)
         if not self.attend_before_cell:
-            context, weights, coverage = attend(hiddens[-1])
-        features = self._readout(hiddens[-1], context, embedded, linear)
+            context, weights, coverage = attend(output)
+        features = self._readout(output, context, embedded, linear)
         feed = features if self.input_feeding else state.feed
         return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
+
+    def _output(self, hiddens: Sequence[Tensor]) -> Tensor:
+        """Return the output of the last of the layers whose states are given: with residual connections, their sum."""
+        return sum(hiddens[1:], hiddens[0]) if self.residual else hiddens[-1]
 
     def _attend(
         self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: Linear

@@ -1,13 +1,16 @@
 """The recurrent encoder."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from nmt.model.dropout import Dropout
 from nmt.model.memory import EncoderOutput
+from nmt.model.rnn.cells import layer_function
 
 RNN: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -27,6 +30,8 @@ class RNNEncoder(nn.Module):
         layers: int,
         bidirectional: bool,
         dropout: float,
+        dropout_recurrent: float = 0.0,
+        residual: bool = False,
     ):
         """Make the layers.
 
@@ -37,17 +42,26 @@ class RNNEncoder(nn.Module):
             layers: how many, one on the other.
             bidirectional: read both ways; the outputs of both are side by side.
             dropout: between layers.
+            dropout_recurrent: on the recurrent weights; see `weight_drop`.
+            residual: whether each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
         """
         super().__init__()
         self.layers, self.directions = layers, 2 if bidirectional else 1
+        at_once = 1 if residual else layers  # of torch's own stack, which has no residual connections
         self.rnn = RNN[cell](
             input_size,
             hidden_size,
-            layers,
+            at_once,
             batch_first=True,
             bidirectional=bidirectional,
-            dropout=dropout if layers > 1 else 0.0,
+            dropout=dropout if at_once > 1 else 0.0,
         )
+        width = self.directions * hidden_size
+        self.residual_layers = nn.ModuleList(
+            RNN[cell](width, hidden_size, batch_first=True, bidirectional=bidirectional)
+            for _ in range(layers - at_once)
+        )
+        self.layer_dropout, self.recurrent_dropout = Dropout(dropout), Dropout(dropout_recurrent)
 
     def forward(self, embedded: Tensor, mask: Tensor, lengths: Tensor) -> EncoderOutput:
         """Encode.
@@ -63,33 +77,52 @@ class RNNEncoder(nn.Module):
         found, counts = torch.unique(lengths, return_counts=True)  # of numbers on the processor, whatever the device
         last: Tensor | tuple[Tensor, Tensor]
         if len(found) <= _RUNS_AT_MOST and embedded.device.type == "cpu" and isinstance(self.rnn, nn.LSTM):
-            values, last = self._by_length(embedded, lengths, found, counts)
+            values, last = self._by_length(self._run(), embedded, lengths, found, counts)
         else:
-            values, last = self._packed(embedded, lengths)
+            values, last = self._packed(self._run(), embedded, lengths)
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
     def unpadded(self, embedded: Tensor, mask: Tensor) -> EncoderOutput:
         """Encode sentences of one length, ``[B, S, E]``; the same as `forward` does, in one operation."""
-        values, last = self.rnn(embedded)
+        values, last = self._run()(embedded)
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
-    def _packed(self, embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    def _run(self) -> "_Run":
+        """Return all layers as one function, with the recurrent weights that are dropped for this batch."""
+        first, *more = [layer_function(layer, self.recurrent_dropout) for layer in (self.rnn, *self.residual_layers)]
+        if not more:
+            return first
+
+        def run(inputs: Tensor | PackedSequence) -> Any:
+            outputs, last = first(inputs)
+            states = [last]
+            for layer in more:
+                change, last = layer(_for_all(self.layer_dropout, outputs))
+                outputs = _for_all(torch.add, outputs, change)
+                states.append(last)
+            if isinstance(last, tuple):
+                return outputs, tuple(torch.cat(kind) for kind in zip(*states, strict=True))
+            return outputs, torch.cat(states)
+
+        return run
+
+    def _packed(self, run: "_Run", embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
         """Encode sentences of any lengths, sorted here: torch's own sorting would wait for a GPU."""
         order = lengths.argsort(descending=True)
         back = order.argsort().to(embedded.device, non_blocking=True)
         by_length = embedded.index_select(0, order.to(embedded.device, non_blocking=True))
         packed = pack_padded_sequence(by_length, lengths[order], batch_first=True)
-        outputs, last = self.rnn(packed)  # last: [layers x directions, B, H]
+        outputs, last = run(packed)  # last: [layers x directions, B, H]
         values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
         states = tuple(state.index_select(1, back) for state in (last if isinstance(last, tuple) else (last,)))
         return values.index_select(0, back), states if isinstance(last, tuple) else states[0]
 
     def _by_length(
-        self, embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
+        self, run: "_Run", embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Encode sentences of the same length together, the `found` lengths one after the other.
 
@@ -99,7 +132,7 @@ class RNNEncoder(nn.Module):
         order = lengths.argsort()  # [B]
         values, hiddens, cells = [], [], []
         for length, rows in zip(found.tolist(), torch.split(order, counts.tolist()), strict=True):
-            outputs, (hidden, cell) = self.rnn(embedded[rows, :length])
+            outputs, (hidden, cell) = run(embedded[rows, :length])
             values.append(functional.pad(outputs, (0, 0, 0, embedded.shape[1] - length)))
             hiddens.append(hidden)
             cells.append(cell)
@@ -110,3 +143,13 @@ class RNNEncoder(nn.Module):
         """Turn ``[layers x directions, B, H]`` into ``[layers, B, directions x H]``."""
         split = state.view(self.layers, self.directions, *state.shape[1:])  # [layers, directions, B, H]
         return split.transpose(1, 2).flatten(2)
+
+
+_Run = Callable[[Any], Any]  # embeddings to outputs and last states, as nn.LSTM and nn.GRU have them
+
+
+def _for_all(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
+    """Apply a function to tensors, or to the values of packed sequences of the same lengths."""
+    if isinstance(first, PackedSequence):
+        return first._replace(data=function(first.data, *(other.data for other in others)))
+    return function(first, *others)
