@@ -79,6 +79,7 @@ class Seq2Seq(nn.Module):
         self.memory_dropout = dropout(dropout_memory)
         self.output_dropout = dropout(dropout_output)
         self.word_dropout, self.switchout = word_dropout, switchout
+        self.src_size, self.tgt_size = src_embedding.num_embeddings, output.out_features
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length
         self.read_from = read_from
 
@@ -90,7 +91,7 @@ class Seq2Seq(nn.Module):
         """
         _refuse_longer("source", batch.src_ids.shape[1], self.max_src_length)
         embedded = self.embedding_dropout(
-            self.src_embedding(self._corrupt(batch.src_ids, self.src_embedding.num_embeddings))
+            self.src_embedding(self._corrupt(batch.src_ids, self.src_size))
         )  # [B, S, E]
         output: EncoderOutput = self.encoder(embedded, batch.src_mask, batch.src_lengths)
         values = self.memory_dropout(output.values)  # [B, L, M]
@@ -111,7 +112,7 @@ class Seq2Seq(nn.Module):
         """
         _refuse_longer("target", batch.tgt_in.shape[1], self.max_tgt_length)
         memory = self.encode(batch)
-        tgt_in = self._corrupt(batch.tgt_in, self.output.out_features)
+        tgt_in = self._corrupt(batch.tgt_in, self.tgt_size)
         if teacher_forcing >= 1.0:
             features, weights = self.decoder.unroll(tgt_in, memory, need_weights)
         else:
