@@ -17,7 +17,7 @@ __all__ = ["Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `Model` are looked up when they are used, so that ``import nmt`` does not import torch."""
+    """Return `load` or `Model`, imported only when it is used, so that ``import nmt`` does not import torch."""
     if name in ("load", "Model"):
         with thread_environment():
             return getattr(importlib.import_module("nmt.api"), name)
@@ -25,5 +25,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names of the package, those that are looked up when they are used included."""
+    """Return the names in the package, including those that are imported only when they are used."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The program `nmt`; `python -m nmt` is the same."""
+"""The entry point of the program `nmt`, and of `python -m nmt`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from nmt.threads import thread_environment
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while it is still being imported ends it as quietly as later."""
+    """Run the command line; Ctrl-C during the imports ends the program as quietly as it does later."""
     try:
         with thread_environment():
             from nmt.cli import main as run

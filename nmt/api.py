@@ -29,9 +29,10 @@ from nmt.runs.load import LoadedModel, load_model
 
 
 class Model:
-    """A trained model, or several that translate together; methods batch by themselves and may be called from threads.
+    """A trained model, or several that translate together.
 
-    It holds no state between calls: the weights are read, the settings are copied.
+    Its methods batch their inputs automatically and may be called from several threads. It keeps no state between
+    calls: the weights are only read, and the settings are copied.
     """
 
     def __init__(self, loaded: LoadedModel):
@@ -54,7 +55,7 @@ class Model:
 
     @property
     def languages(self) -> tuple[str, str]:
-        """The names of the source and the target language, as the configuration has them."""
+        """The names of the source and the target language, as given in the configuration."""
         return self.config.data.languages
 
     @property
@@ -79,26 +80,26 @@ class Model:
         """Translate lines.
 
         Args:
-            lines: source texts; a single string is refused, since it would be taken for its characters.
+            lines: source texts; a single string is refused, since it would be read as a list of characters.
             beam: the size of the beam, 1 for greedy search; None for the model's own setting.
-            beam_size: another name of `beam`, as the configuration has it.
-            n_best: the number of translations per line; all but the best are its `others`.
-            prefixes: what each translation must begin with, "" for nothing.
-            require: for each line the phrases that its translation must have, as whole words; ``Haus|Häuser`` stands
-                for one of the two. `Translation.phrases` says where they are.
-            forbid: for each line the phrases that its translation must not have.
-            sample: whether translations are drawn at random instead of searched for (`decoding.sampling`).
-            temperature: of the sampling, above 0; None for the model's own setting.
-            seed: of the sampling; None for the model's own setting.
+            beam_size: another name for `beam`, as in the configuration.
+            n_best: the number of translations per line; all but the best are in its attribute `others`.
+            prefixes: the text that each translation must begin with; "" for none.
+            require: for each line, the phrases that its translation must contain as whole words; ``Haus|Häuser``
+                requires one of the two. `Translation.phrases` says where they are.
+            forbid: for each line, the phrases that its translation must not contain.
+            sample: whether translations are sampled at random instead of searched for (`decoding.sampling`).
+            temperature: the temperature of the sampling, above 0; None for the model's own setting.
+            seed: the seed of the sampling; None for the model's own setting.
 
         Returns:
             One translation per line, in order.
 
         Raises:
-            TypeError: for a single string, or for a line that is no string.
-            ValueError: for a beam or number of translations below 1, or another number of prefixes or lists of phrases
-                than lines.
-            DataError: for a prefix or phrase that the model cannot write, or phrases required of samples.
+            TypeError: for a single string, for a line that is not a string, or for arguments that exclude each other.
+            ValueError: if `beam` or `n_best` is below 1, or if the number of prefixes or of lists of phrases differs
+                from the number of lines.
+            DataError: for a prefix or phrase that the model cannot write, or for required phrases with sampling.
         """
         if beam is not None and beam_size is not None:
             raise TypeError("beam and beam_size are two names of one number; give one of them")
@@ -126,7 +127,7 @@ class Model:
         return translator.translate(requests, n_best=n_best)
 
     def score(self, pairs: Iterable[tuple[str, str]]) -> list[Translation]:
-        """Score given (source, target) pairs: log-probabilities and matrices, as search would have them.
+        """Return each given (source, target) pair with the log-probabilities and matrices that search would give it.
 
         Raises:
             TypeError: for a pair that is not two strings.
@@ -153,7 +154,7 @@ class Model:
 def _settings(
     settings: DecodingConfig, beam: int | None, sample: bool, temperature: float | None, seed: int | None
 ) -> DecodingConfig:
-    """Return a model's settings of decoding with those that were given.
+    """Return a model's decoding settings, updated with the values that were given.
 
     Raises:
         ValueError: for a temperature that is not above 0, or a negative seed.
@@ -167,7 +168,7 @@ def _settings(
 
 
 def _texts(lines: Iterable[str], name: str) -> list[str]:
-    """Return the lines as a list, each of which is a string."""
+    """Return the lines as a list of strings; refuse anything else."""
     if isinstance(lines, (str, bytes)):
         raise TypeError('give a list of lines, such as ["I love you"], not one string')
     texts = list(lines)
@@ -178,7 +179,7 @@ def _texts(lines: Iterable[str], name: str) -> list[str]:
 
 
 def _phrases(lists: Iterable[Sequence[str]] | None, count: int, name: str) -> list[tuple[str, ...]]:
-    """Return the phrases of each line, none if none are given."""
+    """Return the phrases of each line; no line has any if `lists` is None."""
     if lists is None:
         return [()] * count
     phrases = [tuple(_texts(each, f"{name}[{at}]")) for at, each in enumerate(lists)]
@@ -188,7 +189,7 @@ def _phrases(lists: Iterable[Sequence[str]] | None, count: int, name: str) -> li
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the pairs as a list, each of which is two strings."""
+    """Return the pairs as a list of pairs of strings; refuse anything else."""
     checked = []
     for index, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
@@ -206,19 +207,20 @@ def load(
     backward: str | Path | None = None,
     overrides: Iterable[str] = (),
 ) -> Model:
-    """Load a model folder; threads, memory and random generators of the process stay as they are.
+    """Load a model folder without changing the threads, memory settings or random generators of the process.
 
     Args:
-        model: the folder, or several of one vocabulary that translate together; None for ``runs/latest``.
+        model: the folder, or several folders whose models have the same vocabulary and translate together; None for
+            ``runs/latest``.
         checkpoint: `best`, `last`, `averaged` or ``step-<update>``; None for the best.
-        device: such as ``cpu`` or ``cuda:1``; None for the model's own setting.
-        precision: of the weights; None for the model's own setting.
+        device: the device, such as ``cpu`` or ``cuda:1``; None to choose one automatically.
+        precision: the precision of the weights; None for the model's own setting.
         backward: a model of the other direction, which re-ranks translations (`decoding.backward_weight`).
         overrides: further settings as on the command line, such as ``decoding.length_penalty=0.6``.
 
     Raises:
-        CheckpointError: if there is none, or it is damaged.
-        ConfigError: for an override that is no setting.
+        CheckpointError: if there is no model, or it is damaged.
+        ConfigError: for an override that is not a setting or cannot change a trained model.
     """
     if model is None or isinstance(model, (str, Path)):
         folders = None if model is None else [Path(model)]

@@ -1,4 +1,4 @@
-"""Writing results: whole or not at all."""
+"""Write results completely or not at all."""
 
 import errno
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place when the block ends well and vanishes when it does not.
+    """Yield a temporary path next to `path` to write to.
 
-    What is no plain file (a pipe, /dev/stdout) cannot be replaced and is given as it is.
+    If the block succeeds, the temporary file replaces `path`; if it fails, the temporary file is removed. A path that
+    is not a regular file (a pipe, /dev/stdout) cannot be replaced, so it is yielded itself.
 
     Raises:
-        FileNotFoundError: if there is no such folder, with the folder as its `filename`.
+        FileNotFoundError: if the folder of `path` does not exist, with the folder as its `filename`.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -26,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp_path
-        with tmp_path.open("r+b") as written:  # Windows syncs only what can be written
+        with tmp_path.open("r+b") as written:  # Windows syncs only files that are open for writing
             os.fsync(written.fileno())
         os.replace(tmp_path, path)
     finally:
@@ -34,7 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def copy_folder(folder: Path, target: Path) -> None:
-    """Copy a folder to a place where there is none yet, whole or not at all."""
+    """Copy a folder to a path that does not exist yet, completely or not at all."""
     tmp_path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(tmp_path, ignore_errors=True)
     try:
@@ -48,7 +49,7 @@ def copy_folder(folder: Path, target: Path) -> None:
 
 
 def probe_writable(folder: Path) -> None:
-    """Find out whether files can be written in a folder, and leave nothing behind; the folder is made if it is missing.
+    """Check that files can be written in a folder, and leave no file behind; create the folder if it is missing.
 
     Raises:
         OSError: if they cannot, with the folder as its `filename`.

@@ -1,8 +1,8 @@
-"""What can go wrong and can be mended by the user; shown as one message, without a traceback."""
+"""Errors that the user can fix; each is shown as one message, without a traceback."""
 
 
 class NmtError(Exception):
-    """A mistake the user can mend. The message says what, where, and the remedy."""
+    """An error that the user can fix. The message says what is wrong, where, and how to fix it."""
 
 
 class ConfigError(NmtError):
@@ -18,11 +18,11 @@ class TokenizerError(NmtError):
 
 
 class CheckpointError(NmtError):
-    """A run folder or checkpoint that is missing, damaged or does not fit."""
+    """A run folder or checkpoint that is missing, damaged or incompatible."""
 
 
 class ModelError(NmtError):
-    """A model whose numbers cannot be used."""
+    """A model whose numbers cannot be used, or that cannot do what is required, such as be exported."""
 
 
 class TrainingError(NmtError):
@@ -30,7 +30,7 @@ class TrainingError(NmtError):
 
 
 class AlignmentError(NmtError):
-    """A matrix or link file that is not what it should be."""
+    """An alignment matrix or link file that is invalid or cannot be made."""
 
 
 NOT_FINITE = (
@@ -46,14 +46,14 @@ _MEMORY_TEXTS = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return True if memory ran out, on the processor or on a GPU; torch says so in several ways."""
+    """Return True if memory ran out, on the processor or on a GPU; torch reports this in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
 def printable(text: str) -> str:
-    """Return a message with its control characters as escapes: names from files may try to command the terminal."""
+    """Return a message with its control characters escaped, since names from files may contain terminal commands."""
     return "".join(
         f"\\x{ord(char):02x}" if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f" else char
         for char in text

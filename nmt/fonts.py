@@ -1,4 +1,4 @@
-"""Fonts for pictures: which installed fonts have the characters of a text, and what is drawn if none has them."""
+"""Find installed fonts for the texts of pictures, and substitutes for characters that no font has."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _log = logging.getLogger(__name__)
-_FIRST = "DejaVu Sans"  # matplotlib brings it along
+_FIRST = "DejaVu Sans"  # comes with matplotlib
 _BOX = "\u25a1"  # a white square, which the first font has
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "YI ")
 
@@ -27,14 +27,14 @@ class Fonts:
     missing: frozenset[str]
 
     def drawable(self, text: str) -> str:
-        """Return `text` with a box for each missing character, and without missing marks."""
+        """Return `text` with a box for each missing character; missing combining marks are left out."""
         return "".join(_stand_in(char) if char in self.missing else char for char in text)
 
 
 def figure_fonts(texts: Iterable[str]) -> Fonts:
-    """Return the installed fonts that have all characters of `texts`, as far as there are any.
+    """Return installed fonts that together have the characters of `texts`, as far as possible.
 
-    If some characters are in no font, one line of the log says, once, which package of fonts has them.
+    If no installed font has some of the characters, the log says once which font package to install.
     """
     from matplotlib import font_manager
 
@@ -79,7 +79,7 @@ def _characters(path: Any) -> frozenset[str]:
 
 @functools.cache
 def _find_new_fonts() -> None:
-    """Tell matplotlib, which keeps a list of fonts between runs, of those that were installed since."""
+    """Add fonts that were installed recently to matplotlib's list of fonts, which it keeps between runs."""
     from matplotlib import font_manager
 
     known = {str(entry.fname) for entry in font_manager.fontManager.ttflist}
@@ -95,7 +95,7 @@ def _package(char: str) -> str:
 
 @functools.cache
 def _advise(package: str) -> None:
-    """Say, once in a process, that a package of fonts should be installed."""
+    """Warn, once per process, that a font package should be installed."""
     _log.warning(
         "no installed font has some characters of the pictures, so %s stands for them; install a font that has them, "
         "such as those of the package %s of Debian and Ubuntu",

@@ -1,8 +1,9 @@
-"""Several processes that do one work: who this one is, and what they tell one another.
+"""Share work between several processes: the place of this process among them, and the communication between them.
 
-They are started by torchrun, or by `--processes N`, which starts torchrun. In training each takes its share of the
-pairs of every batch, and gradients are summed over all of them; so the number of processes changes neither the order of
-the data nor, to rounding, an update's gradient. In translating, aligning and scoring each takes a block of the lines.
+They are started by torchrun, or by `--processes N`, which starts torchrun. In training, each process takes its share of
+the pairs of every batch, and gradients are summed over all processes. The number of processes therefore changes neither
+the order of the data nor, up to rounding, the gradient of an update. In translating, aligning and scoring, each process
+takes a block of the lines.
 """
 
 import contextlib
@@ -21,18 +22,18 @@ from nmt.errors import ConfigError, TrainingError
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-_TIMEOUT = timedelta(hours=2)  # others wait so long for the first process, which may have a corpus to prepare
+_TIMEOUT = timedelta(hours=2)  # how long the others wait for the first process, which may have to prepare a corpus
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together; alone by default.
+    """The place of this process among those that work together; by default it works alone.
 
     Attributes:
-        rank: its number, from 0; the first one writes.
-        size: how many there are.
-        local_rank: its number on this machine, from 0.
-        local_size: how many there are on this machine.
+        rank: the number of this process, from 0; process 0 writes the results.
+        size: the number of processes.
+        local_rank: the number of this process on this machine, from 0.
+        local_size: the number of processes on this machine.
     """
 
     rank: int = 0
@@ -43,10 +44,10 @@ class Processes:
     @classmethod
     @contextlib.contextmanager
     def joined(cls, device: str = "cpu") -> Iterator["Processes"]:
-        """Join the others, if torchrun has started this process.
+        """Yield the place of this process among the others; it joins them first if torchrun has started it.
 
         Args:
-            device: the setting `training.device`; GPUs talk over NCCL, processors over gloo.
+            device: the setting `training.device`; GPUs communicate over NCCL, processors over gloo.
 
         Raises:
             ConfigError: if the others cannot be reached.
@@ -60,7 +61,7 @@ class Processes:
         on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
         try:
             if on_gpu:
-                torch.cuda.set_device(local_rank)  # where NCCL exchanges what is no tensor
+                torch.cuda.set_device(local_rank)  # the GPU over which NCCL exchanges what is not a tensor
             distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"process {rank} of {size} does not reach the others: {error}") from None
@@ -76,20 +77,20 @@ class Processes:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """Return the setting `training.device` for this process: with several GPUs each takes its own."""
+        """Return the setting `training.device` for this process; each of several processes uses its own GPU."""
         on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
         return f"cuda:{self.local_rank}" if self.size > 1 and on_gpu else name
 
     def share(self, items: Sequence[Item] | Any) -> Any:
-        """Return every `size`-th item, beginning with this process's own; all shares together are all items."""
+        """Return this process's share, which is every `size`-th item; the shares of all processes are all the items."""
         return items[self.rank :: self.size]
 
     def seed(self, seed: int, update: int) -> int:
-        """Return the seed of this process's dropout in an update."""
+        """Return the seed for this process's dropout in an update."""
         return int(torch.tensor([seed, update, self.rank]).mul(torch.tensor([1_000_003, 1_009, 1])).sum()) % 2**63
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the sums of the processes' tensors, in place.
+        """Sum a tensor over all processes, in place, and return it.
 
         Raises:
             TrainingError: if another process has ended.
@@ -100,7 +101,9 @@ class Processes:
         return values
 
     def gather(self, items: list[Item]) -> list[Item]:
-        """Return the items of all processes as if none had been shared out (see `share`), in the first process.
+        """Return, in the first process, the items of all processes in the order that they had before `share`.
+
+        Every other process gets its own items back.
 
         Raises:
             TrainingError: if another process has ended.
@@ -118,12 +121,12 @@ class Processes:
         return joined
 
     def block(self, items: list[Item]) -> tuple[int, list[Item]]:
-        """Return this process's block of items, and where it begins; the blocks of all follow each other."""
+        """Return the start of this process's block of items, and the block; the blocks are consecutive."""
         start, end = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
         return start, items[start:end]
 
     def joined_blocks(self, mine: list[Item]) -> list[Item]:
-        """Return the blocks of all processes, one after the other, in the first process; in others this one's own.
+        """Return, in the first process, the blocks of all processes as one list; every other process gets its own back.
 
         Raises:
             TrainingError: if another process has ended.
@@ -131,7 +134,7 @@ class Processes:
         return [item for block in self.gather([mine]) for item in block] if self.size > 1 else mine
 
     def told(self, value: Item) -> Item:
-        """Return the first process's value.
+        """Return the first process's value, in every process.
 
         Raises:
             TrainingError: if another process has ended.
@@ -144,7 +147,7 @@ class Processes:
         return box[0]
 
     def wait(self) -> None:
-        """Wait until all processes are here.
+        """Wait until all processes have reached this point.
 
         Raises:
             TrainingError: if another process has ended.
@@ -155,7 +158,7 @@ class Processes:
 
     @contextlib.contextmanager
     def first_then_others(self) -> Iterator[None]:
-        """Let the first process do something, and the others the same when it has finished; all go on together."""
+        """Run the block in the first process, then in the others; afterwards all of them go on together."""
         if not self.is_first:
             self.wait()
         yield
@@ -175,11 +178,11 @@ class Processes:
 
 
 def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
-    """Let torchrun start this program `count` times on this machine, and end as the processes do.
+    """Let torchrun start this program `count` times on this machine, and exit with the status of these processes.
 
     Args:
-        count: how many processes.
-        arguments: of the program, as on the command line.
+        count: the number of processes.
+        arguments: the arguments of the program, as on the command line.
 
     Raises:
         SystemExit: with the status of the first process that failed, or 128 + the signal's number after a signal; 0 if
@@ -196,14 +199,14 @@ def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
         raise SystemExit(128 + stopped.sigval) from None
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
-        if failure.exitcode < 0:  # by a signal, so that it could not say anything itself
+        if failure.exitcode < 0:  # ended by a signal, so it could not report anything itself
             log.error("process %d was ended by signal %d", rank, -failure.exitcode)
         raise SystemExit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode) from None
     raise SystemExit(0)
 
 
 def _signals() -> list[str]:
-    """Return the option by which torchrun hands on SIGUSR1 too, where it has one."""
+    """Return the option that makes torchrun forward SIGUSR1 as well; empty if this torchrun has no such option."""
     from torch.distributed import run
 
     option = "--signals-to-handle"

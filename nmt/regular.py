@@ -1,4 +1,4 @@
-"""Reading files that somebody else may have made: only regular files, and only up to a plausible size."""
+"""Read files that somebody else may have made: only regular files, and only up to a plausible size."""
 
 import errno
 import io
@@ -14,14 +14,14 @@ GIB = 1 << 30
 
 @contextmanager
 def open_regular(path: Path, limit: int) -> Iterator[io.BufferedReader]:
-    """Open a file for reading; a pipe or a device would block or never end, and is refused at once.
+    """Open a regular file for reading; refuse a pipe or a device, which could block or never end.
 
     Args:
         path: the file.
-        limit: its largest size, in bytes.
+        limit: the largest size allowed, in bytes.
 
     Raises:
-        OSError: if it cannot be opened, is no regular file, or is larger; `strerror` says which.
+        OSError: if the file cannot be opened, is not a regular file, or is too large; `strerror` says which.
     """
     # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK; on regular files it has no effect.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -38,6 +38,6 @@ def read_regular(path: Path, limit: int) -> bytes:
     """Return the content of a file; see `open_regular`."""
     with open_regular(path, limit) as file:
         content = file.read(limit + 1)
-    if len(content) > limit:  # it grew meanwhile
+    if len(content) > limit:  # the file has grown since it was opened
         raise OSError(errno.EFBIG, f"it is larger than {limit} bytes, which no such file is", str(path))
     return content

@@ -30,26 +30,26 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def set_up_machine(threads: int, processes: int = 1) -> None:
-    """Set torch's threads (0: one per core this process may use) and keep freed memory at hand.
+    """Set the number of torch's threads, and make the process keep freed memory for reuse.
 
     Args:
-        threads: number of threads for one operation.
-        processes: how many processes share the cores.
+        threads: the number of threads for one operation; 0 for one per core, divided among the processes.
+        processes: the number of processes that share the cores.
     """
     torch.set_num_threads(threads or max(1, available_cores() // processes))
-    # glibc hands large freed buffers back to the system, and every batch then pays page faults for them again: without
-    # this, training takes about 1.4 times as long.
+    # By default, glibc returns large freed buffers to the system, and every batch causes page faults for them again.
+    # Without these options, training takes about 1.4 times as long.
     if (libc := _glibc()) is not None:
         for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            # A glibc that refuses so much returns 0; 32 MiB is the largest that its manual names.
+            # A glibc that refuses this size returns 0; 32 MiB is the largest size that its manual mentions.
             if libc.mallopt(option, 1 << 30) == 0:
                 libc.mallopt(option, 32 << 20)
-    # Pages of 2 MiB for large tensors, some 3 % faster; torch looks when it makes its first tensor.
+    # Use pages of 2 MiB for large tensors, which is about 3 % faster; torch reads this at its first tensor.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def one_ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what `make` makes of each item; a thread makes the next one while the caller uses the last."""
+    """Yield `make(item)` for each item; a thread makes the next result while the caller uses the current one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: Future[Result] | None = None
         for item in items:
@@ -63,7 +63,7 @@ def one_ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
 def release_memory() -> None:
     """Return freed memory to the system at once, on the CPU and on a GPU.
 
-    Otherwise batches of many different shapes fragment it, and the process grows.
+    Otherwise, batches of many different shapes fragment the memory, and the process grows.
     """
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
@@ -79,13 +79,13 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python's and torch's global generators; data order has generators of its own."""
+    """Seed Python's and torch's global generators; the order of the data has separate generators."""
     random.seed(seed)
     torch.manual_seed(seed)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`, such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU if there is one, Apple's too.
+    """Return the device called `name`, such as ``cpu`` or ``cuda:1``; ``auto`` is a GPU, also Apple's, if there is one.
 
     Raises:
         ConfigError: for a device this machine does not have.
@@ -117,9 +117,9 @@ _PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloa
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type of matrix products; ``auto`` takes bfloat16 where the device multiplies it faster than float32.
+    """Return the type of matrix products; ``auto`` is bfloat16 if the device multiplies it faster than float32.
 
-    ``tf32`` lets an NVIDIA GPU round the factors of float32 products to 10 bits, until the next call.
+    ``tf32`` lets an NVIDIA GPU round the factors of float32 products to 10 bits, until this function is called again.
 
     Raises:
         ConfigError: for float16 on a processor.
@@ -137,9 +137,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether training on this processor is faster in bfloat16, as docs/speed.md has measured it.
+    """Return whether training on this processor is faster in bfloat16, by the measurements in docs/speed.md.
 
-    It is with tiles (AMX), and with the vector instructions (AVX512-BF16) of AMD; with those of Intel it is slower.
+    It is faster with tiles (AMX) and with AMD's vector instructions (AVX512-BF16), and slower with Intel's vector
+    instructions.
     """
     with contextlib.suppress(OSError):
         words = set(Path("/proc/cpuinfo").read_text().split())
@@ -148,19 +149,19 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """A context in which matrix products run in `precision`; parameters and sums stay in float32."""
+    """Return a context in which matrix products run in `precision`; parameters and sums stay in float32."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
 
 
 class _Formatter(logging.Formatter):
-    """Writes control characters as escapes."""
+    """A formatter that escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 class _TqdmHandler(logging.Handler):
-    """Writes log lines to stderr above a progress bar instead of through it."""
+    """A handler that writes log lines to stderr above a progress bar, so that they do not break it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
@@ -169,7 +170,7 @@ class _TqdmHandler(logging.Handler):
 
 
 def set_up_logging() -> None:
-    """Send the program's log to stderr; of a quiet program, the warnings."""
+    """Send the program's log to stderr; in quiet mode, send only the warnings."""
     handler = _TqdmHandler()
     handler.setFormatter(_Formatter("%(message)s"))
     handler.setLevel(logging.WARNING if is_quiet() else logging.INFO)
@@ -179,7 +180,7 @@ def set_up_logging() -> None:
 
 
 def log_to_file(path: Path) -> logging.Handler:
-    """Also write the log, with times, to `path`; returns the handler so that it can be removed."""
+    """Also write the log, with times, to `path`; return the handler, so that it can be removed."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
@@ -188,10 +189,10 @@ def log_to_file(path: Path) -> logging.Handler:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect the first signal to stop instead of dying of it; a second one ends the process as usual.
+    """Yield a list that receives the first signal to stop, which does not end the process; a second one does.
 
     The signals are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal) and SIGUSR1 (SLURM's warning), as far as the
-    system has them. Outside the main thread Python lets nobody handle signals, so the list stays empty there.
+    system has them. Python allows signals to be handled only in the main thread, so in others the list stays empty.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

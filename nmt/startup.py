@@ -1,4 +1,4 @@
-"""What makes a command start sooner."""
+"""Make commands start sooner."""
 
 import contextlib
 import gc
@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def fast_imports() -> Iterator[None]:
-    """Import torch and everything else inside without looking for garbage.
+    """Run the imports in this block, such as that of torch, without garbage collection.
 
-    Python looks through all objects again and again while their number grows. Imports make a million of them and
-    leave no garbage, so that is a tenth of the time that they take. What was imported is left out of later looks, too.
+    While the number of objects grows, Python searches all of them for garbage again and again. Imports create a million
+    objects and leave no garbage, and these searches take a tenth of their time. Later searches leave out the imported
+    objects, too.
     """
     was_enabled = gc.isenabled()
     gc.disable()

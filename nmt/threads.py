@@ -1,4 +1,4 @@
-"""How the threads of torch and numpy wait for one another; it has to be said before these libraries are imported."""
+"""Set how the threads of torch and numpy wait for one another, before these libraries are imported."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ _OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 @contextlib.contextmanager
 def thread_environment() -> Iterator[None]:
-    """Set, for what is imported inside, how threads wait, unless the environment says so already.
+    """Set how the threads of the libraries imported in this block wait, unless the environment already sets it.
 
-    A thread that has finished its part of an operation looks again and again whether the others have, too, and gives
-    its core away only after some time. libgomp, which torch brings on Linux, looks 300,000 times. That is the fastest
-    way on a quiet machine, but beside another busy program the thread that is waited for has no core meanwhile, and
-    two threads may train many times more slowly than one. 2,000 looks cost nothing that can be measured on a quiet
-    machine and keep three quarters of one thread's rate when a program comes later. Where too few cores are free at
-    the start, threads do not look at all (docs/speed.md has the figures).
+    A thread that has finished its part of an operation checks repeatedly whether the others have finished, too, and
+    gives up its core only after some time. libgomp, which comes with torch on Linux, checks 300,000 times. This is
+    fastest on an idle machine. If another program is busy, however, the thread that the others wait for may have no
+    core, and two threads may train many times more slowly than one. With 2,000 checks, the loss on an idle machine is
+    too small to measure, and three quarters of one thread's rate remain if a program starts later. If too few cores are
+    free at the start, threads do not check at all (docs/speed.md has the figures).
 
-    Nothing changes when torch has been imported before: its OpenMP has read its settings by then.
+    This has no effect if torch has already been imported, because its OpenMP has then read its settings.
     """
     settings = {} if "torch" in sys.modules else _settings()
     os.environ.update(settings)
@@ -44,17 +44,17 @@ def _settings() -> dict[str, str]:
 
 
 def available_cores() -> int:
-    """Number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def other_programs_run() -> bool:
-    """Whether a thread for each of our cores would find some of them taken by other programs at this moment.
+    """Return whether, with one thread for each available core, some cores would be taken by other programs right now.
 
-    The answer is False where the system does not tell, which only Linux does.
+    The answer is False if the system does not provide this information; only Linux does.
     """
     running = None
-    for _ in range(4):  # the least of four looks: what runs for less than a few milliseconds does not count
+    for _ in range(4):  # the least of four readings, so that programs that run only for a few milliseconds do not count
         try:
             now = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])
         except (OSError, IndexError, ValueError):

@@ -1,20 +1,22 @@
-"""How fast this machine trains and translates, beside what its matrix products could do, and beside other toolkits.
+"""Measure how fast this machine trains and translates, compared with its matrix products and with other toolkits.
 
     python scripts/bench.py                                                   # the built-in phrasebook
     python scripts/bench.py -c configs/yardstick.yaml --set data.root=...     # the model that others are measured with
     python scripts/bench.py -c configs/yardstick.yaml --set data.root=... --peers DIR --setting additive/luong
 
-Settings (score x wiring x precision) and peers take turns, so that what else the machine does falls on all of them;
-each figure is the median of the repetitions with the least and the most. A training rate counts target tokens, EOS
-counted and padding not. The share of the peak is the rate times the multiply-adds of the matrix products of one token,
-forward and backward, over the largest rate of a square product measured in the same run at the same precision; the work
-of the attention's own products and of everything that is no product counts as nothing. Waiting is the time in which an
-update waits for its batch. Translating is done with a model that has learned next to nothing and a fixed number of
-pieces for each line, so that figures do not depend on what was learned.
+Settings (score x wiring x precision) and peers take turns, so that other load on the machine affects all of them. Each
+figure is the median of the repetitions, with the least and the most in brackets.
 
-`--peers DIR` wants in DIR, for OpenNMT-py 3 (venv-onmt with onmt.yaml) and JoeyNMT 2 (venv-joey with joey.yaml), a
-virtual environment and a training configuration of the same model that logs every 20 updates, and for translating
-test.sp.en, the test set in pieces.
+A training rate counts target tokens, including EOS but not padding. The share of the peak is this rate, times the
+multiply-adds of the matrix products for one token (forward and backward), divided by the largest rate of a square
+product that was measured in the same run at the same precision. The attention's own products, and everything that is
+not a product, are not counted. Waiting is the share of the time in which an update waits for its batch. Translating
+uses a model that has learned next to nothing, and generates a fixed number of pieces for each line, so that the figures
+do not depend on what was learned.
+
+`--peers DIR` compares with OpenNMT-py 3 and JoeyNMT 2. DIR holds a virtual environment for each (venv-onmt, venv-joey)
+and a training configuration of the same model that logs every 20 updates (onmt.yaml, joey.yaml). To translate with
+OpenNMT-py, it also holds test.sp.en, the test set in pieces.
 """
 
 import json
@@ -54,14 +56,14 @@ from nmt.training.trainer import Trainer
 
 HERE = Path(__file__).parents[1]
 SETTINGS = ("general/luong", "additive/luong", "additive/bahdanau", "dot/luong")
-LINES, PIECES = 1000, 15  # of the test set, which are translated
+LINES, PIECES = 1000, 15  # lines of the test set that are translated, and pieces generated for each
 PEER_UPDATES = 60  # the first 20 are not counted
 PEERS = {"onmt": "OpenNMT-py", "joey": "JoeyNMT"}
 
 
 @dataclass
 class Row:
-    """Figures of one setting, a value for each repetition."""
+    """The figures of one setting, with one value for each repetition."""
 
     score: str
     wiring: str
@@ -69,12 +71,12 @@ class Row:
     figures: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, name: str, value: float) -> None:
-        """Note a value."""
+        """Add a value to the figure `name`."""
         self.figures.setdefault(name, []).append(value)
 
 
 class Waited(PieceCorpus):
-    """A corpus that notes how long its batches are waited for."""
+    """A corpus that records how long the trainer waits for its batches."""
 
     def __init__(self, corpus: PieceCorpus):
         self.__dict__.update(vars(corpus))
@@ -89,7 +91,7 @@ class Waited(PieceCorpus):
 
 
 def product_peak(precision: torch.dtype) -> float:
-    """Multiply-adds per second of a large square product."""
+    """Return the largest rate of a square matrix product, in multiply-adds per second."""
     size = 2048
     a, b = (torch.randn(size, size).to(precision) for _ in range(2))
     best = 0.0
@@ -101,7 +103,10 @@ def product_peak(precision: torch.dtype) -> float:
 
 
 def products_per_token(model: nn.Module) -> int:
-    """Multiply-adds of one token's forward and backward pass in layers with weights; embeddings are looked up."""
+    """Return the multiply-adds of one token's forward and backward pass in layers with weights.
+
+    Embedding tables are only looked up, so they do not count unless the output layer shares them.
+    """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     output = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     weights = {
@@ -111,7 +116,19 @@ def products_per_token(model: nn.Module) -> int:
 
 
 def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int) -> dict[str, float]:
-    """One repetition: a short training, then translating; returns what CTranslate2 makes of the same model."""
+    """Train for a short time, then translate, and add the figures of this repetition to a row.
+
+    Args:
+        row: the row of the setting.
+        config: the configuration of the setting.
+        corpora: the training pairs and the tokenizer.
+        peak: the largest rate of a square product at the row's precision.
+        warm: updates that are not counted.
+        timed: updates that are.
+
+    Returns:
+        The rates of CTranslate2 with the same model; see `ctranslate2_rates`.
+    """
     set_seed(config.seed)
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).to(device)
@@ -149,7 +166,10 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
 
 
 def ctranslate2_rates(model: nn.Module, tokenizer: Tokenizer, config: Config, lines: list[str]) -> dict[str, float]:
-    """Lines per second of CTranslate2 with the same Transformer; cutting the text into pieces is not counted."""
+    """Return the lines per second of CTranslate2 with the same Transformer, by the name of the figure.
+
+    Cutting the text into pieces is not counted. There are no figures for other models, or without CTranslate2.
+    """
     if config.model.decoder.type != "transformer" or find_spec("ctranslate2") is None:
         return {}
     from ctranslate2 import Translator as Other
@@ -171,26 +191,26 @@ def ctranslate2_rates(model: nn.Module, tokenizer: Tokenizer, config: Config, li
 
 
 def fixed_length(config: Config, beam: int, batch: int) -> Any:
-    """Search that says `PIECES` pieces for every line."""
+    """Return settings of a search that generates `PIECES` pieces for every line."""
     fixed = {"min_length": PIECES, "max_length_ratio": 0.0, "max_length_extra": PIECES + 1}
     return config.decoding.model_copy(update={**fixed, "beam_size": beam, "batch_size": batch})
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """Seconds that `work` takes."""
+    """Return the seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def cold_start() -> float:
-    """Seconds of `nmt --help` as a whole process."""
+    """Return the seconds that `nmt --help` takes in a new process."""
     command = [sys.executable, "-m", "nmt", "--help"]
     return seconds_of(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
 
 
 def padding_share(train: PieceCorpus, config: Config) -> float:
-    """Part of the positions of an epoch's batches, both sides together, that are padding."""
+    """Return the share of padding among all positions of an epoch's batches, both sides together."""
     plan = plan_batches(
         train.src_len, train.tgt_len, config.training.batch_size, config.training.batch_unit, config.seed, 0
     )
@@ -200,7 +220,7 @@ def padding_share(train: PieceCorpus, config: Config) -> float:
 
 
 def train_peer(folder: Path, peer: str, threads: int) -> float:
-    """Target tokens per second of a peer's training, without its first 20 updates."""
+    """Train a peer, and return its target tokens per second without the first 20 updates."""
     text = (folder / f"{peer}.yaml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^(train_steps|save_checkpoint_steps| *updates): .*", rf"\1: {PEER_UPDATES}", text)
     config = folder / f"bench-{peer}.yaml"
@@ -222,7 +242,7 @@ def train_peer(folder: Path, peer: str, threads: int) -> float:
 
 
 def run_peer(command: list[str], folder: Path, threads: int) -> str:
-    """All that a peer's process said."""
+    """Run a peer's command, and return everything that it printed."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -231,7 +251,10 @@ def run_peer(command: list[str], folder: Path, threads: int) -> str:
 
 
 def translate_with_onmt(folder: Path, threads: int) -> float:
-    """Lines per second of OpenNMT-py, beam 5, 64 lines a batch, `PIECES` pieces a line; its start is not counted."""
+    """Return the lines per second of OpenNMT-py with beam 5, 64 lines per batch and `PIECES` pieces per line.
+
+    The start of the program is not counted.
+    """
     model = folder / f"onmt-run_step_{PEER_UPDATES}.pt"
     lines = (folder / "test.sp.en").read_text(encoding="utf-8").splitlines()
     seconds = []
@@ -246,14 +269,14 @@ def translate_with_onmt(folder: Path, threads: int) -> float:
 
 
 def described(values: list[float]) -> str:
-    """Median, and least to most."""
+    """Return the median of the values, with the least and the most in brackets."""
     digits = 0 if statistics.median(values) >= 100 else 2 if statistics.median(values) < 10 else 1
     middle, least, most = (f"{v:,.{digits}f}" for v in (statistics.median(values), min(values), max(values)))
     return f"{middle} ({least} to {most})"
 
 
 def table(rows: list[Row]) -> str:
-    """The figures as Markdown."""
+    """Return the figures as a Markdown table."""
     names = list(rows[0].figures)
     lines = [f"| score | wiring | precision | {' | '.join(names)} |", f"|---|---|---|{'---:|' * len(names)}"]
     for row in rows:
@@ -263,7 +286,10 @@ def table(rows: list[Row]) -> str:
 
 
 def peer_lines(ours: Row, peers: dict[str, list[float]]) -> Iterator[str]:
-    """A table of the peers' figures beside the last of our settings, and the ratios, turn by turn."""
+    """Yield the lines of a table that compares the peers' figures with those of our last setting.
+
+    The ratios are those of the single turns.
+    """
     yield "| | value | nmt | times as fast |"
     yield "|---|---:|---:|---:|"
     for name, values in peers.items():
@@ -276,7 +302,7 @@ def peer_lines(ours: Row, peers: dict[str, list[float]]) -> Iterator[str]:
 
 
 def machine() -> str:
-    """The processor's name and how many cores are used."""
+    """Return the processor's name, the number of threads and the version of torch."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return f"{names[0] if names else 'unknown processor'}, {torch.get_num_threads()} threads, torch {torch.__version__}"
@@ -313,7 +339,7 @@ def main(
     for _ in range(repetitions):
         for row, one in zip(rows, configs, strict=True):
             beside = measure(row, one, corpora, peaks[row.precision], warm, timed)
-        for title, rate in beside.items():  # with the last of our settings
+        for title, rate in beside.items():  # from the last of our settings
             others.setdefault(title, []).append(rate)
         for peer, title in PEERS.items() if peers else ():
             if peers and (peers / f"venv-{peer}").is_dir():

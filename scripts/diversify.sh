@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Data diversification (Nguyen et al. 2020): two models, one of each direction, translate the training text, and a third
-# model learns from the text and from both translations of it. More options go to all three trainings.
+# Data diversification (Nguyen et al. 2020): two models, one of each direction, translate the training text, and a
+# third model learns from the text and from both translations of it. Further options are passed to all three trainings.
 #   bash scripts/diversify.sh CONFIG TRAIN.src TRAIN.tgt FOLDER [--set KEY=VALUE ...]
-# FOLDER is where the translations go; the third model is runs/NAME, NAME being that of the configuration file.
+# The translations are written to FOLDER. The third model is runs/NAME, where NAME is the name of the configuration
+# file without .yaml.
 set -euo pipefail
 config=$1 src=$(realpath "$2") tgt=$(realpath "$3") folder=$4
 shift 4
@@ -11,7 +12,7 @@ half=$((($(nproc) + 1) / 2))
 mkdir -p "$folder"
 folder=$(realpath "$folder")
 
-# Both directions side by side, each on half of the cores; nobody asks them for alignments, so no aligner is kept.
+# Train both directions at once, each on half of the cores. Their alignments are not needed, so no aligner is kept.
 own=(--set training.threads="$half" --set decoding.alignment_from=attention)
 nmt train "$config" --set name="$name-forward" "${own[@]}" "$@" &
 nmt train "$config" --set name="$name-backward" --set data.reverse=true "${own[@]}" "$@"

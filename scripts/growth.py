@@ -1,9 +1,11 @@
-"""How the cost of training and translating grows with length, vocabulary, batch, hidden size and beam; draws it.
+"""Draw how the cost of training and translating grows with length, vocabulary, batch, hidden size and beam.
 
     python scripts/growth.py -c configs/yardstick.yaml --set data.root=... --picture docs/pictures/growth.png
 
-One size is varied at a time, on made-up pieces; otherwise there are 15 of them in a sentence, 8,000 in the vocabulary,
-64 sentences in a batch, and the configuration's sizes. Translating says 15 pieces for every line, as in bench.py.
+One size is varied at a time. Training uses made-up pieces. Unless they are varied, a sentence has 15 pieces, the
+vocabulary 8,000, a batch 64 sentences, and the decoder 512 units; all other sizes are those of the configuration.
+Translating uses the configuration's own sizes and validation text, and generates 15 pieces for every line, as in
+bench.py.
 """
 
 import statistics
@@ -25,7 +27,7 @@ from nmt.training.trainer import Trainer
 
 
 def growth(config: Config, corpora: Corpora) -> dict[str, list[tuple[int, float]]]:
-    """What is varied, and the cost at each of its values."""
+    """Return, for each size that is varied, its values and the cost at each of them."""
     found: dict[str, list[tuple[int, float]]] = {}
 
     def note(name: str, value: int, cost: float) -> None:
@@ -47,7 +49,7 @@ def growth(config: Config, corpora: Corpora) -> dict[str, list[tuple[int, float]
 def update_seconds(
     config: Config, length: int = 15, vocabulary: int = 8000, batch: int = 64, hidden: int = 512
 ) -> float:
-    """Milliseconds of training per target token."""
+    """Return the milliseconds of an update per target token."""
     release_memory()
     sizes = {"decoder": config.model.decoder.model_copy(update={"hidden_size": hidden})}
     one = config.model_copy(update={"model": config.model.model_copy(update=sizes)})
@@ -65,7 +67,7 @@ def update_seconds(
 
 
 def search_seconds(config: Config, corpora: Corpora, beam: int) -> float:
-    """Milliseconds of translating a line, 64 lines a batch."""
+    """Return the milliseconds of translating a line, in batches of 64 lines."""
     device = choose_device(config.training.device)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size).eval().to(device)
     translator = Translator(model, corpora.tokenizer, fixed_length(config, beam, 64), device)
@@ -75,7 +77,7 @@ def search_seconds(config: Config, corpora: Corpora, beam: int) -> float:
 
 
 def draw_growth(found: dict[str, list[tuple[int, float]]], picture: Path) -> None:
-    """A panel for each quantity."""
+    """Draw a picture with one panel for each size that is varied."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

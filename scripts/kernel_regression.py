@@ -1,7 +1,8 @@
-"""Attention as a regressor: Nadaraya-Watson on y = 2 sin x + x + noise, with the kernels of the score `kernel`.
+"""Attention as regression: Nadaraya-Watson on y = 2 sin x + x + noise, with the kernels of the score `kernel`.
 
-A query x looks at 40 training points; the prediction is the sum of their y weighted by k(|x - x_i| / sigma). Prints the
-mean squared error of each kernel and width on 200 points without noise, and draws the fits and the weights:
+A query x looks at 40 training points. The prediction is the mean of their y, weighted by k(|x - x_i| / sigma). The
+script prints the mean squared error of each kernel and width on 200 points without noise, and draws the fits and the
+weights:
 
     python scripts/kernel_regression.py --output kernel_regression.png
 """
@@ -20,14 +21,25 @@ RANGE = 5.0
 
 
 def truth(x: Tensor) -> Tensor:
-    """2 sin x + x."""
+    """Return 2 sin x + x, the function that is fitted."""
     return 2 * torch.sin(x) + x
 
 
 def kernel_attention(
     queries: Tensor, keys: Tensor, values: Tensor, kernel: Kernel, width: float
 ) -> tuple[Tensor, Tensor]:
-    """The weighted mean of `values` ``[S]`` for each of `queries` ``[Q]``, and the weights ``[Q, S]``."""
+    """Return the predictions and the attention weights.
+
+    Args:
+        queries: ``[Q]``.
+        keys: ``[S]`` the x of the training points.
+        values: ``[S]`` their y.
+        kernel: the kernel.
+        width: its sigma.
+
+    Returns:
+        The weighted mean of `values` for each query ``[Q]``, and the weights ``[Q, S]``.
+    """
     squared = squared_distances(queries[:, None], keys[:, None]) / width**2
     everywhere = torch.ones(len(keys), dtype=torch.bool)
     weights = uniform_if_empty(LOG_KERNELS[kernel](squared), everywhere).softmax(dim=-1)

@@ -1,9 +1,9 @@
-"""Peak memory of output layer and loss: computed together in parts (nmt.training.loss), or as torch's two calls.
+"""Peak memory of output layer and loss, computed together in parts (nmt.training.loss) or by torch's two calls.
 
     python scripts/loss_memory.py --tokens 1000 --tokens 4000
 
-Each case has a process of its own; what is told is by how much its peak rises over what model and features take. The
-gradients of the weights, which both ways leave behind, count.
+Each case runs in its own process. The script prints by how much the peak memory rises above what model and features
+take. The gradients of the weights are included, because both ways leave them behind.
 """
 
 import resource
@@ -23,16 +23,22 @@ FEATURES, SMOOTHING = 512, 0.1
 
 
 def peak() -> float:
-    """Of this process so far, in MiB."""
+    """Return the peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
 
 
 def rise(way: str, tokens: int, vocabulary: int) -> float:
-    """MiB by which one loss and its gradients raise the peak."""
+    """Return the MiB by which one loss and its gradients raise the peak memory.
+
+    Args:
+        way: `together` for nmt's own loss; anything else for torch's two calls.
+        tokens: target tokens.
+        vocabulary: target pieces.
+    """
     cpu = torch.device("cpu")
     output, targets = nn.Linear(FEATURES, vocabulary), torch.randint(vocabulary, (1, tokens))
     features = torch.randn(1, tokens, FEATURES, requires_grad=True)
-    with autocast(cpu, torch.bfloat16):  # the libraries that products need are loaded
+    with autocast(cpu, torch.bfloat16):  # loads the libraries that products need
         nn.Linear(FEATURES, 8)(features).sum().backward()
     before = peak()
     with autocast(cpu, torch.bfloat16):

@@ -1,10 +1,10 @@
-"""Peak memory of training against the size of the corpus, the time to the first update, and the speed of batches.
+"""Measure how peak memory, the time to the first update and the speed of batches depend on the size of the corpus.
 
     python scripts/memory.py --pairs 50000 --pairs 500000 --pairs 5000000
 
-Corpora of made-up words are generated; each is trained on for some updates, twice: the second start finds everything
-tokenised. Then the batches of an epoch are planned, and the first ones read. `anonymous` is what the process holds for
-itself; the rest of its peak is mapped files, which the system takes back when it needs room.
+The script generates corpora of made-up words. It trains on each of them twice, for some updates; the second start finds
+everything tokenised. Then it plans the batches of an epoch, and reads the first ones. `anonymous` memory belongs to the
+process alone. The rest of the peak is mapped files, which the system can take back when it needs room.
 """
 
 import os
@@ -23,7 +23,7 @@ from nmt.data.batching import plan_batches
 from nmt.data.prepare import load_corpora
 from nmt.data.sampled import sampled_epochs
 
-READ = 2000  # batches
+READ = 2000  # batches that are read
 CONFIG = """
 data:
   root: {root}
@@ -46,7 +46,10 @@ training:
 
 
 def write_corpus(folder: Path, pairs: int) -> None:
-    """Sentences of 4 to 30 words of a lexicon of 30,000, the frequent ones often."""
+    """Write `pairs` training pairs and 500 validation pairs of made-up words.
+
+    Sentences have 4 to 30 words from a lexicon of 30,000, of which some are much more frequent than others.
+    """
     random = np.random.default_rng(1)
     letters = np.array(list("aeioulnrstmkdpbvfg"))
     lexicon = np.array(["".join(random.choice(letters, size=random.integers(2, 10))) for _ in range(30_000)])
@@ -63,7 +66,11 @@ def write_corpus(folder: Path, pairs: int) -> None:
 
 
 def train(folder: Path, updates: int, threads: int, name: str) -> tuple[float, float, float]:
-    """Seconds to the first update, peak of resident memory and of its anonymous part, in MiB."""
+    """Train for some updates, and measure time and memory.
+
+    Returns:
+        The seconds to the first update, and the peaks of resident memory and of its anonymous part in MiB.
+    """
     config = folder / "c.yaml"
     config.write_text(CONFIG.format(root=folder, updates=updates, threads=threads))
     command = [sys.executable, "-m", "nmt", "train", "-c", str(config), "--set", f"name={name}"]
@@ -89,7 +96,11 @@ def train(folder: Path, updates: int, threads: int, name: str) -> tuple[float, f
 
 
 def plan_and_read(folder: Path, sampling: bool) -> tuple[float, float, float]:
-    """Target tokens/s of planning an epoch's batches, seconds that takes, and target tokens/s of reading batches."""
+    """Plan the batches of an epoch, and read the first ones.
+
+    Returns:
+        The target tokens per second of planning, the seconds of planning, and the target tokens per second of reading.
+    """
     config = load_config(folder / "c.yaml", [f"tokenizer.sampling.enabled={sampling}"])
     corpus = sampled_epochs(config, load_corpora(config))(0)
     start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Changes one operator, number or condition of the core at a time and counts the changes that a test notices.
+"""Change one operator, number or condition of the core at a time, and count the changes that a test notices.
 
     pip install coverage
     python scripts/mutants.py --count 200 --seed 1 nmt/model nmt/decoding
 
-First the tests run once under coverage, so that it is known which of them run which line. Then every mutant is written
-into a copy of the checkout, and the tests that run its line are started until one fails. Each survivor is printed with
-its change.
+First the tests run once under coverage, which records the tests that run each line. Then each mutant is written into a
+copy of the checkout, and the tests that run its line are started until one fails. Each mutant is printed with its
+change, and with whether it was killed or survived.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SECONDS_FOR_ONE = 300
-TESTS_AT_MOST = 150  # of one mutant
+TESTS_AT_MOST = 150  # for one mutant
 TESTS = (
     "tests/unit",
     "tests/integration/test_translator.py",
@@ -55,7 +55,7 @@ def changeable_nodes(tree: ast.Module) -> Iterator[ast.AST]:
             hidden = [node]
         elif isinstance(node, ast.ClassDef):
             hidden = list(node.bases)
-        elif isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: a check, as an error is
+        elif isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: a check, like a raised error
             hidden = [node.value]
         skipped |= {id(part) for one in hidden if one is not None for part in ast.walk(one)}
     for node in ast.walk(tree):
@@ -132,14 +132,14 @@ def tests_of_lines(root: Path, tests: Sequence[str]) -> dict[tuple[str, int], li
 
 
 def test_ids(root: Path, contexts: list[str]) -> list[str]:
-    """Return what pytest calls the tests that coverage calls test_x.test_y, unit tests first."""
+    """Return pytest's ids of the tests that coverage calls test_x.test_y, unit tests first."""
     names = {(context.split(".")[0], context.split(".")[1]) for context in contexts}
     files = {path.stem: path.relative_to(root) for path in (root / "tests").rglob("test_*.py")}
     return sorted((f"{files[file]}::{test}" for file, test in names), reverse=True)
 
 
 def main() -> None:
-    """Run a sample of mutants and print the survivors and the share that was killed."""
+    """Run a sample of mutants, and print what became of each and the share that was killed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", default=["nmt/model", "nmt/decoding"])
     parser.add_argument("--count", type=int, default=200)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set everything up in .venv and run the main job on the built-in corpus: train, translate, see who looked at what.
+# Set everything up in .venv, train on the built-in corpus, and translate two sentences with their attention shown.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 "${PYTHON:-python3}" -m venv .venv

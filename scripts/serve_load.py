@@ -1,8 +1,9 @@
-"""Measures `nmt serve` with a trained model: latency, throughput beside `nmt translate`, malformed requests, memory.
+"""Measure `nmt serve` with a trained model: latency, throughput, answers to malformed requests, and memory.
 
     python scripts/serve_load.py -m runs/my --input test.en --seconds 60 --clients 64
 
-The server runs on this machine with one model and speaks to this program only.
+The server runs on this machine with one model, and answers this program only. Its throughput is compared with that of
+`nmt translate`.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def memory(process: int) -> float:
 
 
 async def latency(address: str, lines: list[str], count: int) -> list[float]:
-    """Return the seconds of single requests, one after the other."""
+    """Send the first `count` lines as single requests, one after the other, and return the seconds of each."""
     seconds = []
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         for line in lines[:count]:
@@ -45,7 +46,7 @@ async def latency(address: str, lines: list[str], count: int) -> list[float]:
 
 
 async def memory_of_quarters(process: int, limit: float) -> list[float]:
-    """Return the memory of a process after each quarter of the time, in MB."""
+    """Return the memory of a process after each quarter of `limit` seconds, in MB."""
     found = []
     for _ in range(4):
         await asyncio.sleep(limit / 4)
@@ -58,10 +59,18 @@ async def throughput(
 ) -> tuple[list[float], int, float, list[float]]:
     """Let clients send single lines for some seconds.
 
-    Returns:
-        The seconds of each answer, the number of lost answers, the time in all, and the memory after each quarter.
+    The clients are bare sockets, because they share the cores with the server.
 
-    The clients are bare sockets, since they share the cores with the server.
+    Args:
+        address: the address of the server.
+        lines: the lines to send.
+        clients: how many clients send at the same time.
+        limit: for how many seconds they send.
+        process: the number of the server's process.
+
+    Returns:
+        The seconds of each answer, the number of answers without status 200, the seconds in all, and the memory after
+        each quarter of the time.
     """
     seconds: list[float] = []
     lost = 0
@@ -135,7 +144,7 @@ def main() -> None:
         server.kill()
     rate = len(seconds) / took
     times = []
-    for count in (200, len(lines)):  # two sizes, so that the start of the program falls out
+    for count in (200, len(lines)):  # two sizes, so that the start of the program cancels out
         text = "".join(f"{line}\n" for line in lines[:count])
         began = time.perf_counter()
         subprocess.run(

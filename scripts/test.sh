@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set everything up in .venv and run the tests; arguments go to pytest (-m slow: the tests that train real models).
+# Set everything up in .venv and run the tests. Arguments are passed to pytest (-m slow runs those that train real
+# models).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 "${PYTHON:-python3}" -m venv .venv

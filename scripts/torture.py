@@ -1,12 +1,12 @@
-"""Kill, starve and damage a training run, again and again; count what does not survive.
+"""Kill, starve and damage a training run, again and again, and count what does not survive.
 
     python scripts/torture.py --trials 100
 
 One small run with every source of randomness on (dropout, word dropout, subword sampling, teacher forcing 0.5,
-accumulation, validation in the middle of epochs) is trained undisturbed. Then the same run is disturbed and taken up
-again until it ends. It must end with the same bytes: weights, optimizer, schedule, generators, place in the data, best
-score, logged losses. After every fault the folder must hold a usable model (once it held one), and no checkpoint that
-was complete may be lost. Processes are forked, so this needs Linux or macOS.
+accumulation, validation in the middle of epochs) is trained undisturbed. Then the same run is disturbed and resumed
+until it ends. It must end with the same bytes: weights, optimizer, schedule, random generators, position in the data,
+best score and logged losses. After every fault, the folder must hold a usable model if it held one before, and no
+complete checkpoint may be lost. Processes are forked, so this needs Linux or macOS.
 """
 
 import logging
@@ -36,7 +36,16 @@ from nmt.training.trainer import Trainer
 
 @dataclass
 class Tally:
-    """What one kind of fault did."""
+    """The results of one kind of fault.
+
+    Attributes:
+        fault: its name.
+        trials: how often it was tested.
+        unusable: folders without a usable model, and runs that ended with a message that was not expected.
+        differences: runs that ended with another result than the undisturbed one.
+        lost: trials in which complete checkpoints were lost.
+        messages: what went wrong.
+    """
 
     fault: str
     trials: int = 0
@@ -70,13 +79,22 @@ def train_slowly(config: Config) -> None:
 
 
 def update_of(run: RunFolder) -> int:
-    """The update of the newest complete checkpoint; 0 before the first."""
+    """Return the update of the newest complete checkpoint, or 0 if there is none yet."""
     kept = newest_checkpoint(run.checkpoints)
     return int(kept.name.removeprefix("step-")) if kept else 0
 
 
 def check(run: RunFolder, tally: Tally, before: int) -> int:
-    """Count a folder without usable model, or with less than it had; returns the newest update."""
+    """Check a run folder after a fault, and count what is wrong.
+
+    Args:
+        run: the run folder.
+        tally: where to count.
+        before: the update of the newest checkpoint before the fault; 0 if there was none.
+
+    Returns:
+        The update of the newest checkpoint now.
+    """
     tally.trials += 1
     after = update_of(run)
     if before:
@@ -90,7 +108,7 @@ def check(run: RunFolder, tally: Tally, before: int) -> int:
 
 
 def finish(config: Config, tally: Tally, reference: dict[str, Any]) -> None:
-    """Take the run up undisturbed to its end, and compare."""
+    """Resume the run and let it end undisturbed, compare it with the reference, and remove it."""
     code, message = in_a_child(lambda: run_train(config))
     run = RunFolder(config.run_dir)
     same = code == 0 and fingerprint(run) == reference
@@ -101,7 +119,7 @@ def finish(config: Config, tally: Tally, reference: dict[str, Any]) -> None:
 
 
 def kills(config: Config, trials: int, seconds: float, reference: dict[str, Any], draw: random.Random) -> Tally:
-    """SIGKILL at random instants; a run is taken up again until it is through, then the next one begins."""
+    """Kill a run at random instants and resume it until it has finished; then begin the next one."""
 
     def disturb() -> tuple[int, str]:
         return in_a_child(lambda: train_slowly(config), kill_after=draw.uniform(0.0, seconds))
@@ -120,9 +138,20 @@ def again_and_again(
     reference: dict[str, Any],
     draw: random.Random,
 ) -> Tally:
-    """Disturb a run until it is through or, with probability `taken_up` after each fault, let it go on undisturbed.
+    """Disturb runs for a number of trials, and return the tally.
 
-    A run that ends with another message than one that `is_expected` counts as unusable.
+    A run is disturbed until it has finished. After each fault it may, with probability `taken_up`, be resumed and end
+    undisturbed. A run that ends with a message that is not expected counts as unusable.
+
+    Args:
+        config: the configuration of the run.
+        tally: where to count.
+        trials: how many faults.
+        disturb: runs the training with a fault, and returns its exit code and message.
+        is_expected: whether a message is the right one for the fault.
+        taken_up: the probability that a run ends undisturbed after a fault.
+        reference: the fingerprint of the undisturbed run.
+        draw: the random generator.
     """
     run, before = RunFolder(config.run_dir), 0
     while tally.trials < trials:
@@ -140,7 +169,7 @@ def again_and_again(
 
 
 def damaged(config: Config, trials: int, seconds: float, reference: dict[str, Any], draw: random.Random) -> Tally:
-    """Truncated, bit-flipped and vanished files of the newest checkpoint, and links that are gone."""
+    """Truncate, change or remove a file of the newest checkpoint, or remove a link, and resume the run."""
     tally, run = Tally("damaged or vanished files"), RunFolder(config.run_dir)
     while tally.trials < trials:
         while update_of(run) < 6:
@@ -167,7 +196,7 @@ def damaged(config: Config, trials: int, seconds: float, reference: dict[str, An
 
 
 def harm(path: Path, draw: random.Random) -> None:
-    """Truncate, flip one bit of, or remove a file."""
+    """Truncate a file, flip one of its bits, or remove it."""
     data = bytearray(path.read_bytes())
     kind = draw.choice(["truncate", "flip", "remove"])
     if kind == "remove":
@@ -183,7 +212,7 @@ def harm(path: Path, draw: random.Random) -> None:
 def refused(
     config: Config, fault: str, call: str, error: OSError, trials: int, reference: dict[str, Any], draw: random.Random
 ) -> Tally:
-    """A call of the operating system is refused from a random one on."""
+    """Let all calls of the function `call` of `os` fail with `error`, from a random one on."""
 
     def disturb() -> tuple[int, str]:
         fails_at = draw.randint(1, 30)
@@ -210,10 +239,10 @@ def refused(
 
 
 def without_memory(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
-    """Memory runs out once, at a random update: training goes on to the end of the run that would have been.
+    """Let memory run out once, at a random update; training must go on to the end.
 
-    Other masks of dropout are drawn for half a batch, so that bytes cannot be the same; that the mathematics is has a
-    test of its own.
+    The halves of a batch draw other dropout masks, so the bytes cannot be the same. Another test checks that the
+    mathematics is.
     """
     tally, run = Tally("memory that runs out"), RunFolder(config.run_dir)
     while tally.trials < trials:
@@ -245,7 +274,7 @@ def without_memory(config: Config, trials: int, reference: dict[str, Any], draw:
 
 
 def no_numbers(config: Config, trials: int, reference: dict[str, Any], draw: random.Random) -> Tally:
-    """A loss that is not a number, once, at a random update: the run stops, says so, and can be taken up."""
+    """Make the loss NaN once, at a random update; the run must stop with a message, and can be resumed."""
     tally, run = Tally("a loss that is not a number"), RunFolder(config.run_dir)
     while tally.trials < trials:
         at = draw.randint(1, 25)
@@ -273,7 +302,7 @@ def main(
     trials: Annotated[int, typer.Option(min=1, help="Kills; the other faults are tried a fifth as often.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the random instants.")] = 1,
 ) -> None:
-    """Disturb a small run in many ways and print what came of it."""
+    """Disturb a small run in many ways, and print a table of the results."""
     torch.set_num_threads(1)  # so that a forked process can compute
     draw, few = random.Random(seed), max(1, trials // 5)
     with tempfile.TemporaryDirectory() as name:

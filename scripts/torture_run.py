@@ -1,4 +1,4 @@
-"""The small run that `torture.py` disturbs: its corpus and settings, a process of its own, what must not differ."""
+"""The small run that `torture.py` disturbs: its corpus, its settings, its process, and what must not differ."""
 
 import json
 import os
@@ -20,7 +20,7 @@ WORDS = {"the": "le", "cat": "chat", "dog": "chien", "sees": "voit", "black": "n
 
 
 def write_corpus(folder: Path) -> None:
-    """Sixty pairs of made-up sentences for each split."""
+    """Write sixty pairs of made-up sentences for each split."""
     for split in ("train", "valid"):
         draw = random.Random(split)
         pairs = [draw.choices(list(WORDS.items()), k=draw.randint(2, 6)) for _ in range(60)]
@@ -30,7 +30,7 @@ def write_corpus(folder: Path) -> None:
 
 
 def config_of(folder: Path, name: str) -> Config:
-    """A small run in which everything that is random is on."""
+    """Return the configuration of a small run in which every source of randomness is on."""
     splits = {split: {"src": f"{split}.en", "tgt": f"{split}.fr"} for split in ("train", "valid")}
     return Config.model_validate(
         {
@@ -65,7 +65,12 @@ def config_of(folder: Path, name: str) -> Config:
 
 
 def in_a_child(work: Callable[[], object], kill_after: float | None = None) -> tuple[int, str]:
-    """Do `work` in a forked process, perhaps kill it; returns its exit code and the message it ended with."""
+    """Do some work in a forked process, and return its exit code and the message that it ended with.
+
+    Args:
+        work: what the process does.
+        kill_after: the seconds after which it is killed; None to let it end.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -93,10 +98,10 @@ def in_a_child(work: Callable[[], object], kill_after: float | None = None) -> t
 
 
 def fingerprint(run: RunFolder) -> dict[str, Any]:
-    """All that two equal runs have in common, to the bit."""
+    """Return everything that must be the same, bit for bit, in two equal runs."""
     last = run.checkpoint("last")
     state = load_state(last)
-    state["progress"].pop("seconds")  # the clock's, not the run's
+    state["progress"].pop("seconds")  # depends on the clock, not on the run
     state["window"].pop("seconds", None)
     records = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
     timed = ("tokens_per_second", "seconds")
@@ -109,7 +114,7 @@ def fingerprint(run: RunFolder) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Tensors as bytes, so that values compare."""
+    """Return a value with all tensors as bytes, so that it can be compared."""
     if isinstance(value, torch.Tensor):
         return value.numpy().tobytes()
     if isinstance(value, dict):

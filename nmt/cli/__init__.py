@@ -3,7 +3,7 @@
 What the commands do is in `nmt.commands`, which is imported when a command runs.
 """
 
-# Each module registers its command; their order is that of the help.
+# Each module registers its command; the help lists the commands in this order.
 from nmt.cli import (  # isort: skip
     init,
     train,

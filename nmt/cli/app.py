@@ -1,4 +1,4 @@
-"""The program: what holds for every command."""
+"""The program: the behaviour that all commands share."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Group(TyperGroup):
-    """Ends with a message and an exit code where the user can mend something, never with a traceback."""
+    """A group that reports errors that the user can fix by a message and an exit code, never by a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -56,13 +56,13 @@ def _failed(message: str) -> typer.Exit:
 
 
 def _write_utf8(stream: TextIO, errors: str) -> None:
-    """Write UTF-8 whatever the locale says: text of any language goes through every command."""
+    """Make a stream write UTF-8 regardless of the locale, since every command handles text of any language."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 def _discard_output() -> None:
-    """Send the rest of the output nowhere, or Python would try it again at its end and exit with another code."""
+    """Discard the rest of the output; otherwise Python would try to write it at exit and change the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

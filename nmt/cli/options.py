@@ -111,7 +111,7 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
 
     Args:
         ctx: the context of the command.
-        needs: for each parameter of the command, whether it has an effect now, and what gives it one.
+        needs: for parameters of the command, whether they have an effect now, and what they need to have one.
 
     Raises:
         BadParameter: naming the first such option and the remedy.
@@ -124,7 +124,7 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
 
 
 def start_others(processes: int | None) -> None:
-    """Replace this program by torchrun, which starts it as often as `--processes` says; go on if it does not."""
+    """Let torchrun start this program `processes` times and exit; return if one process is enough."""
     if processes is None or processes == 1:
         return
     from nmt.processes import start_processes
@@ -156,13 +156,13 @@ def one_config(argument: Path | None, option: Path | None) -> Path:
 
 
 def one_of_files_and_split(src: Path | None, tgt: Path | None, split: str | None) -> None:
-    """Refuse anything but two files or a split."""
+    """Refuse any choice other than two files or a split."""
     if (src is None) != (tgt is None) or (src is None) == (split is None):
         raise typer.BadParameter("give --src and --tgt, or --split")
 
 
 def with_search(overrides: list[str] | None, beam: int | None, precision: str | None = None) -> list[str]:
-    """Return the overrides, with beam size and precision as two more."""
+    """Return the overrides, with the beam size and the precision added if they are given."""
     given = {"beam_size": beam, "precision": precision}
     return [*(overrides or []), *(f"decoding.{key}={value}" for key, value in given.items() if value)]
 
@@ -175,7 +175,7 @@ def model_and_pairs(
     tgt: Path | None,
     split: Literal["train", "valid", "test"] | None,
 ) -> "tuple[LoadedModel, Source]":
-    """Return the model, and where the given pairs are: in two files or in a split."""
+    """Load the model, and return it with the source of the given pairs: two files or a split."""
     one_of_files_and_split(src, tgt, split)
     with fast_imports():
         from nmt.runs.load import load_model

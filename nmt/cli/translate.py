@@ -108,7 +108,7 @@ def translate(
     shown = OutputOptions(as_json, alignments, show_alignment, level, keep_eos, n_best)
     lines: Iterator[str | None] = argument_lines(texts) if texts else input_lines(input_file)
     total = len(texts) if texts else None
-    if input_file is not None and sys.stderr.isatty():  # where there is a bar
+    if input_file is not None and sys.stderr.isatty():  # only then is there a bar
         total = count_lines(input_file)
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:

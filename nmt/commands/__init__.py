@@ -1,4 +1,4 @@
-"""What the commands do, one file for each command, callable from Python.
+"""Implement the commands, with one file for each; they can be called from Python.
 
 Options and help texts are in `nmt.cli`; no command imports another.
 """

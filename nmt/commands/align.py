@@ -1,4 +1,4 @@
-"""`nmt align`: links and matrices of given pairs, by a trained model or by an aligner trained on these pairs."""
+"""`nmt align`: links and matrices of given pairs, from a trained model or from an aligner trained on these pairs."""
 
 import logging
 from collections.abc import Sequence
@@ -36,15 +36,15 @@ Texts = tuple[str, str]
 
 @dataclass(frozen=True)
 class AlignRun:
-    """What `run_align` found.
+    """The results of `run_align`.
 
     Attributes:
         score: agreement with gold links; None without them.
-        signature: what the links were made of and how, for every number that is printed of them.
+        signature: what the links were made from and how; it is printed with every figure about the links.
         pairs: the number of pairs.
         links: the number of links.
-        certainty: the mean probability of the links of a word aligner, or mean weight of those of an attention, 0 to 1.
-        agreement: share of the links of either direction that both directions have; None for one direction.
+        certainty: the mean probability of a word aligner's links, or the mean weight of an attention's links, 0 to 1.
+        agreement: the share of all links of the two directions that both have; None if there is one direction.
     """
 
     score: AlignmentScore | None
@@ -56,7 +56,7 @@ class AlignRun:
 
 
 class ModelAligner:
-    """A trained model; with a second one of the other direction, whose links are joined with the first one's."""
+    """Aligns with a trained model, and optionally with a second model of the other direction as well."""
 
     def __init__(
         self,
@@ -69,18 +69,18 @@ class ModelAligner:
 
         Args:
             model: a loaded model with attention or a word aligner.
-            extraction: how links are made of matrices.
-            backward: a model that translates the other way.
-            symmetrisation: how the links of both are joined.
+            extraction: how links are extracted from matrices.
+            backward: a model that translates in the other direction.
+            symmetrisation: how the links of both models are combined.
         """
         self.model, self.extraction, self.backward, self.symmetrisation = model, extraction, backward, symmetrisation
         self.agreed = self.either = 0
-        self.count: int | None = None  # pairs, if that is known
+        self.count: int | None = None  # the number of pairs, if it is known
 
     def align(
         self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
     ) -> list[tuple[AlignmentMatrix, list[Link]]]:
-        """Return matrix and links of each pair; `first_line` numbers the first one in messages."""
+        """Return the matrix and the links of each pair; `first_line` is the first pair's number in messages."""
         matrices = _forced(self.model, pairs, shown, first_line)
         links = [self.extraction.links(matrix) for matrix in matrices]
         if self.backward is not None:
@@ -93,22 +93,22 @@ class ModelAligner:
         return list(zip(matrices, links, strict=True))
 
     def signature(self, matrix: AlignmentMatrix) -> str:
-        """Say how the links were made."""
+        """Return how the links were made, as text."""
         joined = "" if self.backward is None else f"|backward:{self.backward.name}|sym:{self.symmetrisation}"
         return f"{_extraction(self.extraction, matrix)}|model:{self.model.name}|{self.model.checkpoint.name}{joined}"
 
 
 class SelfAligner:
-    """The word aligner that was trained on the very pairs that it aligns."""
+    """Aligns with a word aligner that was trained on the same pairs."""
 
     def __init__(self, aligner: WordAligner, extraction: LinkExtraction, count: int):
-        """Take a trained aligner, how links are made of its matrices, and the number of pairs."""
+        """Take a trained aligner, how links are extracted from its matrices, and the number of pairs."""
         self.aligner, self.extraction, self.count = aligner, extraction, count
 
     def align(
         self, pairs: Sequence[Texts], shown: OutputOptions, first_line: int
     ) -> list[tuple[AlignmentMatrix, list[Link]]]:
-        """Return matrix and links of each pair."""
+        """Return the matrix and the links of each pair."""
         if shown.level == "pieces":
             raise AlignmentError("without a model there are no pieces; use --level words or tokens")
         results = []
@@ -120,21 +120,21 @@ class SelfAligner:
         return results
 
     def signature(self, matrix: AlignmentMatrix) -> str:
-        """Say how the links were made."""
+        """Return how the links were made, as text."""
         return _extraction(self.extraction, matrix)
 
 
 def self_aligner(
     source: Source, split: str, level: Literal["words", "tokens"], cache: Path, extraction: LinkExtraction
 ) -> SelfAligner:
-    """Return an aligner trained on the pairs of a source; the second time it comes from the cache.
+    """Return an aligner trained on the pairs of a source, from the cache if it has been trained before.
 
     Args:
-        source: the pairs.
+        source: where the pairs are.
         split: the split of a built-in corpus or dataset.
-        level: what is aligned.
-        cache: folder of the cache.
-        extraction: how links are made of matrices.
+        level: whether words or tokens are aligned.
+        cache: the folder of the cache.
+        extraction: how links are extracted from matrices.
 
     Raises:
         DataError: if the pairs cannot be read.
@@ -154,20 +154,20 @@ def run_align(
     gold: GoldFile | None,
     processes: Processes | None = None,
 ) -> AlignRun:
-    """Align the pairs of a source, and write a line of links for each, in order, as they come.
+    """Align the pairs of a source, and write one line of links for each pair, in order and as soon as it is aligned.
 
     Args:
-        aligner: what aligns.
-        source: the pairs.
+        aligner: the aligner to use.
+        source: where the pairs are.
         split: the split of a built-in corpus or dataset.
-        out: where the links go.
+        out: the file that the links are written to.
         shown: the level, and where matrices are written.
         gold: gold links on words; None for those that come with the corpus, if any.
-        processes: those that align together, each a block of the pairs, of which the first writes; None for this one
-            alone. What the others return says nothing.
+        processes: the processes that align together, each a block of the pairs; only the first one writes, and only
+            its return value is meaningful. None if this process works alone.
 
     Raises:
-        AlignmentError: if gold links are asked for on pieces, or do not fit.
+        AlignmentError: if gold links are given with the level `pieces`, or do not fit the pairs.
     """
     _refuse_early(shown, gold)
     processes = processes or Processes()
@@ -202,7 +202,7 @@ def run_align(
 
 
 def _refuse_early(shown: OutputOptions, gold: GoldFile | None) -> None:
-    """Refuse now, and not after hours of aligning, what cannot be done at the end."""
+    """Refuse options that would fail at the end, before hours are spent on aligning."""
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     if gold is not None and shown.level == "pieces":
@@ -210,7 +210,7 @@ def _refuse_early(shown: OutputOptions, gold: GoldFile | None) -> None:
 
 
 def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextManager[AlignmentWriter | None]:
-    """Return the file of matrices that this process writes as they come; None if it writes no such file."""
+    """Return a context with the writer of the file of matrices, or with None if this process writes no such file."""
     if shown.alignments is None or shown.as_page or not processes.is_first:
         return nullcontext()
     return alignment_writer(shown.alignments)
@@ -218,7 +218,7 @@ def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextM
 
 @dataclass
 class _Found:
-    """What the score, the page and the summary need of all pairs.
+    """The results of all pairs that the score, the page and the summary need.
 
     Attributes:
         shown: the level, and whether there is a page.
@@ -227,8 +227,8 @@ class _Found:
         count: the number of their links.
         certainty: the sum of the probabilities or weights of these links.
         first: the matrix of the first pair.
-        page: the pairs of the page; empty without one.
-        scored: pairs that are compared with gold, each with the links that were found and those it came with.
+        page: the pairs of the page; empty if there is no page.
+        scored: the pairs to compare with gold links, each with the links that were found and the links it came with.
     """
 
     shown: OutputOptions
@@ -243,7 +243,7 @@ class _Found:
     def add(
         self, results: Sequence[tuple[AlignmentMatrix, list[Link]]], texts: Sequence[Texts], references: Sequence[str]
     ) -> None:
-        """Take the matrices and links of some pairs, their texts, and the gold links that come with them ("": none)."""
+        """Add some pairs: their matrices and links, their texts, and the gold links they come with ("" for none)."""
         self.first = self.first or results[0][0]
         for matrix, links in results:
             probabilities = matrix.weights if (likely := matrix.link_probabilities) is None else likely
@@ -268,7 +268,7 @@ class _Found:
 
 
 def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[ReportOption]:
-    """Return a given pair as the page shows it: how sure a word's links are stands for the confidence in it."""
+    """Return a given pair as the page shows it; the certainty of a word's links serves as its confidence."""
     likely = matrix.link_probabilities
     weights = matrix.weights if likely is None else likely
     confidence = [float(row.max(initial=0.0)) for row in weights]
@@ -276,7 +276,7 @@ def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[R
 
 
 def _forced(model: LoadedModel, pairs: Sequence[Texts], shown: OutputOptions, first_line: int) -> list[AlignmentMatrix]:
-    """Return the matrices of given pairs, by forced decoding; in order, one per pair."""
+    """Return the matrices of given pairs, one per pair and in order, by forced decoding."""
     translator = model.translator
     return [matrix_of(translation, shown) for translation in translator.with_links(translator.force(pairs, first_line))]
 
@@ -292,7 +292,7 @@ def _extraction(extraction: LinkExtraction, matrix: AlignmentMatrix) -> str:
 def _check_range(
     path: Path, references: Sequence[GoldLinks], pairs: Sequence[Texts], level: Literal["words", "tokens"]
 ) -> None:
-    """Refuse gold that names words its sentence does not have: made on other words, or counted from another base."""
+    """Refuse gold links to words that the sentence does not have, due to other word boundaries or another base."""
     for number, (reference, (src, tgt)) in enumerate(zip(references, pairs, strict=True), start=1):
         sizes = len(spans_at(level, src)), len(spans_at(level, tgt))
         for link in reference.possible:

@@ -14,16 +14,16 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
 
     Args:
         run: a run folder.
-        count: how many; None for all that are kept.
-        best: those of the best validation metric instead of the last.
-        name: of the new checkpoint.
+        count: the number of checkpoints; None for all that are kept.
+        best: whether to take those with the best validation metric instead of the last ones.
+        name: the name of the new checkpoint.
 
     Returns:
-        Its folder, and the names of those averaged.
+        The folder of the new checkpoint, and the names of the averaged ones.
 
     Raises:
-        CheckpointError: if the run has not kept so many, or not two where `count` is None; also if it is being trained
-            or averaged at this moment.
+        CheckpointError: if the run has kept fewer than `count` checkpoints, or fewer than two if `count` is None; if
+            the name cannot be used; or if the run is being trained or averaged at this moment.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
         raise CheckpointError(

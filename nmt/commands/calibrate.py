@@ -1,4 +1,4 @@
-"""`nmt calibrate`: what makes word confidences the shares of words that are right."""
+"""`nmt calibrate`: make word confidences match the share of words that are right."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from nmt.runs.load import LoadedModel
 
 
 def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
-    """Fit the calibration on a corpus, for which the validation split is made, and keep it in the run folder.
+    """Fit the calibration on a corpus, normally the validation split, and store it in the run folder.
 
     Args:
         model: a loaded model.
@@ -19,9 +19,9 @@ def run_calibrate(model: LoadedModel, source: Source, split: str) -> str:
         split: which split it is.
 
     Returns:
-        What was fitted and the calibration error before and after, as text.
+        The fitted parameters, and the calibration error before and after, as text.
     """
-    probe_writable(model.run.path)  # better now than after all sentences are translated
+    probe_writable(model.run.path)  # fail now rather than after translating all sentences
     text, _ = load_text(source, split, Path(model.config.data.cache_dir).expanduser())
     translations = model.translator.translate(list(text["src"]), progress=True)
     log_probs, correct = judged_words(

@@ -27,16 +27,16 @@ class VariantResult:
 
     Attributes:
         name: the variant's name.
-        parameters: trained numbers; shared ones count once.
-        updates: done in all.
-        tokens_per_second: target tokens, median over the training log.
+        parameters: the number of parameters; shared ones count once.
+        updates: the number of updates in total.
+        tokens_per_second: target tokens per second in training, the median over the log.
         minutes: the minutes that the updates took, by the clock; validation is not counted.
         ppl: the perplexity of the references.
         bleu: the BLEU of the corpus.
         bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
-        signature: sacrebleu's.
-        aer: against gold links; None without them or without attention.
-        sentences_per_second: translated, with the configuration's beam.
+        signature: sacrebleu's signature of the BLEU.
+        aer: the AER against gold links; None without gold links or without attention.
+        sentences_per_second: sentences translated per second, with the configuration's beam.
         by_length: BLEU by source length.
     """
 
@@ -73,8 +73,8 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
     Args:
         comparison: the folder, the split and the sentences.
         configs: the configuration of each variant, by name.
-        train: trains a configuration, or goes on with its run.
-        evaluate: scores a model on a split.
+        train: a function that trains a configuration, or resumes its run.
+        evaluate: a function that scores a model on a split.
 
     Returns:
         The table, as Markdown.
@@ -111,7 +111,7 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
 
 
 def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
-    """Return the row of a variant that was scored already, with these settings."""
+    """Return the stored row of a variant; None if it has not been scored with these settings."""
     stored = _row_file(config)
     kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     if kept.get("made_with") != _settings(comparison, config):
@@ -128,7 +128,7 @@ def _variant(
     train: Train,
     evaluate: Evaluate,
 ) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
-    """Train (on) and score one variant, if it has no `result` yet, and show it."""
+    """Train or resume and score one variant, unless it has a `result`; return the result and its matrices."""
     if result is None:
         train(config)
     machine = [f"training.device={config.training.device}", f"training.threads={config.training.threads}"]
@@ -147,7 +147,7 @@ def _row_file(config: Config) -> Path:
 
 
 def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
-    """Return the settings that a result depends on, without those of where files lie and how results are shown."""
+    """Return the settings that a result depends on, not those for the place of files and the display of results."""
     held = config.model_dump(mode="json", exclude={"runs_dir": True, "data": {"root", "cache_dir"}})
     for key in ("device", "threads", "log_every", "tensorboard", "keep_last"):
         del held["training"][key]
@@ -177,7 +177,7 @@ def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Eval
 
 
 def comparison_table(results: Sequence[VariantResult]) -> str:
-    """The results as a Markdown table; BLEU of the quarter with the longest sources stands beside BLEU of all."""
+    """Return a Markdown table of results, with BLEU of all sentences and of the quarter with the longest sources."""
     head = (
         "variant", "parameters", "updates", "minutes", "tokens/s", "ppl", "BLEU", "BLEU, longest", "AER", "sentences/s"
     )  # fmt: skip
@@ -205,7 +205,7 @@ def comparison_table(results: Sequence[VariantResult]) -> str:
 
 
 def _write(folder: Path, results: Sequence[VariantResult]) -> None:
-    """The table so far, as Markdown and JSON."""
+    """Write the table so far, as Markdown and JSON."""
     with atomic_write(folder / "comparison.md") as tmp_path:
         tmp_path.write_text(comparison_table(results) + "\n", encoding="utf-8")
     with atomic_write(folder / "comparison.json") as tmp_path:
@@ -214,7 +214,7 @@ def _write(folder: Path, results: Sequence[VariantResult]) -> None:
 
 
 def _minutes(records: Sequence[dict[str, Any]]) -> float:
-    """Minutes of training that the log tells of: updates between two lines over their rate."""
+    """Return the minutes of training by the log: the sum over its lines of target tokens divided by their rate."""
     seconds = 0.0
     for record in records:
         if record.get("tgt_tokens") and record.get("tokens_per_second"):

@@ -18,10 +18,10 @@ _RANGES = {Gt: (">", "gt"), Ge: (">=", "ge"), Lt: ("<", "lt"), Le: ("<=", "le")}
 
 
 def run_config(part: str | None) -> Iterator[str]:
-    """Yield the settings of the configuration, or of a part of it, one in a line.
+    """Yield the settings of the configuration, or of a part of it, one per line.
 
     Args:
-        part: dotted key, such as ``model.attention``; None for all.
+        part: the dotted key of the part, such as ``model.attention``; None for all settings.
 
     Raises:
         ConfigError: if there is no such part.
@@ -54,7 +54,7 @@ def _rows(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str
 
 
 def _choice_rows(choice: Choice, key: str, field: FieldInfo) -> Iterator[tuple[str, str, str]]:
-    """Yield the names that can be chosen, those of installed packages included, and the settings of each section."""
+    """Yield all names to choose from, also those of installed packages, and the settings of the built-in sections."""
     default = field.get_default(call_default_factory=True)
     name = getattr(default, choice.key, choice.default)
     yield f"{key}.{choice.key}", " | ".join(choice.names()), f"default {name}"
@@ -72,7 +72,7 @@ def _choice_rows(choice: Choice, key: str, field: FieldInfo) -> Iterator[tuple[s
 
 
 def _choice_of_items(field: FieldInfo) -> Choice | None:
-    """Return the choice that each item of a list is; None if the field is no such list."""
+    """Return the choice that the items of a list field are validated by; None if the field is not such a list."""
     (item, *_) = (*typing.get_args(field.annotation), None)
     if typing.get_origin(field.annotation) is not list or typing.get_origin(item) is not typing.Annotated:
         return None

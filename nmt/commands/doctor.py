@@ -1,4 +1,4 @@
-"""`nmt doctor`: what may be wrong with the data, what training would do with it, and how long that takes here."""
+"""`nmt doctor`: report possible faults in the data, what training would do with it, and how long that takes here."""
 
 import contextlib
 from collections import Counter
@@ -22,7 +22,7 @@ from nmt.training.estimate import duration_rows, measure_duration, size_rows
 
 
 def examine_files(src: Path, tgt: Path) -> Iterator[str]:
-    """What may be wrong with two parallel files.
+    """Report what may be wrong with two parallel files.
 
     Yields:
         Lines of the report.
@@ -42,7 +42,7 @@ def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
         folder: where the copies are written, and the links if there are any.
 
     Yields:
-        Lines of the report; the files are written while they are read.
+        Lines of the report; the files are written as the caller reads these lines.
 
     Raises:
         NmtError: see `write_filtered`.
@@ -54,9 +54,9 @@ def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
 
 
 def write_training_data(config: Config, folder: Path) -> Iterator[str]:
-    """Write a configuration's training data without the pairs that its filters leave out; all filters if it has none.
+    """Write a configuration's training data without the pairs that its filters leave out.
 
-    See `write_filtered`.
+    If it has no filters, all filters apply. See `write_filtered`.
     """
     data = config.data
     source = data.source("train")
@@ -67,13 +67,13 @@ def write_training_data(config: Config, folder: Path) -> Iterator[str]:
 
 
 def run_doctor(config: Config) -> Iterator[str]:
-    """What may be wrong with a configuration's data, what training would do with it, how long that takes here.
+    """Report what may be wrong with a configuration's data, what training would do with it, and how long it takes.
 
     Yields:
         Lines of the report.
 
     Raises:
-        NmtError: for what would stop a training.
+        NmtError: for anything that would stop the training.
     """
     train_source = config.data.source("train")
     assert train_source is not None  # the schema requires it
@@ -118,15 +118,15 @@ def write_filtered(
     folder: Path,
     held_out: Mapping[str, Source | None],
 ) -> Iterator[str]:
-    """Write the pairs that no filter leaves out, and a table of those that one does.
+    """Write the pairs that pass all filters, and a table of those that do not.
 
-    The folder gets the three files, `lines` with the number of each pair in the whole corpus, and `left-out.tsv` with
-    number, reason, source and target of the others.
+    The folder gets the files in `names`, the file `lines` with the number of each kept pair in the complete corpus, and
+    `left-out.tsv` with the number, reason, source and target of every other pair.
 
     Args:
         source: the corpus.
-        names: of the files of source, target and links; links are written if the corpus has some.
-        filters: names of filters.
+        names: the names of the files for source, target and links; links are written only if the corpus has some.
+        filters: the names of the filters.
         folder: where to write.
         held_out: the other splits, for the filter `overlap`.
 
@@ -163,7 +163,7 @@ def write_filtered(
 
 
 def _bleu_tokenizer(config: Config, train: Examination) -> str:
-    """Return the tokenizer that BLEU will use, and what speaks for another one."""
+    """Return the tokenizer that BLEU will use, followed by advice to change it or the reason for the choice, if any."""
     source = config.data.source("valid")
     assert source is not None  # the schema requires it
     targets = [tgt for _, tgt in islice(read_texts(source, "valid"), 1000)]

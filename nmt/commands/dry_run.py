@@ -13,7 +13,7 @@ def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:
 
     Args:
         config: the configuration of the run.
-        init_from: whose weights a new run would begin with.
+        init_from: the model whose weights a new run would begin with; None for random weights.
 
     Raises:
         NmtError: for anything that would stop the training.

@@ -47,7 +47,7 @@ _BOOTSTRAP = 1000
 
 @dataclass(frozen=True)
 class EvalReport:
-    """Scores of one test set, as printed and as written beside the run."""
+    """The scores of one test set, as they are printed and as they are written to files."""
 
     table: str
     hypotheses: Path
@@ -67,7 +67,7 @@ def run_eval(
     glossary: Path | None = None,
     page: Path | None = None,
 ) -> EvalReport:
-    """Translate and score a split of the run's data, or given files.
+    """Translate and score a split of the run's data, or given files; write the results and return them.
 
     Args:
         model: a loaded model.
@@ -75,13 +75,13 @@ def run_eval(
         files: source and reference files instead of a split.
         output: the stem of the files written; None for ``<run>/eval/<split or file name>``.
         source: where the pairs are, if not where `files` or the run's configuration say.
-        more_refs: files of further references. BLEU, chrF and TER take the best match of all; loss, confidence and
-            alignment see the first reference only.
+        more_refs: files of further references. BLEU, chrF and TER take the best match among all references; loss,
+            confidence and alignment use only the first reference.
         glossary: a file of terms that the translations must keep to.
-        page: where a page with the translations, their alignment and the references is written; None for nowhere.
+        page: the file for a page with the translations, their alignment and the references; None for no page.
 
     Raises:
-        AlignmentError: if a page is asked for, and the model has no attention, or the file is no .html file.
+        AlignmentError: if there is to be a page, but the model has no attention or the file is not an .html file.
         ConfigError: if the configuration names no such split.
         DataError: if the data cannot be read, or source and reference differ in length.
     """
@@ -123,7 +123,7 @@ def run_eval(
 
 
 def _refuse_early(model: LoadedModel, page: Path | None) -> None:
-    """Refuse now, and not after hours of decoding, what cannot be done at the end."""
+    """Refuse options that would fail at the end, before hours are spent on decoding."""
     if any(isinstance(metric, CometMetricConfig) for metric in model.config.evaluation.metrics):
         comet_program()
     if page is not None:
@@ -132,7 +132,7 @@ def _refuse_early(model: LoadedModel, page: Path | None) -> None:
 
 
 def _settings(model: LoadedModel, data: str) -> dict[str, Any]:
-    """Return what scores of a test set depend on."""
+    """Return the settings that the scores of a test set depend on."""
     decoding = model.config.decoding
     return {
         "data": data,
@@ -158,7 +158,7 @@ def _write_page(
 
 
 def _requests(srcs: Sequence[str], glossary: Path | None, tokenizer: Tokenizer) -> list[Request]:
-    """Return the source texts, with what a glossary asks of them."""
+    """Return a request for each source text, with the phrases that a glossary requires or forbids."""
     requests = [Request(src) for src in srcs]
     if glossary is None:
         return requests
@@ -173,7 +173,7 @@ def _table(
     by_length: Sequence[LengthScore],
     is_calibrated: bool,
 ) -> str:
-    """Return what a person sees of a report."""
+    """Return the text that is printed for a report."""
     margins = {key: "±    ?" if score.margin is None else f"± {score.margin:4.2f}" for key, score in scores.items()}
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {report['loss']:6.3f}", f"ppl    {report['ppl']:6.3f}"]
@@ -193,7 +193,7 @@ def _table(
 def _by_the_model(
     model: LoadedModel, pieces: PieceCorpus, translations: Sequence[Translation], refs: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the loss of the references, and how far the confidence in words can be trusted, raw and calibrated."""
+    """Return the loss of the references, and the calibration errors of the raw and calibrated word confidences."""
     loss = corpus_nll(model.translator.model, pieces.in_order(), model.translator.device)
     log_probs, correct = judged_words(
         [one.tgt for one in translations], [one.token_log_probs for one in translations], refs
@@ -209,14 +209,14 @@ def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Ta
     """Return the text of a test set and its pieces.
 
     Raises:
-        DataError: if it cannot be read, or the model has no places for a line.
+        DataError: if it cannot be read, or if a line is too long for the model or for scoring its alignment.
     """
     cache, tokenizer = Path(model.config.data.cache_dir).expanduser(), model.translator.tokenizer
     text, fingerprint = load_text(source, split, cache)
     pieces = PieceCorpus(encode_table(text, tokenizer, pieces_path(cache, fingerprint, tokenizer)))
     refuse_longer_than_the_model(pieces, model.config, name)
     limit = model.config.decoding.max_tgt_length
-    if _has_gold(model, text) and (pieces.tgt_len > limit).any():  # better now than after all lines are translated
+    if _has_gold(model, text) and (pieces.tgt_len > limit).any():  # fail now, not after translating
         line = int((pieces.tgt_len > limit).argmax())
         raise DataError(
             f"line {line + 1} of the {name} data has {pieces.tgt_len[line]} target pieces, more than "
@@ -233,7 +233,7 @@ def _has_gold(model: LoadedModel, text: Table) -> bool:
 def _names(
     model: LoadedModel, split: str, files: tuple[Path, Path] | None, output: Path | None
 ) -> tuple[str, str, Path]:
-    """Return the name of a test set, what it is made of, and the stem of the files that are written about it."""
+    """Return the name of a test set, the data that it consists of, and the stem of the files with its results."""
     name = without_packing(files[0].name) if files else split
     data = " | ".join(str(path.resolve()) for path in files) if files else split
     stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
@@ -259,10 +259,10 @@ def run_eval_versus(
     """Translate one test set with several models and score them side by side; see `run_versus`.
 
     Args:
-        models: the first one is what the others are compared with.
+        models: the models to compare; each one is compared with the first.
         split: a split of the first model's configuration.
         files: source and reference files instead of a split.
-        output: folder of what is written; None for each model's own ``eval`` folder.
+        output: the folder for the results; None for each model's own ``eval`` folder.
         more_refs: files of further references.
         glossary: a file of terms that the translations must keep to.
 
@@ -270,7 +270,7 @@ def run_eval_versus(
         A Markdown table, and BLEU by source length.
 
     Raises:
-        ConfigError: if two models are the same, or if a metric is none that can be compared.
+        ConfigError: if two models are the same, or if systems cannot be compared by one of the metrics.
         DataError: if the data cannot be read.
     """
     names = [model.name for model in models]
@@ -281,7 +281,7 @@ def run_eval_versus(
     first = models[0]
     metrics = _comparable(first.config)
     stems = [None if output is None else output / name.replace("/", "-") for name in names]
-    for model, stem in zip(models, stems, strict=True):  # all of them now, and not after hours of decoding
+    for model, stem in zip(models, stems, strict=True):  # check all of them before hours of decoding
         _, data, path = _names(model, split, files, stem)
         prepare_output(path, data)
     source = first.source(split, files)
@@ -315,7 +315,7 @@ def _comparable(config: Config) -> list[str]:
 
 
 def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
-    """Return the references of each sentence: the one that is given, and those that further files have for it.
+    """Return all references of each sentence: the given one, and those from further files.
 
     Raises:
         DataError: if a file cannot be read, or has a different number of lines.
@@ -331,7 +331,7 @@ def run_versus(systems: Sequence[tuple[str, Path]], refs: Sequence[Path], tokeni
     """Score files of translations, without a model; see `versus_table`.
 
     Raises:
-        DataError: if a file cannot be read, or has another number of lines than the reference.
+        DataError: if a file cannot be read, or if its number of lines differs from that of the reference.
     """
     translated = [(name, list(read_lines(path))) for name, path in systems]
     return versus_table(

@@ -24,12 +24,12 @@ def run_export(
 
     Args:
         model: a run folder; None for the run trained last.
-        checkpoint: its name; None for the best.
-        folder: where the files go; it must not be there, or be empty.
+        checkpoint: the name of the checkpoint; None for the best.
+        folder: the folder for the files, which must be empty if it exists.
         to: the runtime.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
         ModelError: if the folder is not empty, or the runtime cannot run this model.

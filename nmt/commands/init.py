@@ -24,8 +24,8 @@ from nmt.training.estimate import duration_rows, measure_duration
 
 Held = Literal["valid", "test"]
 _HELD_OUT: tuple[Held, ...] = ("valid", "test")
-_FEWEST, _SHARE, _MOST = 20, 20, 1_000  # pairs of a split that is set aside; one of 20 pairs between the two limits
-_SMALL = 50_000  # pairs up to which sentencepiece is asked how large a vocabulary can be
+_FEWEST, _SHARE, _MOST = 20, 20, 1_000  # a split that is set aside has 20 to 1,000 pairs, one in 20 if possible
+_SMALL = 50_000  # with at most this number of pairs, sentencepiece is asked which vocabulary sizes are possible
 _SIBLINGS: dict[Held, tuple[str, ...]] = {"valid": ("valid", "val", "dev", "validation"), "test": ("test", "tst")}
 _TABLES = tuple(f".{kind}" for kind in get_args(TableFormat))
 _MEANINGS = {
@@ -40,16 +40,16 @@ _MEANINGS = {
 
 @dataclass
 class InitOptions:
-    """What the user says; the rest is found.
+    """The user's choices; everything else is found in the data.
 
     Attributes:
         files: two text files, a table, or the name of a hub dataset after ``hub:``.
         output: the configuration to write.
         columns: source and target column of a table or of a hub dataset; None to find them.
         langs: names of the languages; None to take the files' endings or the columns' names.
-        given: the validation and test files that there are already.
+        given: the validation and test files, as far as the user has them.
         preset: the kind of model.
-        estimate: whether the time of the training is measured.
+        estimate: whether to estimate the training time.
     """
 
     files: Sequence[str]
@@ -62,7 +62,7 @@ class InitOptions:
 
 
 def run_init(options: InitOptions) -> Iterator[str]:
-    """Examine the data, set validation and test pairs aside where there are none, and write a configuration.
+    """Examine the data, set validation and test pairs aside if there are none, and write a configuration.
 
     Yields:
         Lines of the report.
@@ -162,7 +162,7 @@ def _ending(name: str) -> str:
 
 
 def _other_split(options: InitOptions, train: Source, split: Held) -> Source | None:
-    """Return the validation or test data: what was given, or files whose names say that they belong to the others."""
+    """Return the validation or test data, as given or found with the training data; None if there is none."""
     if split in options.given:
         given_src, given_tgt = options.given[split]
         return Source(src=given_src, tgt=given_tgt)
@@ -207,13 +207,13 @@ def _set_aside(
     langs: tuple[str, str],
     known: frozenset[int],
 ) -> dict[Held, Source]:
-    """Write pairs of the training data, which are drawn at random from those without faults, as files of their own.
+    """Draw pairs without faults at random from the training data, write them to separate files, and return the splits.
 
     Args:
         train: the training data.
-        folder: for the files.
-        splits: what is set aside.
-        count: pairs of each.
+        folder: the folder for the files.
+        splits: the splits to set aside.
+        count: the number of pairs of each split.
         langs: the endings of the files.
         known: hashes of the pairs of other splits, which are not drawn.
 
@@ -230,7 +230,7 @@ def _set_aside(
         for line, pair, reason in judged(read_pairs(train, "train"), filters, known)
         if reason is None and pair[0].strip() and pair[1].strip()
     )
-    # A hash orders the pairs as if at random, and the same pairs always in the same way.
+    # The order of hashes is as good as random, and always the same for the same pairs.
     drawn = heapq.nsmallest(count * len(splits), clean)
     if len(drawn) < count * len(splits):
         raise DataError(f"only {len(drawn)} pairs are without faults (see above), too few to set test sentences aside")
@@ -290,7 +290,7 @@ def _training_texts(train: Source, filters: Sequence[Filter], splits: dict[Held,
 
 
 def _possible_vocabulary(tokenizer: dict[str, Any], texts: Sequence[tuple[str, str]]) -> int:
-    """Return the wanted size, or the nearest that sentencepiece can make of the texts without using up its pieces."""
+    """Return the wanted vocabulary size, or the nearest that sentencepiece can reach with some pieces to spare."""
     settings = TokenizerConfig(**tokenizer)
     lowest, highest = feasible_sizes(settings, lambda: texts)
     return max(min(settings.vocab_size, highest * 9 // 10), lowest)

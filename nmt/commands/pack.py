@@ -8,13 +8,13 @@ from nmt.runs.pack import Precision, pack
 
 
 def run_pack(model: Path | None, target: Path | None, checkpoint: str | None, precision: Precision) -> str:
-    """Write a run's model as a zip file and say how large it is.
+    """Write a run's model as a zip file, and return a line that says how large it is.
 
     Args:
         model: a run folder; None for the run trained last.
-        target: the file to write; None for the run's name in the working directory.
-        checkpoint: its name; None for the best.
-        precision: of the weights.
+        target: the file to write; None for a file with the run's name in the working directory.
+        checkpoint: the name of the checkpoint; None for the best.
+        precision: the precision of the weights.
 
     Raises:
         CheckpointError: if there is no model, or the file cannot be written or is there already.

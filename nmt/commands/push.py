@@ -21,7 +21,7 @@ from nmt.runs.load import LoadedModel, load_model
 from nmt.runs.pack import Precision, pack
 
 _PICTURE = "alignment.png"
-_EXAMPLE_WORDS = range(6, 13)  # of the sentence that the picture shows
+_EXAMPLE_WORDS = range(6, 13)  # words of the sentence that the picture shows
 
 
 def run_push(
@@ -39,11 +39,11 @@ def run_push(
     Args:
         model: a run folder, or a packed model; None for the run trained last.
         name: ``OWNER/NAME`` on the hub.
-        folder: where the files are written instead, for a look before they are public; it must not exist.
-        private: whether a new repository can be seen by its owner only.
-        precision: of the weights.
-        license_name: the hub's name of a licence, such as ``cc-by-4.0``; None to say nothing.
-        example: the sentence whose alignment the card shows; None for one of the validation data.
+        folder: a folder to write the files to instead of uploading them, for inspection; it must not exist.
+        private: whether a new repository is visible only to its owner.
+        precision: the precision of the weights.
+        license_name: the hub's name of a licence, such as ``cc-by-4.0``; None to state no licence.
+        example: the sentence whose alignment the card shows; None for a sentence of the validation data.
 
     Raises:
         NmtError: if there is no model, or the files or the repository cannot be written.
@@ -63,7 +63,7 @@ def run_push(
 
 @contextmanager
 def _files_folder(folder: Path | None) -> Iterator[Path]:
-    """Make the folder that the files are written to; what could not be finished is removed."""
+    """Make the folder that the files are written to, and yield it; remove it if the block fails."""
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
@@ -80,7 +80,7 @@ def _files_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def _without_paths(run: RunFolder, folder: Path) -> bytes:
-    """Return the run's configuration without the folders of this machine: of paths only the last name is left."""
+    """Return the run's configuration as YAML, without this machine's folders: absolute paths keep only their names."""
     own = load_config(run.config).model_dump(mode="json")
 
     def shortened(value: Any) -> Any:
@@ -103,7 +103,7 @@ def _without_paths(run: RunFolder, folder: Path) -> bytes:
 
 
 def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str, str] | None:
-    """Draw the alignment of a sentence; return it with its translation, or None if there is none to show."""
+    """Draw the alignment of a sentence; return the sentence and its translation, or None if there is no sentence."""
     text = text or _validation_sentence(model)
     if text is None:
         return None
@@ -115,7 +115,7 @@ def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str
 
 
 def _validation_sentence(model: LoadedModel) -> str | None:
-    """Return a sentence of the data of a run of one's own; a packed model was trained elsewhere."""
+    """Return a validation sentence; None if none fits, or for a packed model, whose data may be on another machine."""
     if not model.run.log.exists():
         return None
     try:
@@ -130,13 +130,13 @@ def _validation_sentence(model: LoadedModel) -> str | None:
 def model_card(
     model: LoadedModel, name: str, license_name: str | None, shown: tuple[str, str] | None, has_picture: bool
 ) -> str:
-    """Return the card of a model, Markdown with the hub's header.
+    """Return the card of a model, as Markdown with the hub's header.
 
     Args:
         model: the model.
         name: ``OWNER/NAME``.
         license_name: see `run_push`.
-        shown: a sentence and its translation.
+        shown: a sentence and its translation; None for no example.
         has_picture: whether there is a picture of its alignment.
     """
     unnamed = DataConfig.model_fields["src_lang"].default, DataConfig.model_fields["tgt_lang"].default
@@ -162,17 +162,17 @@ def model_card(
 
 
 def _plain(text: str) -> str:
-    """Return a text in one line, so that it cannot leave its place in the card."""
+    """Return a text on one line, so that it cannot leave its place in the card."""
     return " ".join(text.split())
 
 
 def _bare(text: str) -> str:
-    """Return a text without signs that mean something in a table or in the text of a link."""
+    """Return a text without the characters that have a meaning in a table or in the text of a link."""
     return re.sub(r"[\[\]()|`<>\\\\]", " ", _plain(text))
 
 
 def _scores(model: LoadedModel) -> str:
-    """Return a table of the scores that `nmt eval` has written for this very checkpoint."""
+    """Return a table of the scores that `nmt eval` has written for this checkpoint; empty if there are none."""
     rows = []
     for path in sorted((model.run.path / "eval").glob("*.json")):
         try:
@@ -212,7 +212,7 @@ def _facts(model: LoadedModel, has_picture: bool) -> list[tuple[str, str]]:
 
 
 def _data_name(source: Source) -> str:
-    """Return what the data are called, without the folders of this machine."""
+    """Return the name of the data, without the folders of this machine."""
     if source.builtin or source.hub:
         return source.hub or f"the built-in {source.builtin}"
     files = [Path(name).name for name in (source.path, source.src, source.tgt) if name]

@@ -1,4 +1,4 @@
-"""`nmt runs` and `nmt inspect`: which runs there are, and what a model is."""
+"""`nmt runs` and `nmt inspect`: list the runs, and describe a model."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ _COLUMNS = ("run", "state", "epoch", "best", "trained", "size")
 
 
 def run_runs(runs_dir: Path) -> Iterator[str]:
-    """Yield a table of the runs in a folder and in the comparisons there, the newest first.
+    """Yield the lines of a table of the runs in a folder and in the comparisons there, the newest first.
 
     Raises:
         NmtError: if there is no such folder.
@@ -42,10 +42,10 @@ def run_runs(runs_dir: Path) -> Iterator[str]:
 
 
 def run_inspect(model: Path | None) -> Iterator[str]:
-    """Yield what a model is: languages, sizes, data, scores, versions.
+    """Yield lines that describe a model: languages, sizes, data, scores, versions.
 
     Raises:
-        NmtError: if it is no model folder.
+        NmtError: if it is not a model folder.
     """
     run = find_model(model)
     run.refuse_strange_files()
@@ -88,20 +88,20 @@ def run_inspect(model: Path | None) -> Iterator[str]:
     rows.append(("checkpoints", ", ".join(kept)))
     versions = run.path / "versions.json"
     if versions.is_file():
-        with contextlib.suppress(ValueError, AttributeError):  # damaged; it says nothing that is needed
+        with contextlib.suppress(ValueError, AttributeError):  # damaged, but nothing in it is needed
             rows.append(("trained with", _settings(json.loads(versions.read_text(encoding="utf-8")))))
     for name, value in rows:
         yield f"{name:<16} {value}"
 
 
 def _settings(values: dict[str, Any], first: str = "") -> str:
-    """Return names and values in one line, behind a first word if there is one."""
+    """Return names and values on one line, after `first` if it is given."""
     named = [f"{key} {value}" for key, value in values.items() if value is not None]
     return ", ".join([first, *named] if first else named)
 
 
 def _part(section: BaseModel, key: str) -> str:
-    """Return what a part of a model is, and its settings that are not the default."""
+    """Return the kind of a part of a model, with its settings that differ from the defaults."""
     chosen = {key: getattr(section, key), **section.model_dump(exclude_defaults=True)}
     return _settings({name: value for name, value in chosen.items() if name != key}, str(chosen[key]))
 
@@ -127,7 +127,7 @@ def _row(run: RunFolder, runs_dir: Path) -> tuple[str, ...]:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of a folder's files; training may remove some of them meanwhile."""
+    """Return the total size of a folder's files in bytes; files that training removes meanwhile are left out."""
     total = 0
     for inside, _, names in os.walk(folder):
         for name in names:

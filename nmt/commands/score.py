@@ -1,4 +1,4 @@
-"""`nmt score`: how likely does a model find given translations?"""
+"""`nmt score`: report how likely given translations are under a model."""
 
 import json
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ _CHUNK = 2048  # pairs that are held in memory at once
 def run_score(
     model: LoadedModel, source: Source, split: str, as_json: bool, processes: Processes | None = None
 ) -> Iterator[str]:
-    """Score the pairs of a source by forced decoding, some thousand at a time.
+    """Score the pairs of a source by forced decoding, a few thousand at a time.
 
     Args:
         model: a loaded model.
-        source: the pairs.
-        split: the split, of a built-in corpus or a dataset.
-        as_json: objects with the log-probability of each piece, instead of lines of log-probability and score.
-        processes: those that score together, each a block of the pairs; None for this one alone.
+        source: where the pairs are.
+        split: the split of a built-in corpus or dataset.
+        as_json: whether to yield JSON objects, with the log-probability of each piece, instead of plain lines.
+        processes: the processes that score together, each a block of the pairs; None if this process works alone.
 
     Yields:
-        One line per pair, in order: log-probability (nats, EOS counted) and score between tabs, or an object. Of
-        several processes the first yields all lines, and the others none.
+        One line per pair, in order: the log-probability (in nats, including EOS) and the score, separated by a tab, or
+        a JSON object. Of several processes, the first yields all lines and the others yield none.
     """
     number, calibration = 0, model.calibration
     processes = processes or Processes()

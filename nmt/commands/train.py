@@ -1,4 +1,4 @@
-"""`nmt train`: data, model and loop put together, and everything that is done between updates."""
+"""`nmt train`: combine data, model and training loop, and do everything that is done between updates."""
 
 import contextlib
 import logging
@@ -48,11 +48,11 @@ _RELEASE_EVERY = 200  # updates between two calls of `release_memory`
 
 
 def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
-    """Train, or go on with an unfinished run of the same name and configuration.
+    """Train a new run, or resume an unfinished run of the same name and configuration.
 
     Args:
         config: the configuration of the run.
-        init_from: whose weights a new run begins with.
+        init_from: the model whose weights a new run begins with; None for random weights.
 
     Returns:
         The run's folder.
@@ -65,12 +65,12 @@ def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
     run = RunFolder(config.run_dir)
     try:
         with Processes.joined(config.training.device) as processes:
-            config = processes.told(config)  # with --fresh each process has looked for a free name by itself
+            config = processes.told(config)  # with --fresh, each process has chosen a free name on its own
             run = RunFolder(config.run_dir)
             set_up_machine(config.training.threads, processes.local_size)
             if not processes.is_first:
                 log.setLevel(logging.WARNING)
-            # over deciding and training: between the two another process could finish this very run
+            # locked from deciding to training, since another process could finish this run in between
             with run.locked() if processes.is_first else contextlib.nullcontext():
                 _train_locked(config, run, init_from, processes)
     except OSError as error:
@@ -129,7 +129,7 @@ class _Session:
         self.metric = config.training.early_stopping.metric
         self.checkpoints = KeptCheckpoints(run.checkpoints, config.training)
         self.progress = Progress()
-        self.window: dict[str, Any] = {}  # the reporter's sums when the run was left
+        self.window: dict[str, Any] = {}  # the reporter's sums when the run was interrupted
         self.validator = Validator(config, corpora, trainer)
         self.processes = trainer.processes
         self.received: list[int] = []  # signals to stop
@@ -140,7 +140,7 @@ class _Session:
     def open(
         cls, config: Config, run: RunFolder, corpora: Corpora, checkpoint: Path | None, processes: Processes
     ) -> "_Session":
-        """Build model and trainer, and bring them to where the checkpoint left off."""
+        """Build the model and the trainer, and restore them from the checkpoint if there is one."""
         device = choose_device(processes.device(config.training.device))
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
@@ -184,12 +184,12 @@ class _Session:
             log.warning("the run goes on with another %s: its numbers will differ in rounding", changed)
 
     def _machine(self, threads: int) -> dict[str, str]:
-        """What the bytes of a result depend on beside configuration and data."""
+        """Return what the exact result depends on, in addition to the configuration and the data."""
         precision = str(self.trainer.precision).removeprefix("torch.")
         return {"device": self.trainer.device.type, "threads": str(threads), "precision": precision}
 
     def run(self) -> None:
-        """Train until something says stop; save on the way."""
+        """Train until there is a reason to stop, and save along the way."""
         reason = self._reason_to_stop()
         if reason is not None and self.progress.ended:
             if not self.processes.is_first:
@@ -248,7 +248,7 @@ class _Session:
         )
 
     def _wishes(self) -> list[bool]:
-        """Return what the others are told with each update: the signals this process got, and whether time is up."""
+        """Return what to send to the others with each update: the signals received here, and whether time is up."""
         limit = self.config.training.max_minutes
         is_up = limit is not None and time.monotonic() - self.started >= 60 * limit
         return [*(kind in self.received for kind in STOP_SIGNALS), is_up]
@@ -260,7 +260,7 @@ class _Session:
         return next((kind for kind, told in zip(STOP_SIGNALS, self.trainer.wishes, strict=False) if told), None)
 
     def _after(self, update: Update, reporter: Reporter | NoReporter) -> str | None:
-        """Validate and save if it is time; return why to stop, or None."""
+        """Validate and save if it is time; return the reason to stop, or None to go on."""
         every = self.config.training.validation.every
         if (update.number % every == 0) if every else update.ends_epoch:
             with reporter.paused():
@@ -273,14 +273,14 @@ class _Session:
         if self.processes.size == 1 or self.config.training.max_minutes is None or self.trainer.wishes:
             self.progress.seconds = time.monotonic() - self.started
         if self.processes.size > 1 and self.config.training.max_minutes is not None:
-            # Clocks differ a little: time is up when an update has brought the news to all.
+            # Clocks differ slightly, so time is up only when an update has told all processes.
             before = self.progress.seconds if not self.trainer.wishes else 0.0  # of a run that is resumed
             told = bool(self.trainer.wishes) and self.trainer.wishes[-1]
             self.progress.seconds = 60 * self.config.training.max_minutes if told else before
         return self.progress.reason_to_stop(self.config.training, self.trainer.epoch, self.trainer.update)
 
     def _validate(self, reporter: Reporter | NoReporter) -> None:
-        """Score the validation split, let schedule and early stopping know, save."""
+        """Score the validation split, pass the result to the schedule and early stopping, and save."""
         trainer = self.trainer
         found = self.validator.run()
         reporter.pictures(trainer.update, found.matrices)
@@ -300,7 +300,7 @@ class _Session:
         load_weights(self.checkpoints.mean_of(update), self.trainer.model)
         found = self.validator.run()
         reporter.pictures(update, found.matrices)
-        newest = self.run_folder.checkpoints / checkpoint_name(update)  # `last` may be a kill behind
+        newest = self.run_folder.checkpoints / checkpoint_name(update)  # `last` may be older if a process was killed
         load_weights(newest, self.trainer.model)
         better = self.progress.observe(self.metric, found.metrics, update, averaged=True)
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
@@ -310,7 +310,7 @@ class _Session:
             self.checkpoints.keep_mean(update, better)
 
     def _repair_best(self) -> None:
-        """Make the checkpoint `best` what the progress says it is, or the other way round if it is lost."""
+        """Point `best` at the checkpoint that the progress names; if that is lost, change the progress instead."""
         best = self.progress.best
         if best is None:
             return

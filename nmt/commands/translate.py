@@ -1,4 +1,4 @@
-"""`nmt translate`: lines in, lines out, as many and in the same order."""
+"""`nmt translate`: translate each line and write the results in the same order."""
 
 import logging
 import sys
@@ -28,18 +28,18 @@ from nmt.runs.load import LoadedModel
 log = logging.getLogger(__name__)
 
 
-CHUNK = 2048  # lines held at once; sorted by length among themselves
+CHUNK = 2048  # lines held in memory and sorted by length together
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What is written of one line.
+    """The output for one line.
 
     Attributes:
         text: the translation as text, JSON or a table's rows.
-        phrases: what became of the phrases that were asked for.
+        phrases: the requested phrases, and whether the translation satisfies them.
         matrix: the alignment, if it is drawn or written to a file.
-        page: the translations as a page shows them, if it is made.
+        page: the translations as a page shows them, if a page is written.
     """
 
     text: str
@@ -60,15 +60,15 @@ def run_translate(
 
     Args:
         model: a loaded model.
-        lines: source texts and what is asked for; None among them asks for the translations of those before it.
-        out: where translations go.
-        shown: what else is given.
+        lines: requests to translate; after a None, the lines before it are translated without waiting for more.
+        out: the file that the translations are written to.
+        shown: what else is written, and in which form.
         total: the number of lines if it is known, for the bar.
-        processes: those that translate together, each a block of the lines, of which the first writes; None for this
-            one alone.
+        processes: the processes that translate together, each a block of the lines; only the first one writes. None if
+            this process works alone.
 
     Raises:
-        AlignmentError: if matrices are asked of a model without attention, or of an unknown file type.
+        AlignmentError: if matrices are requested from a model without attention, or in an unknown file type.
     """
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
@@ -115,7 +115,7 @@ def _answers(
     unknown: UnknownPieces,
     bar: "tqdm[Any]",
 ) -> list[_Answer]:
-    """Return what is written of lines, of which `before` others came first."""
+    """Return the output for some lines; `before` is the number of lines that came before them."""
     translations = model.translator.translate(
         lines, first_line=before + 1, n_best=shown.n_best, cut=cut, done=bar.update
     )
@@ -137,13 +137,13 @@ def _answers(
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is asked of every line.
+    """The requests that apply to the translation of every line.
 
     Attributes:
-        prefix: what its translation must begin with.
-        require: phrases that it must have.
-        forbid: phrases that it must not have.
-        glossary: a file of terms that ask for more phrases where they occur, or None.
+        prefix: the text that it must begin with.
+        require: the phrases that it must contain.
+        forbid: the phrases that it must not contain.
+        glossary: a file of terms that require or forbid further phrases where they occur; None for no glossary.
     """
 
     prefix: str = ""
@@ -159,12 +159,12 @@ def requests(
 
     Args:
         lines: source texts, or JSON objects.
-        wishes: what is asked of all of them, beside what a JSON object asks for itself.
+        wishes: the requests that apply to all lines, in addition to those in a JSON object.
         as_json: whether lines are JSON objects (see `JsonLine`).
-        tokenizer: of the model.
+        tokenizer: the tokenizer of the model.
 
     Raises:
-        DataError: for a glossary that cannot be read, or a line that is no such object.
+        DataError: for a glossary that cannot be read, or a line that is not such an object.
     """
     glossary = None if wishes.glossary is None else Glossary.read(wishes.glossary, tokenizer)
     number = 0
@@ -186,7 +186,7 @@ def requests(
 def warn_of_arguments(texts: Sequence[str]) -> None:
     """Warn if a text is the name of a file, or if several look like the words of a sentence without quotation marks."""
     for text in texts:
-        with suppress(OSError, ValueError):  # too long for a name, or with characters that none can have
+        with suppress(OSError, ValueError):  # too long for a file name, or with characters that no name can have
             if Path(text).is_file():
                 log.warning("'%s' is translated as a text, and is the name of a file; did you mean --input?", text)
     if len(texts) > 1 and not any(" " in text for text in texts):

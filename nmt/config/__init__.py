@@ -1,8 +1,8 @@
-"""Every setting, its type, its range and its default. A default stands here and nowhere else.
+"""Define every setting with its type, range and default. Defaults are set in this package and nowhere else.
 
-The sections are in the modules of this package; here they are put together. The models are strict: a wrong type or an
-unknown key is an error, never a guess. Reading them from YAML, with line numbers and all errors at once, is in
-`config.load`. Nothing here imports torch.
+The modules of this package define the sections, and this one combines them. The models are strict: a wrong type or an
+unknown key is an error and is never guessed at. `config.load` reads them from YAML and reports all errors at once, with
+line numbers. Nothing here imports torch.
 """
 
 import re
@@ -127,7 +127,7 @@ __all__ = [
 
 
 def _folder_name(name: str) -> str:
-    """Refuse a run's name that cannot be the name of a folder everywhere."""
+    """Return the run's name; refuse a name that is not a valid folder name on every system."""
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise problem(
             f"'{name}' cannot be a run's name, since it names a folder: use letters, digits, '.', '_' and '-', for "
@@ -140,7 +140,7 @@ Name = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Config(Section):
-    """A whole run. `name` is its folder under `runs_dir`; by default it is the name of the configuration file."""
+    """The configuration of a run. `name` is its folder under `runs_dir`, by default the configuration file's name."""
 
     name: Name = "run"
     runs_dir: str = "runs"
@@ -153,7 +153,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def problems(self) -> Iterator[Problem]:
-        """Yield sections that do not fit each other."""
+        """Yield each conflict between sections, and a name that is reserved."""
         if self.name == "latest":
             yield Problem("name: 'latest' is the link to the run trained last; choose another name", ("name",))
         if self.model.ties_src_tgt and not self.tokenizer.joint:
@@ -217,7 +217,7 @@ class Config(Section):
 
     @property
     def guided_loss(self) -> Literal["cross_entropy", "squared"] | None:
-        """The loss of guided alignment; None if the attention is not guided, or there is none."""
+        """The loss of guided alignment; None if the model has no attention or it is not guided."""
         guided = self.training.guided_alignment
         if not (guided.enabled and self.model.has_alignment):
             return None
@@ -227,29 +227,30 @@ class Config(Section):
 
     @property
     def guided_step(self) -> Literal["predicts", "input"] | None:
-        """The step that is guided to a word's links; None if the attention is not guided, or there is none."""
+        """The step that is guided to a word's links; None if the model has no attention or it is not guided."""
         if self.guided_loss is None:
             return None
         if self.training.guided_alignment.step == "auto":
             decoder = self.model.decoder
             has_others = isinstance(decoder, TransformerDecoderConfig) and decoder.layers * decoder.heads > 1
-            return "input" if has_others else "predicts"  # other heads are left to find the next word
+            return "input" if has_others else "predicts"  # the other heads can still find the next word
         return self.training.guided_alignment.step
 
     @property
     def search(self) -> DecodingConfig:
-        """The section `decoding`, with what `auto` stands for in `alignment_at`."""
+        """The section `decoding`, with `alignment_at: auto` replaced by the step that it stands for."""
         if self.decoding.alignment_at != "auto":
             return self.decoding
         return self.decoding.model_copy(update={"alignment_at": self.guided_step or "predicts"})
 
 
 class Comparison(Section):
-    """Several runs that differ in a few settings: `nmt compare`.
+    """Several runs that differ in a few settings, for `nmt compare`.
 
-    `base` is a configuration file beside this one. `variants` names each run and what it sets, by dotted keys as on the
-    command line; `set` holds for all of them. Their runs are in the folder `name` under `runs_dir`, with the tables and
-    pictures. `sentences` are translated by every variant for the picture of the matrices.
+    `base` is the path of a configuration file, relative to the folder of this one. `variants` maps the name of each run
+    to its settings, which have dotted keys as on the command line. The settings in `set` apply to all runs. The folder
+    `name` under `runs_dir` holds the runs, tables and pictures. Every variant translates `sentences` for the picture of
+    the matrices.
     """
 
     name: Name = "comparison"
@@ -262,12 +263,12 @@ class Comparison(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the runs, tables and pictures are."""
+        """The folder of the runs, tables and pictures."""
         return Path(self.runs_dir).expanduser() / self.name
 
 
-# What may differ between a run and its resumption; any other change is another run. Of decoding, only what cannot
-# change a validation score: validation has a beam of its own.
+# The settings that may change when a run is resumed; changing any other setting makes it a different run. Only settings
+# of `decoding` that cannot change a validation score are listed; validation has its own beam size.
 RESUMABLE_KEYS = (
     "runs_dir",
     "data.root",

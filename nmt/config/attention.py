@@ -16,7 +16,8 @@ AttentionScore = Literal[
 class NormaliserConfig(Section):
     """How energies become attention weights; ``normaliser: sparsemax`` is short for ``normaliser: {type: sparsemax}``.
 
-    An installed package registers a subclass in the entry-point group ``nmt.normaliser`` and overrides `build`.
+    To add one, an installed package registers a subclass in the entry-point group ``nmt.normaliser`` and overrides
+    `build`.
     """
 
     type: str
@@ -27,7 +28,7 @@ class NormaliserConfig(Section):
 
 
 class BuiltinNormaliserConfig(NormaliserConfig):
-    """Softmax, or weights with exact zeros (`sparsemax`, `entmax15`), or a single 1 (`hard`)."""
+    """Softmax, or normalisers that give weights with exact zeros (`sparsemax`, `entmax15`) or a single 1 (`hard`)."""
 
     type: Literal["softmax", "sparsemax", "entmax15", "hard"] = "softmax"
 
@@ -43,16 +44,16 @@ NORMALISERS = Choice(
 
 
 class BaseAttentionConfig(Section):
-    """What every score can be combined with.
+    """The settings that every score can be combined with.
 
-    - `normaliser`: energies to weights.
-    - `window`: a Gaussian of standard deviation `window_size` / 2, cut at `window_size`, around the target position
-      (`local-m`) or a predicted one (`local-p`).
-    - `coverage`: a memory of the attention so far: one number (`linguistic`) or `coverage_size` numbers (`neural`) for
-      each source piece.
+    - `normaliser`: turns energies into weights.
+    - `window`: a Gaussian of standard deviation `window_size` / 2, cut off at distance `window_size`, around the target
+      position (`local-m`) or a predicted one (`local-p`).
+    - `coverage`: a memory of the attention so far, with one number (`linguistic`) or `coverage_size` numbers (`neural`)
+      for each source piece.
 
-    An installed package announces a subclass, with its own `score` and options, in the entry points' group
-    ``nmt.attention``, and overrides `build`; docs/extending.md has an example.
+    To add a score, an installed package registers a subclass, with its own `score` and options, in the entry-point
+    group ``nmt.attention`` and overrides `build`; docs/extending.md has an example.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
@@ -78,7 +79,7 @@ class BaseAttentionConfig(Section):
 
     @property
     def gives_zeros(self) -> str | None:
-        """The choice by which the weight of a real source position can be exactly 0; None if there is none."""
+        """The choice that allows a weight of exactly 0 on a real source position; None if there is none."""
         return None if self.normaliser.type == "softmax" else self.normaliser.type
 
 
@@ -88,9 +89,9 @@ class AttentionConfig(BaseAttentionConfig):
     - `size`: hidden width of additive, concat, qkv (over all `heads`) and kernel.
     - `normed`: additive and concat with weight normalisation (normed Bahdanau).
     - `max_src_length`: for location and fc, the longest source in pieces.
-    - `kernel`, `width`, `learned_width`: for the score kernel, its form k, its width sigma, and whether sigma is
-      learned. Boxcar and Epanechnikov have compact support: begin with a width (for example 4) that covers all keys;
-      those outside receive no gradient.
+    - `kernel`, `width`, `learned_width`: for the score `kernel`, its form k, its width sigma, and whether sigma is
+      learned. The boxcar and Epanechnikov kernels have compact support, and keys outside it receive no gradient, so
+      start with a width (for example 4) that covers all keys.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = BaseAttentionConfig.belongs | {
@@ -113,12 +114,12 @@ class AttentionConfig(BaseAttentionConfig):
 
     @property
     def gives_zeros(self) -> str | None:
-        """The choice by which the weight of a real source position can be exactly 0; None if there is none."""
+        """The choice that allows a weight of exactly 0 on a real source position; None if there is none."""
         compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
         return super().gives_zeros or (f"the kernel {self.kernel}" if compact else None)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what does not go together."""
+        """Yield each conflict between the attention settings."""
         if self.score == "none" and (self.normaliser.type, self.window, self.coverage) != ("softmax", "none", "none"):
             yield Problem("the score 'none' has no weights, so no normaliser, window or coverage", ("score",))
         if self.score == "kernel" and self.kernel == "constant":

@@ -1,11 +1,12 @@
-"""A section that is chosen by name, from those of this package and those that installed packages announce.
+"""Choose a section by name, from those of this package and those that installed packages register.
 
-An installed package announces a section by an entry point, for example::
+An installed package registers a section with an entry point, for example::
 
     [project.entry-points."nmt.attention"]
     cosine = "my_package.settings:CosineConfig"
 
-The names of entry points are known without importing anything; the package is imported when a configuration chooses it.
+The names of entry points are known without importing a package. The package is imported only when a configuration
+chooses its section.
 """
 
 import importlib.metadata
@@ -20,7 +21,7 @@ from nmt.config.section import Section, printable, problem
 
 
 class Choice:
-    """The kinds of section that one key of the configuration can hold, such as the encoders, by their names."""
+    """The sections that one key of the configuration can choose from by name, such as the encoders."""
 
     def __init__(
         self,
@@ -37,19 +38,19 @@ class Choice:
             group: the entry points' group, such as ``nmt.attention``.
             key: the key that holds the name, such as `score`.
             base: what every section must be a subclass of.
-            builtin: the sections of this package.
-            default: the name that is taken if none is given.
-            aliases: names that people type, and what they are called here; they are refused with that hint.
+            builtin: the sections of this package, by name.
+            default: the name that is used if none is given.
+            aliases: other common names, mapped to the names used here; they are refused with a hint.
         """
         self.group, self.key, self.base, self.builtin, self.default = group, key, base, builtin, default
         self.aliases = aliases or {}
 
     def names(self) -> list[str]:
-        """Return all names that can be chosen now; nothing is imported."""
+        """Return all names that can be chosen, without importing any package."""
         return [*self.builtin, *(name for name in _entry_points(self.group) if name not in self.builtin)]
 
     def section(self, name: str) -> type[Section]:
-        """Return the section called `name`; an installed package is imported for it.
+        """Return the section called `name`; if an installed package registered it, import that package.
 
         Raises:
             PydanticCustomError: if there is no such name, or the package's section cannot be used.
@@ -76,7 +77,7 @@ class Choice:
         return section
 
     def validate(self, value: Any) -> Any:
-        """Turn a mapping, or a name alone, into the section that it chooses.
+        """Return the section that a mapping, or a name alone, chooses.
 
         Raises:
             PydanticCustomError: with all errors of the section in its context.
@@ -98,7 +99,7 @@ class Choice:
             raise PydanticCustomError("in_choice", "the section has errors", context) from None
 
     def validator(self) -> BeforeValidator:
-        """Return what to annotate a field with."""
+        """Return the validator to annotate a field with."""
         return BeforeValidator(self.validate)
 
 

@@ -1,4 +1,4 @@
-"""Where text comes from, and how it is cut into pieces."""
+"""Settings for where text comes from and how it is split into pieces."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,28 +17,29 @@ Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "
 
 
 def _column_number(value: Any) -> Any:
-    """Return the number of a column as text."""
+    """Return a column number as text, and any other value unchanged."""
     return str(value) if type(value) is int else value
 
 
 class Source(Section):
-    """Where one split's sentence pairs come from; exactly one of five forms.
+    """Where the sentence pairs of one split come from, given in exactly one of five forms.
 
     - ``builtin:phrasebook``, a corpus that comes with the package (columns ``en`` and ``fr``);
     - ``{src: FILE, tgt: FILE}``, two text files of equal length, plain, .gz or .zst;
     - ``{path: FILE, src: COLUMN, tgt: COLUMN}``, a .tsv, .csv, .jsonl (each also as .gz or .zst) or .parquet file; with
-      ``header: false`` the columns of a .tsv or .csv file have no names but numbers, from 1;
+      ``header: false``, the columns of a .tsv or .csv file are numbered from 1 instead of named;
     - ``{hub: NAME, config: ..., split: ..., revision: ..., src: COLUMN, tgt: COLUMN}``, a dataset of the Hugging Face
       hub, or a local folder in the hub's layout, with flat columns or a nested ``translation: {en: ..., de: ...}``.
-      `revision` is a commit, tag or branch; with a whole commit the data can never change;
-    - a list of these (or ``{parts: [...]}``), one after the other. In training data each part may have a `weight`: how
-      often its pairs come in an epoch. Of a fraction, others of its pairs come in every epoch.
+      `revision` is a commit, tag or branch; with a full commit hash the data can never change;
+    - a list of these (or ``{parts: [...]}``), which are concatenated. In training data each part may have a `weight`,
+      which is how often its pairs occur in an epoch. A fractional weight selects different pairs in every epoch.
 
-    `tag` is a piece that is put before each source text, such as ``<bt>`` for translations by a machine or ``<2fr>``
-    for the language to translate to. It is never cut, and you write it before a line to translate, too.
+    `tag` is a piece that is put before each source text, such as ``<bt>`` for machine translations or ``<2fr>`` for the
+    target language. It is never split. To translate a line, write the tag before it as well.
 
-    `links` is a file with a line of word links in Pharaoh notation for each pair, empty where there are none. Those of
-    the training data guide the attention, those of the others are gold: validation and `nmt eval` count the AER.
+    `links` is a file with one line of word links in Pharaoh notation for each pair; the line is empty if a pair has no
+    links. Links of the training data guide the attention. Links of the other splits are gold links, from which
+    validation and `nmt eval` compute the AER.
     """
 
     builtin: Literal["phrasebook"] | None = None
@@ -57,7 +58,7 @@ class Source(Section):
     _turned: bool = PrivateAttr(default=False)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what makes the source none of the five forms."""
+        """Yield each reason why the source has none of the five forms."""
         if self.tag is not None and (not self.tag or any(char.isspace() or char == "\u2581" for char in self.tag)):
             yield Problem(f"a tag has no spaces and at least one character, not {self.tag!r}", ("tag",))
         if self.parts:
@@ -89,7 +90,7 @@ class Source(Section):
             yield Problem("a builtin corpus has links of its own, so take links out", ("links", "builtin"))
 
     def _given(self) -> set[str]:
-        """Return the keys that are not as by default."""
+        """Return the keys whose values differ from the defaults."""
         return {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.get_default()}
 
     @property
@@ -98,7 +99,7 @@ class Source(Section):
         return self.parts or [self]
 
     def reversed(self) -> "Source":
-        """The same source with its sides exchanged."""
+        """Return the same source with its two sides exchanged."""
         if self.parts:
             return self.model_copy(update={"parts": [part.reversed() for part in self.parts]})
         src, tgt = (self.src, self.tgt) if self.builtin is None or self.src else BUILTIN_COLUMNS
@@ -112,7 +113,7 @@ class Source(Section):
         return self._turned
 
     def under(self, root: str | None) -> "Source":
-        """The same source with its relative files (or local hub folder) looked up under `root`."""
+        """Return the same source with its relative files (or local hub folder) resolved against `root`."""
 
         def under_root(path: str | None) -> str | None:
             return path if path is None or root is None else str(Path(root).expanduser() / Path(path).expanduser())
@@ -150,18 +151,19 @@ Source.model_rebuild()
 
 
 class DataConfig(Section):
-    """The corpus: `root` is put before every relative path; `max_length` counts pieces and filters training only.
+    """The corpus. Relative paths are relative to `root`; `max_length` is in pieces and filters only the training data.
 
-    `reverse` exchanges source and target of every split (and of its links): the backward model of the same data.
+    `reverse` exchanges source and target in every split (and in its links), to train the backward model on the same
+    data.
 
-    `filters` leave pairs out of the training data: `duplicates` of an earlier pair, `identical` sides, `lengths` that
-    do not fit each other, `markup`, `characters` (control and replacement characters, line ends inside a line), a side
-    in another `script` than most of its lines, and pairs of the validation and test data (`overlap`). `nmt doctor` says
-    how many pairs each of them would leave out.
+    `filters` names the filters that remove pairs from the training data: `duplicates` of an earlier pair, `identical`
+    sides, `lengths` that do not match, `markup`, `characters` (control and replacement characters, line ends inside a
+    line), `script` (a side in a different script from most of its lines), and `overlap` (pairs of the validation and
+    test data). `nmt doctor` reports how many pairs each filter would remove.
 
-    `temperature` T weights the parts of the training data by their sizes: a part of n pairs gives a share of an epoch
-    in proportion to n ** (1 / T), so that small parts come more often than their share (Arivazhagan et al. 2019); an
-    epoch has as many pairs as without. 1 leaves them as they are.
+    `temperature` T weights the parts of the training data by size. A part of n pairs gets a share of an epoch in
+    proportion to n ** (1 / T), so small parts are oversampled (Arivazhagan et al. 2019). The number of pairs in an
+    epoch does not change. With 1, the parts are not weighted.
     """
 
     root: str | None = None
@@ -177,7 +179,7 @@ class DataConfig(Section):
     cache_dir: str = "~/.cache/nmt"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield splits whose two sides are one and the same, and weights without effect."""
+        """Yield splits whose two sides are the same, and weights that have no effect."""
         yield from self._weight_problems()
         for split in ("train", "valid", "test"):
             whole: Source | None = getattr(self, split)
@@ -216,7 +218,7 @@ class DataConfig(Section):
         return (self.tgt_lang, self.src_lang) if self.reverse else (self.src_lang, self.tgt_lang)
 
     def source(self, split: Literal["train", "valid", "test"]) -> Source | None:
-        """The source of one split, with `root` and `reverse` applied; None if the configuration names none."""
+        """Return the source of one split, with `root` and `reverse` applied; None if the configuration names none."""
         source: Source | None = getattr(self, split)
         if source is None:
             return None
@@ -240,16 +242,16 @@ class SubwordSamplingConfig(Section):
     nbest: int = -1
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a number of segmentations that cannot be sampled from."""
+        """Yield an invalid number of segmentations to sample from."""
         if self.nbest in (0, 1) or self.nbest < -1:
             yield Problem("nbest must be -1 (all segmentations) or at least 2", ("nbest",))
 
 
 class BaseTokenizerConfig(Section):
-    """What the tokenizers of this package and those of installed packages share.
+    """The settings that the tokenizers of this package and of installed packages share.
 
-    An installed package announces a subclass, with its own `type` and options, in the entry points' group
-    ``nmt.tokenizer``, and overrides `train` and `load`; docs/extending.md has an example.
+    To add a tokenizer, an installed package registers a subclass, with its own `type` and options, in the entry-point
+    group ``nmt.tokenizer`` and overrides `train` and `load`; docs/extending.md has an example.
     """
 
     type: str
@@ -265,18 +267,19 @@ class BaseTokenizerConfig(Section):
 
 
 class TokenizerConfig(BaseTokenizerConfig):
-    """The sentencepiece model that is trained from the training text.
+    """A sentencepiece model that is trained on the training text.
 
-    No piece of a `bpe` or `unigram` model crosses a boundary of the pretokenization: `unicode_script` is
-    sentencepiece's own, wherever letters and other characters meet (t | ' | aime); `words` is where words end
-    (t' | aime).
+    No piece of a `bpe` or `unigram` model crosses a boundary of the pretokenization. `unicode_script` is
+    sentencepiece's own pretokenization and has a boundary wherever letters and other characters meet (t | ' | aime).
+    `words` has a boundary at the end of each word (t' | aime).
 
-    `normalization` is sentencepiece's rule for characters that look alike: `nmt_nfkc` and `nfkc` turn full-width
-    letters and signs into plain ones (（ becomes "("), those with ``_cf`` turn capitals into small letters as well,
-    and `identity` changes nothing. `user_defined_symbols` are pieces that are never cut, such as tags or names.
+    `normalization` is sentencepiece's rule for equivalent characters. `nmt_nfkc` and `nfkc` turn full-width letters and
+    signs into plain ones (（ becomes "("), the rules that end in ``_cf`` also lowercase the text, and `identity`
+    changes nothing. `user_defined_symbols` are pieces that are never split, such as tags or names.
 
-    `model` takes a sentencepiece model that is there already, its file or a run folder, instead of training one; all
-    other settings but `sampling` are its own then, and `type` must be as it was trained if there is sampling.
+    `model` is an existing sentencepiece model, given by its file or a run folder, to use instead of training one. All
+    other settings except `sampling` then come from that model. With sampling, `type` must be the type that the model
+    was trained as.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"pretokenization": ("type", ("bpe", "unigram"))}
@@ -291,7 +294,7 @@ class TokenizerConfig(BaseTokenizerConfig):
     model: str | None = None
 
     def problems(self) -> Iterator[Problem]:
-        """Yield subword sampling that the type of tokenizer cannot do, and symbols that cannot be pieces."""
+        """Yield settings that `model` overrides, invalid symbols, and sampling that the type does not support."""
         if self.model is not None:
             for key, field in type(self).model_fields.items():
                 default = field.get_default(call_default_factory=True)

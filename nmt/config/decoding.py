@@ -1,4 +1,4 @@
-"""Search and sampling of translations, and how they are scored."""
+"""Settings for searching, sampling and scoring translations."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -14,10 +14,10 @@ BleuTokenizer = Literal[
 
 
 class SamplingConfig(Section):
-    """Translations sampled at random instead of searched for.
+    """Sample translations at random instead of searching for them.
 
-    `temperature` divides the log-probabilities; `top_k` (0: all) and `top_p` (1: all) keep the likeliest tokens only.
-    The result depends on `seed` and on the line's number, not on the other lines.
+    `temperature` divides the log-probabilities; `top_k` (0: all) and `top_p` (1: all) keep only the likeliest tokens.
+    The result for a line depends on `seed` and the line's number, not on the other lines.
     """
 
     enabled: bool = False
@@ -28,19 +28,18 @@ class SamplingConfig(Section):
 
 
 class MbrConfig(Section):
-    """Minimum Bayes risk decoding: the translation that agrees most with others of the same line.
+    """Minimum Bayes risk decoding: choose the candidate that agrees most with the other candidates for a line.
 
-    With 0 `candidates` there is none of it.
-    The candidates are found by beam search (`beam_size` is raised to their number), or drawn with `sampling`; each is
-    scored against each by `metric`, and the one with the highest mean is given. Scores and n-best lists stay those of
-    the model.
+    `candidates` is how many there are; 0 turns this off. They are found by beam search (a smaller `beam_size` is raised
+    to this number) or drawn with `sampling`. Each candidate is scored against every candidate by `metric`, and the one
+    with the highest mean is chosen. An n-best list has the same order, but its scores are still the model's.
     """
 
     candidates: NonNegative = 0
     metric: Literal["chrf", "bleu"] = "chrf"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what has no effect."""
+        """Yield a number of candidates or a metric that has no effect."""
         if self.candidates == 1:
             yield Problem("mbr.candidates is 1, and one candidate agrees with no other; set it to 0, or to some 20")
         if self.candidates == 0 and self.metric != "chrf":
@@ -48,44 +47,46 @@ class MbrConfig(Section):
 
 
 class DiversityConfig(Section):
-    """Beam search in `groups` that avoid each other's pieces, for n-best lists that differ (Vijayakumar et al. 2018).
+    """Beam search in `groups` that avoid each other's pieces, for varied n-best lists (Vijayakumar et al. 2018).
 
-    The beam is shared out among them, so `beam_size` is a multiple of `groups`. `strength` is what a piece costs, in
-    nats, for each hypothesis of the groups before that has it in the same place.
+    The beam is divided among the groups, so `beam_size` must be a multiple of `groups`. `strength` is the cost of a
+    piece, in nats, for each hypothesis of an earlier group that has the same piece at the same position.
     """
 
     groups: Positive = 1
     strength: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.5
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what has no effect."""
+        """Yield a strength that has no effect."""
         if self.groups == 1 and self.strength != 0.5:
             yield Problem("diversity.strength has no effect with one group; set diversity.groups, too")
 
 
 class DecodingConfig(Section):
-    """Search.
+    """The settings of search.
 
-    - A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, EOS counted.
-    - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14); `coverage_penalty` is beta
-      of the same equation and ranks hypotheses lower that left source pieces without attention.
-    - A source longer than `max_src_length` pieces is cut, with a warning; a given target (of `nmt score` and
+    - A hypothesis has at most `max_length_ratio` x source pieces + `max_length_extra` pieces, including EOS.
+    - `length_penalty` is alpha in ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14). `coverage_penalty` is beta
+      in the same equation; it lowers the score of hypotheses that leave source pieces without attention.
+    - A source longer than `max_src_length` pieces is truncated, with a warning. A given target (in `nmt score` and
       `nmt align`) longer than `max_tgt_length` pieces is refused.
-    - `alignment_from`: matrices show the translator's own `attention`, the `posterior` of a recurrent decoder's
-      attention, which also knows the target word, or the links of the word `aligner` that was trained on the same
-      text; `auto` takes the aligner if the model has one, and else the attention (docs/alignment.md compares them).
-    - `alignment_at`: the attention's weights of a target word are those of the step that `predicts` it, or of the next
-      step, where it is the `input`; `auto` takes the step that was guided (docs/alignment.md compares them).
-    - `no_repeat_ngram` n: no n pieces in a row are generated twice (0: no such rule).
-    - `repetition_penalty` multiplies the log-probability of every piece that the translation has already, so that more
-      than 1 makes it less likely (Keskar et al. 2019). The scores of a search are with it, those of `nmt score`
-      without; log-probabilities are the model's own.
-    - `backward_weight`: with a model of the other direction (`--backward`) the translations of a beam are ranked by
-      their score plus so many times the score that this model gives the source for them (Li et al. 2016). Scores that
-      are shown stay those of the model itself.
+    - `alignment_from` chooses what matrices show: the translator's own `attention`; the `posterior` of a recurrent
+      decoder's attention, which also takes the target word into account; or the links of the word `aligner` that was
+      trained on the same text. `auto` uses the aligner if the model has one, otherwise the attention (docs/alignment.md
+      compares them).
+    - `alignment_at` chooses the step whose attention weights belong to a target word: the step that `predicts` the
+      word, or the next step, which has it as its `input`. `auto` uses the step that was guided (docs/alignment.md
+      compares them).
+    - `no_repeat_ngram` is the n for which no sequence of n pieces is generated twice (0: no such rule).
+    - `repetition_penalty` multiplies the log-probability of every piece that is already in the translation, so a value
+      above 1 makes the piece less likely (Keskar et al. 2019). The scores of a search include the penalty, and those of
+      `nmt score` do not. Log-probabilities are always the model's own.
+    - `backward_weight`: with a model of the other direction (`--backward`), the translations of a beam are ranked by
+      their score plus `backward_weight` times the score that the backward model gives the source, given the translation
+      (Li et al. 2016). The scores that are shown remain those of the model itself.
     - `unk`: unknown pieces are kept, forbidden, or replaced by the source word that they attend to.
-    - `precision` of the weights: translations in `fp32` do not depend on the batch; `bf16` and `int8` are faster and
-      differ now and then (docs/speed.md).
+    - `precision` is that of the weights. With `fp32`, translations do not depend on the batch. `bf16` and `int8` are
+      faster, but translations sometimes differ (docs/speed.md).
     """
 
     beam_size: Positive = 5
@@ -110,7 +111,7 @@ class DecodingConfig(Section):
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield groups that the beam or another way of searching has no place for."""
+        """Yield each conflict of diverse beam search with the beam size and with sampling."""
         if self.diversity.groups > 1:
             if self.beam_size % self.diversity.groups:
                 yield Problem(
@@ -122,31 +123,31 @@ class DecodingConfig(Section):
 
 
 class MetricConfig(Section):
-    """A metric beside BLEU, chrF and TER, of an installed package.
+    """The settings of a metric; an installed package can add its own.
 
-    The package announces a subclass, with its own `name` and options, in the entry points' group ``nmt.metric``, and
-    overrides `score`; docs/extending.md has an example.
+    To do so, the package registers a subclass, with its own `name` and options, in the entry-point group ``nmt.metric``
+    and overrides `score`; docs/extending.md has an example.
     """
 
     name: str
 
     def score(self, hyps: Sequence[str], refs: Sequence[str]) -> tuple[float, str]:
-        """Return the score of a corpus and its signature: whatever another person needs to count it again."""
+        """Return the score of a corpus and its signature, which says how to reproduce the score."""
         raise NotImplementedError
 
 
 class BuiltinMetricConfig(MetricConfig):
-    """BLEU, chrF and TER, counted by sacrebleu."""
+    """BLEU, chrF and TER, computed by sacrebleu."""
 
     name: Literal["bleu", "chrf", "ter"]
 
 
 class CometMetricConfig(MetricConfig):
-    """COMET, which compares meanings with a large language model; it is never counted unless it is named here.
+    """COMET, which compares meanings with a large language model; it is computed only if it is named in `metrics`.
 
-    It runs the program comet-score (``pipx install unbabel-comet``), which downloads the model at its first use. The
-    score is 100 times COMET's own. `model` is one of Unbabel's: a checkpoint can hold code, and a model folder from
-    somebody else must not choose which is run.
+    The score comes from the program comet-score (``pipx install unbabel-comet``), which downloads the model on first
+    use. It is 100 times COMET's own score. `model` must be one of Unbabel's: a checkpoint can contain code, and a model
+    folder from somebody else must not choose which code is run.
     """
 
     name: Literal["comet"]
@@ -170,9 +171,10 @@ def _builtin_metrics() -> list[MetricConfig]:
 class EvaluationConfig(Section):
     """How translations are scored.
 
-    `bleu_tokenize` is sacrebleu's tokenizer for BLEU: `none` for text that is tokenised already; `auto` takes 13a, or
-    for targets written without spaces zh (Chinese) or char (Japanese, Thai, ...). `ja-mecab` and `ko-mecab` need
-    ``pip install 'sacrebleu[ja]'`` or ``[ko]``; `flores101`, `flores200` and `spm` are downloaded at their first use.
+    `bleu_tokenize` is sacrebleu's tokenizer for BLEU. `none` is for text that is already tokenised. `auto` uses zh
+    (Chinese) or char (Japanese, Thai, ...) for targets written without spaces, and 13a for all others. `ja-mecab` and
+    `ko-mecab` need ``pip install 'sacrebleu[ja]'`` or ``[ko]``; `flores101`, `flores200` and `spm` are downloaded on
+    first use.
     TER splits Chinese and Japanese characters if the tokenizer is zh, char or ja-mecab. `lowercase` ignores case.
     """
 

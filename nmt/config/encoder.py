@@ -12,10 +12,10 @@ Cell = Literal["lstm", "gru"]
 
 
 class EncoderConfig(Section):
-    """What the encoders of this package and those of installed packages share.
+    """The settings that the encoders of this package and of installed packages share.
 
-    An installed package announces a subclass, with its own `type` and options, in the entry points' group
-    ``nmt.encoder``, and overrides `build`; docs/extending.md has an example.
+    To add an encoder, an installed package registers a subclass, with its own `type` and options, in the entry-point
+    group ``nmt.encoder`` and overrides `build`; docs/extending.md has an example.
     """
 
     type: str
@@ -36,9 +36,9 @@ class EncoderConfig(Section):
 
 
 class RNNEncoderConfig(EncoderConfig):
-    """The recurrent encoder; `hidden_size` is per direction.
+    """The recurrent encoder; `hidden_size` is the width of each direction.
 
-    With `residual` each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
+    With `residual`, each layer above the first adds its inputs to its outputs (Wu et al. 2016, section 3.1).
     """
 
     type: Literal["rnn"] = "rnn"
@@ -49,16 +49,16 @@ class RNNEncoderConfig(EncoderConfig):
     residual: bool = False
 
     def memory_size(self, embedding_size: int) -> int:
-        """Return M: both directions side by side."""
+        """Return M, the width of the outputs; those of both directions are concatenated."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield residual connections without layers to connect."""
+        """Yield a problem if there are residual connections but no further layer to connect."""
         yield from problems_of_residual(self.residual, self.layers)
 
 
 def problems_of_residual(residual: bool, layers: int) -> Iterator[Problem]:
-    """Yield residual connections of a single layer."""
+    """Yield a problem if there are residual connections but only one layer."""
     if residual and layers == 1:
         yield Problem(
             "residual connects layers, so it has no effect with layers: 1; take it out, or set layers above 1",
@@ -67,10 +67,10 @@ def problems_of_residual(residual: bool, layers: int) -> Iterator[Problem]:
 
 
 class StackConfig(Section):
-    """What stacks of attention layers share; their width is `model.embedding_size`.
+    """The settings that all stacks of attention layers share; their width is `model.embedding_size`.
 
-    `feed_forward` is the hidden width of the block after each attention (0: none); `norm` is pre- or post-layer-norm;
-    `learned` positions go up to `max_positions`.
+    `feed_forward` is the hidden width of the feed-forward block after each attention (0: no such block). `norm` is pre-
+    or post-layer-norm. There are `max_positions` positions if they are `learned`.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"max_positions": ("positions", ("learned",))}
@@ -83,20 +83,23 @@ class StackConfig(Section):
 
 
 class SelfAttentionEncoderConfig(StackConfig, EncoderConfig):
-    """Self-attention with learned projections (`qkv`) or of the dot products alone (`none`; one head)."""
+    """Self-attention with learned projections (`qkv`), or with plain dot products and a single head (`none`)."""
 
     type: Literal["self_attention"] = "self_attention"
     projections: Literal["none", "qkv"] = "qkv"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield several heads without projections."""
+        """Yield a number of heads above 1 if there are no projections."""
         if self.projections == "none" and self.heads != 1:
             keys = ("heads", "projections")
             yield Problem("without projections there is one head, the product of whole vectors: set heads to 1", keys)
 
 
 class PositionalEncoderConfig(StackConfig, EncoderConfig):
-    """Weights from positions alone: a learned matrix (`full`) or the product of two of width `rank` (`factorised`)."""
+    """Self-attention whose weights depend on positions alone.
+
+    The weights come from a learned matrix (`full`) or from the product of two matrices of width `rank` (`factorised`).
+    """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {"rank": ("form", ("factorised",))}
     type: Literal["positional"] = "positional"
@@ -105,13 +108,16 @@ class PositionalEncoderConfig(StackConfig, EncoderConfig):
 
 
 class LinearEncoderConfig(StackConfig, EncoderConfig):
-    """Linear attention: a feature map in the place of the softmax, cost linear in the length."""
+    """Linear attention: a feature map replaces the softmax, so the cost is linear in the length."""
 
     type: Literal["linear"] = "linear"
 
 
 class PerceiverEncoderConfig(StackConfig, EncoderConfig):
-    """`latents` learned vectors attend to the source once; the layers of self-attention are among them."""
+    """A few learned vectors attend to the source once, then to one another in the layers of self-attention.
+
+    `latents` is the number of these vectors.
+    """
 
     type: Literal["perceiver"] = "perceiver"
     latents: Positive = 16

@@ -1,4 +1,4 @@
-"""Errors of pydantic in the words of this program: where, what, and the nearest valid name."""
+"""Turn pydantic's errors into messages that say what is wrong, where, and which valid name is nearest."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ class Explained:
 
     Attributes:
         message: what is wrong, and the remedy.
-        paths: the key paths that take part; the first one is where the problem is shown.
+        paths: the key paths involved; the problem is reported at the first one.
     """
 
     message: str
@@ -26,7 +26,7 @@ class Explained:
 
 
 def explain(errors: Iterable[Any], whole: type[BaseModel]) -> list[Explained]:
-    """Put pydantic's errors into words.
+    """Return the problems that pydantic's errors stand for, with readable messages.
 
     Args:
         errors: as ``ValidationError.errors()`` gives them.
@@ -72,7 +72,7 @@ def _explain(
 
 
 def _quotes(error: Any) -> str:
-    """The advice to take quotation marks off a number or a truth value."""
+    """Return the advice to remove the quotation marks of a number or truth value; empty if it does not apply."""
     value = error["input"]
     wants_value = error["type"] in ("int_type", "float_type", "bool_type")
     if not (wants_value and isinstance(value, str)):
@@ -110,7 +110,7 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def _section_at(loc: Iterable[str | int], whole: type[BaseModel]) -> type[BaseModel] | None:
-    """Return the section that a place inside `whole` is, if it is one."""
+    """Return the section at a key path inside `whole`; None if there is none."""
     section: type[BaseModel] | None = whole
     for key in loc:
         if section is None or key not in section.model_fields:
@@ -120,7 +120,7 @@ def _section_at(loc: Iterable[str | int], whole: type[BaseModel]) -> type[BaseMo
 
 
 def _choices(loc: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:
-    """Return the values of a `Literal` at a place inside `whole`."""
+    """Return the values of the `Literal` at a key path inside `whole`; empty if there is none."""
     section = _section_at(loc[:-1], whole)
     if section is None or loc[-1] not in section.model_fields:
         return []
@@ -144,7 +144,7 @@ def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield every key of a section and of the sections inside it, dotted; of a choice those of the default."""
+    """Yield every dotted key of a section and of the sections inside it; for a choice, the keys of its default."""
     for name, field in section.model_fields.items():
         default = field.get_default(call_default_factory=True)
         inner = type(default) if isinstance(default, Section) else next(_sections_in(field.annotation), None)

@@ -1,4 +1,7 @@
-"""YAML to `Config` and back: every problem at once, each with its key path and line, before torch is imported."""
+"""Read a `Config` from YAML and write it; all problems are reported at once, each with its key path and line.
+
+Problems are found before torch is imported.
+"""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +20,7 @@ from nmt.errors import ConfigError
 
 Loaded = TypeVar("Loaded", bound=Section)
 _LARGEST = 1 << 20  # bytes of a configuration file
-_ROUNDS = 10  # how often a configuration is validated again without the settings that were wrong
+_ROUNDS = 10  # how often a configuration is validated at most, each time without the settings found wrong
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -60,13 +63,13 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Write the resolved configuration, every default spelled out, as YAML."""
+    """Write the resolved configuration as YAML, with every default spelled out."""
     with atomic_write(path) as tmp_path:
         tmp_path.write_text(dump(config.model_dump(mode="json")), encoding="utf-8")
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:
-    """Return the keys, with both values, whose change makes `new` another run than `old` (see RESUMABLE_KEYS)."""
+    """Return the changed keys that make `new` a different run from `old`, with both values (see RESUMABLE_KEYS)."""
     before, after = dict(_flatten(old.model_dump())), dict(_flatten(new.model_dump()))
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
@@ -90,10 +93,10 @@ def _load(kind: type[Loaded], path: Path, settings: list[tuple[KeyPath, Any]], p
     """Read and validate a YAML file, with some settings replaced.
 
     Args:
-        kind: the section that the whole file is.
+        kind: the section that the file as a whole describes.
         path: the file.
         settings: key paths and their new values.
-        problems: what is wrong with the command line already.
+        problems: the problems already found on the command line.
     """
     values, lines, found = parse(_read(path), str(path))
     problems = [*found, *problems]
@@ -122,15 +125,16 @@ def _read(path: Path) -> str:
 
 
 def _name_from(path: Path) -> str:
-    """Return the name of a run that gives itself none: the file's, with '-' for what no folder's name should hold."""
+    """Return the default name of a run: the file's, with '-' for each character unsuitable for a folder's name."""
     cleaned = "".join(char if char.isalnum() or char in "._-" else "-" for char in path.stem).lstrip(".-_")
     return cleaned or "run"
 
 
 def _validate(kind: type[Loaded], values: dict[str, Any]) -> tuple[Loaded | None, list[Explained]]:
-    """Validate; what is wrong is taken out and the rest validated again, so that all problems are found at once.
+    """Return the validated section, or None if there are problems, and all the problems.
 
-    A problem of several settings is left out in later rounds if one of them was wrong by itself.
+    Wrong settings are removed and the rest is validated again, so that all problems are found at once. In later rounds,
+    a problem that involves several settings is dropped if one of them has already been found wrong.
     """
     found: list[Explained] = []
     wrong: set[KeyPath] = set()
@@ -156,13 +160,13 @@ def _touches(path: KeyPath, others: set[KeyPath]) -> bool:
 
 
 def _remove_first(values: dict[str, Any], paths: tuple[KeyPath, ...]) -> KeyPath | None:
-    """Take out the first setting that is there, or else the section that lacks it; None if nothing is there."""
+    """Remove the first setting that exists, or else the section that lacks it; return its path, or None."""
     sections = tuple(path[:end] for path in paths[:1] for end in range(len(path) - 1, 0, -1))
     return next((path for path in (*paths, *sections) if _remove(values, path)), None)
 
 
 def _remove(values: dict[str, Any], path: KeyPath) -> bool:
-    """Take a setting out; False if it is not there."""
+    """Remove a setting; return False if it does not exist."""
     section: Any = values
     for depth, key in enumerate(path[:-1]):
         if not isinstance(section, dict) or key not in section:
@@ -200,12 +204,12 @@ def _parse_overrides(overrides: Iterable[str]) -> tuple[list[tuple[KeyPath, Any]
 
 
 def _override(values: dict[str, Any], lines: dict[KeyPath, int], keys: KeyPath, value: Any) -> list[str]:
-    """Set one key in place; line 0 stands for the command line. Returns the problem, if there is one."""
+    """Set one key in place, with line 0 for the command line. Return the problem in a list, empty if there is none."""
     section = values
     for depth, key in enumerate(keys[:-1]):
         below = section.setdefault(str(key), {})
         if isinstance(below, str) and keys[:depth] in (("data",), ("model",)):
-            # A name alone, such as builtin:phrasebook or additive, gives way to a mapping.
+            # A name alone, such as builtin:phrasebook or additive, is replaced by a mapping.
             below = section[str(key)] = {"score": below} if key == "attention" else {}
         if not isinstance(below, dict):
             there = "a list, which is given whole" if isinstance(below, list) else "a value, not a section"
@@ -221,10 +225,10 @@ def _override(values: dict[str, Any], lines: dict[KeyPath, int], keys: KeyPath, 
 def _drop_overridden(
     section: type[BaseModel], values: dict[str, Any], lines: Mapping[KeyPath, int], at: KeyPath
 ) -> None:
-    """Take out, in place, options of the file that belong to what an override has replaced.
+    """Remove, in place, the options in the file that belong to a choice that an override has replaced.
 
-    With ``--set model.attention.score=dot``, a `size` that the file gives to the score `additive` has no meaning any
-    more; a size that is an override itself stays, and is refused.
+    With ``--set model.attention.score=dot``, the `size` that the file gives for the score `additive` no longer has a
+    meaning and is removed. A `size` that is itself an override stays, and validation refuses it.
     """
 
     def overridden(key: str) -> bool:

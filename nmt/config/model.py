@@ -21,9 +21,9 @@ from nmt.config.section import Fraction, Layers, Positive, Problem, Section
 
 
 class RNNDecoderConfig(Section):
-    """The recurrent decoder; `wiring`: attention comes before the cell (`bahdanau`) or after it (`luong`).
+    """The recurrent decoder; `wiring` puts attention before the cell (`bahdanau`) or after it (`luong`).
 
-    With `residual` each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
+    With `residual`, each layer above the first adds its inputs to its outputs (Wu et al. 2016, section 3.1).
     """
 
     type: Literal["rnn"] = "rnn"
@@ -35,17 +35,17 @@ class RNNDecoderConfig(Section):
     residual: bool = False
 
     def problems(self) -> Iterator[Problem]:
-        """Yield residual connections without layers to connect."""
+        """Yield a problem if there are residual connections but no further layer to connect."""
         yield from problems_of_residual(self.residual, self.layers)
 
 
 class TransformerDecoderConfig(StackConfig):
     """The Transformer's decoder: masked self-attention, attention to the memory, feed-forward.
 
-    `self_attention: linear` has fast weights in the place of a softmax over the target so far. The alignment is the
-    mean of the heads `alignment_heads` of layer `alignment_layer`, both counted from 1. If they are left out, it is the
-    mean of all heads of the second last layer; if the step that has a word as its input is guided to the word's links,
-    it is the first head of the middle layer, which alone is guided then (compare Garg et al. 2019; Chen et al. 2020).
+    `self_attention: linear` uses fast weights instead of a softmax over the target so far. The alignment is the mean of
+    the heads `alignment_heads` of layer `alignment_layer`, both counted from 1. By default, it is the mean of all heads
+    of the second-to-last layer. If, however, the step that has a word as its input is guided to the word's links, it is
+    the first head of the middle layer, and only that head is guided (compare Garg et al. 2019; Chen et al. 2020).
     """
 
     type: Literal["transformer"] = "transformer"
@@ -64,7 +64,7 @@ class TransformerDecoderConfig(StackConfig):
         return self.alignment_layer or layer, self.alignment_heads or heads
 
     def problems(self) -> Iterator[Problem]:
-        """Yield layers and heads that are not there."""
+        """Yield layers and heads that do not exist, and a missing feed-forward block."""
         if self.alignment_layer is not None and self.alignment_layer > self.layers:
             keys = ("alignment_layer", "layers")
             yield Problem(f"alignment_layer is {self.alignment_layer}, but there are {self.layers} layers", keys)
@@ -88,16 +88,16 @@ DecoderField = Annotated[SerializeAsAny[RNNDecoderConfig | TransformerDecoderCon
 
 
 class DropoutConfig(Section):
-    """Dropout probabilities; `word` replaces input pieces by the unknown piece.
+    """Dropout probabilities; `word` is the probability of replacing an input piece by the unknown piece.
 
     `recurrent` drops weights between the states of an RNN, the same ones at all steps (Merity et al. 2018). With
-    `variational`, `embedding`, `memory` and `output` drop the same values at every position of a sentence (Gal and
-    Ghahramani 2016). `switchout` is no probability but a temperature: it replaces input pieces by others of the
-    vocabulary, `exp(-k / switchout)` being the relative probability of k of them in a sentence (Wang et al. 2018); 0
-    replaces none.
+    `variational`, the dropout of `embedding`, `memory` and `output` drops the same values at every position of a
+    sentence (Gal and Ghahramani 2016). `switchout` is not a probability but a temperature. It replaces input pieces by
+    others of the vocabulary, and the probability of replacing k pieces of a sentence is in proportion to
+    `exp(-k / switchout)` (Wang et al. 2018); 0 replaces none.
 
-    `layers` is between the layers of an RNN, and on what each block of an attention stack adds; `attention` is on the
-    weights of such a stack (linear attention has none).
+    `layers` applies between the layers of an RNN and to the output of each block of an attention stack. `attention`
+    applies to the weights of such a stack (linear attention has none).
     """
 
     embedding: Fraction = 0.3
@@ -112,7 +112,7 @@ class DropoutConfig(Section):
 
 
 class ModelConfig(Section):
-    """Sizes and wiring. `bridge` carries the encoder's last state into the decoder's first."""
+    """The sizes and wiring of the model. `bridge` sets how the encoder's last state becomes the decoder's first."""
 
     embedding_size: Positive = 256
     encoder: EncoderField = RNNEncoderConfig()
@@ -129,7 +129,7 @@ class ModelConfig(Section):
 
     @property
     def ties_src_tgt(self) -> bool:
-        """Whether both sides read one embedding matrix."""
+        """Whether both sides share one embedding matrix."""
         return self.tie_embeddings in ("src_tgt", "all")
 
     @property
@@ -139,7 +139,7 @@ class ModelConfig(Section):
 
     @property
     def max_src_length(self) -> int | None:
-        """The longest source, in pieces, that the model has weights for; None: any."""
+        """The longest source, in pieces, that the model has weights for; None if there is no limit."""
         encoder, limits = self.encoder, []
         if isinstance(encoder, PositionalEncoderConfig) or (
             isinstance(encoder, StackConfig) and encoder.positions == "learned"
@@ -151,13 +151,13 @@ class ModelConfig(Section):
 
     @property
     def max_tgt_length(self) -> int | None:
-        """The longest target, in pieces with its end mark; None: any."""
+        """The longest target, in pieces including the end mark; None if there is no limit."""
         decoder = self.decoder
         learned = isinstance(decoder, TransformerDecoderConfig) and decoder.positions == "learned"
         return decoder.max_positions if learned else None  # type: ignore[union-attr]
 
     def read_from(self, at_input: bool) -> str:
-        """Return which weights the alignment is read from, for a person; see `alignment_source`."""
+        """Return a readable description of the weights that the alignment is read from; see `alignment_source`."""
         if isinstance(self.decoder, TransformerDecoderConfig):
             layer, heads = self.decoder.alignment_source(at_input)
             named = f"head {heads[0]}" if len(heads) == 1 else f"mean of heads {', '.join(map(str, heads))}"
@@ -176,11 +176,11 @@ class ModelConfig(Section):
 
     @property
     def has_posterior(self) -> bool:
-        """Whether the attention's weights can be read as they are once a step's token is known."""
+        """Whether posterior attention weights, which take a step's token into account, can be computed."""
         return self.has_alignment and not isinstance(self.decoder, TransformerDecoderConfig)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield parts that do not fit each other."""
+        """Yield each conflict between the parts of the model."""
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             if isinstance(stack, StackConfig) and self.embedding_size % stack.heads:
                 message = f"{name}.heads: embedding_size {self.embedding_size} does not divide into {stack.heads} heads"

@@ -1,7 +1,7 @@
-"""Sizes that fit a corpus: what `nmt init` writes into a configuration.
+"""Choose the sizes that `nmt init` writes into a configuration, so that they fit the corpus.
 
-The numbers interpolate between recipes that were measured: the phrasebook (5,000 pairs), Multi30k (29,000 pairs) and
-cuts of it (docs/quality.md).
+The numbers interpolate between recipes that were measured on the phrasebook (5,000 pairs), on Multi30k (29,000 pairs)
+and on subsets of Multi30k (docs/quality.md).
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ CJK = "Chinese or Japanese"
 
 @dataclass(frozen=True)
 class CorpusSize:
-    """What the sizes depend on.
+    """The properties of a corpus that the sizes depend on.
 
     Attributes:
-        pairs: training pairs.
+        pairs: the number of training pairs.
         scripts: the usual script of each side.
         long_pairs: the share of pairs with more than 50 words on a side.
-        tokenised: whether the target is cut into tokens already.
+        tokenised: whether the target is already tokenised.
     """
 
     pairs: int
@@ -29,11 +29,11 @@ class CorpusSize:
 
 
 def preset_settings(name: Preset, size: CorpusSize) -> dict[str, dict[str, Any]]:
-    """Return the sections of a configuration, `data` aside, that fit a corpus.
+    """Return the sections of a configuration, except `data`, that fit a corpus.
 
     Args:
         name: the kind of model.
-        size: of the corpus.
+        size: the size of the corpus.
     """
     joint = size.scripts[0] == size.scripts[1]
     settings: dict[str, dict[str, Any]] = {
@@ -48,12 +48,12 @@ def preset_settings(name: Preset, size: CorpusSize) -> dict[str, dict[str, Any]]
 
 
 def max_length(size: CorpusSize) -> int:
-    """Return the pieces of the longest pair to train on: 100, or 250 where more than a hundredth would be lost."""
+    """Return the most pieces of a pair to train on: 100, or 250 if more than a hundredth of the pairs are long."""
     return 250 if size.long_pairs > 0.01 else 100
 
 
 def _by_size(pairs: int, *steps: tuple[float, Any]) -> Any:
-    """Return the value of the first step whose limit the number of pairs is below."""
+    """Return the value of the first step whose limit is larger than the number of pairs."""
     return next(value for limit, value in steps if pairs < limit)
 
 
@@ -67,7 +67,7 @@ def _tokenizer(size: CorpusSize, joint: bool) -> dict[str, Any]:
     )  # fmt: skip
     settings: dict[str, Any] = {"type": "bpe", "vocab_size": pieces, "joint": joint}
     if CJK in size.scripts:
-        # Thousands of signs occur a few times only; they are written as bytes instead of being pieces.
+        # Thousands of characters occur only a few times; they are written as bytes instead of having their own pieces.
         settings |= {"vocab_size": max(pieces, 2_000), "character_coverage": 0.9995, "byte_fallback": True}
     return settings
 
@@ -117,6 +117,6 @@ def _training(name: Preset, pairs: int) -> dict[str, Any]:
         "averaging": {"checkpoints": 2},
         "keep_last": 3,
     }
-    if pairs >= 300_000:  # some ten validations an epoch
+    if pairs >= 300_000:  # about ten validations per epoch
         settings["validation"] = {"every": max(1_000, pairs // batch // 10)}
     return settings

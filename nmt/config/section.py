@@ -1,4 +1,4 @@
-"""What all sections of the configuration share: strict types, ranges, refusals that give the reason."""
+"""The base of all sections of the configuration: strict types, ranges, and errors that give the reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ LOWER_IS_BETTER: tuple[Metric, ...] = ("loss", "ppl")
 
 @dataclass(frozen=True)
 class Problem:
-    """Settings that are valid one by one, but not together.
+    """A conflict between settings, or a setting that is invalid for a reason that its type cannot express.
 
     Attributes:
         message: the reason and the remedy.
-        keys: the keys that take part, dotted, as seen from the section that names the problem; the first one gives the
-            line number.
+        keys: the dotted keys involved, relative to the section that reports the problem; the line number is that of
+            the first one.
     """
 
     message: str
@@ -31,12 +31,12 @@ class Problem:
 
 
 def problem(message: str) -> PydanticCustomError:
-    """Return a validation error that says just `message`; half characters become escapes."""
+    """Return a validation error whose text is `message`, with lone surrogates escaped."""
     return PydanticCustomError("value_error", "{message}", {"message": printable(message)})
 
 
 def printable(message: str) -> str:
-    """Return a text in which half characters, which cannot be printed, are escapes."""
+    """Return a message with lone surrogates escaped, since they cannot be printed."""
     return message.encode("utf-8", "backslashreplace").decode()
 
 
@@ -46,18 +46,18 @@ def _as_yaml(value: Any) -> str:
 
 
 class Section(BaseModel):
-    """A part of the configuration: strict types, unknown keys refused, immutable.
+    """A part of the configuration. It is immutable, has strict types and refuses unknown keys.
 
-    A subclass names in `belongs` the options that have an effect only beside certain values of another option, and
-    overrides `problems` for everything else that does not go together.
+    A subclass lists in `belongs` the options that have an effect only with certain values of another option. It
+    overrides `problems` to report all other conflicts.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {}
-    """Option -> (other option, the values of the other one with which the first has an effect)."""
+    """Maps an option to another option and the values of that other option with which the first has an effect."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what does not go together in this section."""
+        """Yield each conflict between the settings of this section."""
         yield from ()
 
     def _without_effect(self) -> Iterator[Problem]:

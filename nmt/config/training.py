@@ -27,10 +27,11 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate over updates: `lr` times a factor.
 
-    `warmup` updates of linear increase come first, in every schedule. `inverse_sqrt` then falls with the square root of
-    the update (Vaswani et al. 2017), `cosine` to `min_factor` at update `total`; `plateau` multiplies by `factor` each
-    time `metric` has not improved for more than `patience` validations, never below `min_factor`. Without a `total`
-    the cosine ends with the run: after its epochs, or at `training.max_updates`, as they were when the run began.
+    In every schedule, the rate first increases linearly for `warmup` updates. Then `inverse_sqrt` decreases it with the
+    inverse square root of the update (Vaswani et al. 2017), and `cosine` decreases the factor to `min_factor` at update
+    `total`. `plateau` multiplies the factor by `factor` each time `metric` has not improved for more than `patience`
+    validations, but never goes below `min_factor`. Without `total`, the cosine ends with the run: after its epochs or
+    at `training.max_updates`, whichever comes first, with the values of these settings when the run began.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
@@ -49,7 +50,7 @@ class ScheduleConfig(Section):
     min_factor: Probability = 0.01
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what a type of schedule lacks."""
+        """Yield a missing or invalid setting that the type of schedule needs."""
         if self.type == "cosine" and self.total is not None and self.total <= self.warmup:
             keys = ("total", "warmup")
             yield Problem("schedule cosine needs a total, the update at which it ends, larger than warmup", keys)
@@ -58,10 +59,11 @@ class ScheduleConfig(Section):
 
 
 class TeacherForcingConfig(Section):
-    """The probability, per token, that the gold word and not the model's own argmax is fed (Bengio et al. 2015).
+    """The probability, per token, of feeding the gold word instead of the model's own argmax (Bengio et al. 2015).
 
-    Update u counts from 1. `linear` goes from `start` to `end` over `updates`; `inverse_sigmoid` is
-    (k + 1) / (k + exp((u - 1) / k)) between `start` and `end` with k = `updates`, which is 1 at the first update.
+    Updates u are counted from 1. `linear` goes from `start` to `end` in `updates` updates. `inverse_sigmoid` is
+    (k + 1) / (k + exp((u - 1) / k)) with k = `updates`, scaled so that it goes from `start` at the first update to
+    `end`.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {
@@ -75,11 +77,12 @@ class TeacherForcingConfig(Section):
 
 
 class ValidationConfig(Section):
-    """How often the model is validated, and how.
+    """How often and how the model is validated.
 
-    `every` is the number of updates between two validations; 0 validates after each epoch. `sentences` of the
-    validation split are decoded for BLEU and chrF, with a beam of `beam_size`; with 0 there are only loss and
-    perplexity. `samples` of the decoded sentences are written to the log and drawn as heat maps.
+    `every` is the number of updates between two validations; with 0 the model is validated after each epoch.
+    `sentences` is how many validation sentences are decoded for BLEU and chrF, with a beam of `beam_size`; with 0 only
+    loss and perplexity are computed. `samples` is how many of the decoded sentences are written to the log and drawn as
+    heat maps.
     """
 
     every: NonNegative = 0
@@ -89,28 +92,35 @@ class ValidationConfig(Section):
 
 
 class EarlyStoppingConfig(Section):
-    """Stop when `metric` has not improved for `patience` validations in a row (0: never); the best is kept anyway."""
+    """Stop when `metric` has not improved for `patience` validations in a row (0: never).
+
+    The best checkpoint is kept in any case.
+    """
 
     metric: Metric = "bleu"
     patience: NonNegative = 10
 
 
 class GuidedConfig(Section):
-    """Attention taught by word links (Chen et al. 2016); the loss is added per target piece, `weight` times.
+    """Guide the attention to word links (Chen et al. 2016); the guidance loss per target piece is weighted by `weight`.
 
     `links` says where the links come from:
 
-    - `auto`: those that come with the corpus; if it has none, `bitext`;
+    - `auto`: the links that come with the corpus, or `bitext` if it has none;
     - `bitext`: a word aligner makes them from the training text before the first update;
-    - `corpus`: those that come with the corpus, and nothing else;
+    - `corpus`: only the links that come with the corpus;
     - the name of a file with one line of Pharaoh links (i-j, from 0) for each training pair.
 
-    `level` says what the links of a file, or the aligner's, are between: `words`, split at punctuation too (`nmt words`
-    prints them), or white-space separated `tokens`. `step` is the decoder's step that is guided to a word's links: the
-    one that `predicts` the word, as in the paper, or the next one, where the word is the `input` and known; `auto` is
-    `input` for one head of a Transformer's decoder, which has others for predicting, and `predicts` else. `loss` is
-    `cross_entropy`, `squared`, or `auto`: cross-entropy where no weight can be exactly 0. Each epoch the weight is
-    multiplied by `decay`. A model without attention has nothing to guide.
+    `level` is the unit that the links of a file or of the aligner connect: `words`, which are also split at punctuation
+    (`nmt words` prints them), or `tokens`, which are separated by white space.
+
+    `step` is the step of the decoder that is guided to a word's links: the step that `predicts` the word, as in the
+    paper, or the next step, which has the word as its `input` and so already knows it. `auto` is `input` for the
+    decoder of a Transformer if other heads remain for predicting, and `predicts` otherwise.
+
+    `loss` is `cross_entropy`, `squared`, or `auto`, which is cross-entropy if no weight can be exactly 0 and squared
+    otherwise. After each epoch the weight is multiplied by `decay`. This section has no effect on a model without
+    attention.
     """
 
     enabled: bool = True
@@ -123,10 +133,10 @@ class GuidedConfig(Section):
 
 
 class PretrainedEmbeddingsConfig(Section):
-    """Files of word vectors (word2vec, fastText, GloVe) that the embeddings of a new training begin with.
+    """Files of word vectors (word2vec, fastText, GloVe) that initialise the embeddings of a new training.
 
-    Paths are looked up in `data.root`. The vectors are as wide as `model.embedding_size`; pieces that are no whole word
-    of the file begin at random. With tied embeddings `tgt` comes after `src`.
+    Paths are relative to `data.root`. The vectors must be as wide as `model.embedding_size`. Pieces that do not match a
+    word in the file start at random. With tied embeddings, `tgt` is applied after `src`.
     """
 
     src: str | None = None
@@ -134,14 +144,15 @@ class PretrainedEmbeddingsConfig(Section):
 
 
 class ConsistencyConfig(Section):
-    """Each pair goes through the model twice, and both distributions of every target token are made to agree.
+    """Pass each pair through the model twice, and train the two distributions of every target token to agree.
 
-    It costs twice the time and keeps small corpora from being learned by heart.
+    This doubles the training time and reduces overfitting on small corpora.
 
-    - `rdrop`: both passes have a dropout of their own and both learn the gold tokens. The loss is half that of Liang et
-      al. 2021 (R-Drop: Regularized dropout for neural networks, equation 4), the mean of two passes.
-    - `simcut`: the second pass sees each source and target token with probability `cut` as nothing, a vector of zeros.
-      Only the first pass learns the gold tokens (Gao et al. 2022, Bi-SimCut, equation 5; `weight` 3, `cut` 0.05).
+    - `rdrop`: each pass has its own dropout, and both learn the gold tokens. The loss is half that of Liang et al. 2021
+      (R-Drop: Regularized dropout for neural networks, equation 4), so it is the mean of the two passes.
+    - `simcut`: in the second pass, each source and target token is replaced by a vector of zeros with probability
+      `cut`. Only the first pass learns the gold tokens (Gao et al. 2022, Bi-SimCut, equation 5; `weight` 3, `cut`
+      0.05).
 
     `weight` is the papers' alpha.
     """
@@ -161,7 +172,7 @@ class ConsistencyConfig(Section):
 
     @property
     def shares(self) -> tuple[float, float, float, float]:
-        """The factors of: the first pass's cross-entropy, the second's, KL(first || second), KL(second || first)."""
+        """The factors of both passes' cross-entropies (first, second), KL(first || second) and KL(second || first)."""
         if self.type == "rdrop":
             return 0.5, 0.5, self.weight / 4, self.weight / 4
         return 1.0, 0.0, self.weight, 0.0
@@ -170,9 +181,10 @@ class ConsistencyConfig(Section):
 class AveragingConfig(Section):
     """How many checkpoints are averaged at the end of training (0: none), and which.
 
-    They are the `last` ones, or the `best` ones by the metric that early stopping watches. `ema` is the decay of an
-    exponential moving average of the weights over all updates instead, such as 0.999 (0: none); in the first updates it
-    is at most (1 + n) / (10 + n). The mean becomes the best model if it validates better.
+    `which` chooses the `last` checkpoints, or the `best` ones by the metric that early stopping watches. Instead of
+    averaging checkpoints, `ema` keeps an exponential moving average of the weights over all updates, with a decay such
+    as 0.999 (0: none); the decay in update n is at most (1 + n) / (10 + n). The mean becomes the best model if it
+    validates better.
     """
 
     checkpoints: NonNegative = 0
@@ -186,13 +198,14 @@ ModelPart = Literal["src_embedding", "tgt_embedding", "encoder", "decoder", "att
 class TrainingConfig(Section):
     """The training loop.
 
-    `batch_size` is a budget of padded tokens on the longer side, or a number of sentences; an update learns from
-    `accumulate` batches. `precision` of the matrix products: `auto` takes bfloat16 where the device is faster with it;
-    `tf32` is float32 with factors of 10 bits on NVIDIA GPUs; `fp16` scales the loss, for GPUs without bfloat16.
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads` 0 is one for each core. `coverage_loss` is the weight of
-    the penalty for attending again to the same positions (See et al. 2017, equation 12), from update
-    `coverage_loss_after` on. `freeze` names parts of the model that are not trained, for fine-tuning (`nmt train
-    --init-from`): `decoder` is all of it but its embedding, `attention` the decoder's attention to the source.
+    `batch_size` is the largest number of padded tokens on the longer side, or of sentences. Each update learns from
+    `accumulate` batches. `precision` is that of the matrix products: `auto` uses bfloat16 if the device is faster with
+    it; `tf32` is float32 with factors of 10 bits on NVIDIA GPUs; `fp16` scales the loss, for GPUs without bfloat16.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads: 0` uses one thread for each core. `coverage_loss` is the
+    weight of the penalty for attending to the same positions again (See et al. 2017, equation 12); it applies after
+    update `coverage_loss_after`. `freeze` names the parts of the model that are not trained, for fine-tuning (`nmt
+    train --init-from`): `decoder` is the decoder without its embedding, and `attention` is the decoder's attention to
+    the source.
     """
 
     epochs: Positive = 20
@@ -223,7 +236,7 @@ class TrainingConfig(Section):
     tensorboard: bool = True
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what does not go together in the loop."""
+        """Yield each conflict between the training settings."""
         if self.coverage_loss_after and not self.coverage_loss:
             yield Problem(
                 "coverage_loss_after has no effect while coverage_loss is 0; take it out, or set coverage_loss",
@@ -265,7 +278,7 @@ class TrainingConfig(Section):
                 )
 
     def _problems_of_validation(self) -> Iterator[Problem]:
-        """Yield options of decoding while no sentence is decoded; no samples of no sentences are what there is."""
+        """Yield the options of decoding that are set although no sentence is decoded; `samples: 0` is allowed."""
         validation = self.validation
         if validation.sentences:
             return

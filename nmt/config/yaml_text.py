@@ -1,4 +1,4 @@
-"""YAML text to values and back: the core schema of YAML 1.2, with the line of every key."""
+"""Convert YAML text to values and back, by the core schema of YAML 1.2 and with the line of every key."""
 
 import re
 from typing import Any, ClassVar
@@ -18,18 +18,18 @@ _SCALARS = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `no` as a text and `1e-3` as a number."""
+    """A loader that reads `no` as text and `1e-3` as a number."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes exactly those texts that `_Loader` would read as something else."""
+    """A dumper that quotes exactly those texts that `_Loader` would read as something else."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write equal values twice, since `parse` refuses aliases."""
+        """Return True, so that repeated values are written out, since `parse` refuses aliases."""
         return True
 
 
@@ -52,7 +52,7 @@ def dump(values: dict[str, Any]) -> str:
 
 
 def flow(values: dict[str, Any]) -> str:
-    """Return a mapping in one line, without braces around it: ``key: {inner: value}``."""
+    """Return a mapping on one line, without the enclosing braces: ``key: {inner: value}``."""
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
     return text.strip()[1:-1]
 
@@ -73,7 +73,7 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
     """Return the values of a YAML text, the line of each key path, and its problems as text.
 
     Raises:
-        ConfigError: if the text is not YAML, or no mapping.
+        ConfigError: if the text is not YAML, or not a mapping.
     """
     lines: dict[KeyPath, int] = {}
     problems: list[str] = []
@@ -118,5 +118,5 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
 
 
 def dotted(path: KeyPath) -> str:
-    """Return a key path as people write it, such as ``model.attention.score``."""
+    """Return a key path in dotted form, such as ``model.attention.score``."""
     return ".".join(str(key) for key in path)

@@ -1,4 +1,4 @@
-"""Translating: greedy search, beam search and sampling, their rules, ensembles, and the translator of raw text.
+"""Translation: greedy search, beam search and sampling, their rules, ensembles, and the translator of raw text.
 
-Trained models are found and loaded by `nmt.runs`; `nmt.api` is the door for Python programs.
+`nmt.runs` finds and loads trained models. Python programs use `nmt.api`.
 """

@@ -1,4 +1,4 @@
-"""Beam search over anything that can `start` and `step`."""
+"""Beam search with any model that can `start` and `step`."""
 
 import math
 from dataclasses import replace
@@ -12,29 +12,29 @@ from nmt.data.tokenizer import BOS, EOS
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel, finished
 
-_BLOCK = 64  # pieces, in looking for the best
+_BLOCK = 64  # pieces per block when `_best` looks for the largest values
 
 
 def beam_search(
     model: SearchModel, memory: SearchMemory, beam_size: int, rules: Rules, scoring: Scoring, n_best: int = 1
 ) -> list[list[Hypothesis]]:
-    """Beam search in which a finished hypothesis keeps its place in the beam, so the beam narrows as hypotheses end.
+    """Search with a beam that narrows as hypotheses finish, since a finished hypothesis keeps its place in the beam.
 
-    A sentence is done when its beam is full of finished hypotheses, or when no unfinished one can beat the `n_best`-th
-    best finished one any more (`Scoring.bound`). So when it ends, no continuation of what the beam still holds
-    could have been better. Whether the best one found is the best of all that the rules allow is known if it also beats
-    the bound of everything that the beam left out on the way: then it is `proven`.
+    A sentence is done when its beam is full of finished hypotheses, or when no unfinished one can still beat the
+    `n_best`-th best finished one (`Scoring.bound`). So no continuation of what the beam still holds at the end could
+    have been better. If the score of the best hypothesis is also at least the bound of everything that the beam left
+    out on the way, it is the best of all that the rules allow. Then it is marked as `proven`.
 
     Args:
-        model: what is searched.
+        model: the model to search.
         memory: B encoded sentences; encoded once and shared by the beams.
-        beam_size: K. 1 is greedy search; at least as many as there are sequences is exhaustive.
-        rules: for B sentences.
-        scoring: what the finished ones are ranked by.
-        n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
+        beam_size: K. With 1, this is greedy search; with K no smaller than the number of sequences, it is exhaustive.
+        rules: the rules for the B sentences.
+        scoring: how finished hypotheses are ranked.
+        n_best: how many hypotheses to return for each sentence, at most `beam_size`.
 
     Returns:
-        For each sentence its finished hypotheses, best score first, `n_best` at most.
+        For each sentence its finished hypotheses, best score first, at most `n_best`.
     """
     beams = Beams(SearchTask(model, memory, rules, scoring, n_best), beam_size)
     while beams.advance():
@@ -43,7 +43,7 @@ def beam_search(
 
 
 class SearchTask(NamedTuple):
-    """What beams are searched for; see the arguments of `beam_search`."""
+    """What to search, and how; see the arguments of `beam_search`."""
 
     model: SearchModel
     memory: SearchMemory
@@ -64,7 +64,7 @@ class Beams:
         self.sentences = list(range(count))
         self.src_lengths = src_mask.sum(1).tolist()
         self.max_lengths: list[int] = self.rules.max_lengths.tolist()
-        # One row of each sentence starts; its continuations are the first beam.
+        # Each sentence starts with one row, whose continuations form the first beam.
         self.tokens = torch.full((count, 1), BOS, device=device)
         self.log_prob = torch.zeros(count, 1, device=device)
         self.slots = torch.full((count,), beam_size, device=device)
@@ -88,7 +88,7 @@ class Beams:
         self._remember(weights[rows].view(count, size, -1), token_log_probs, rows)
         ended = chosen & (tokens == EOS)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
-        # One look at the device a step: what was pruned, what is alive, and which rows have ended.
+        # Read from the device only once per step: what was pruned, what is alive, and which rows have ended.
         looked = torch.cat([pruned[:, None], self.log_prob.amax(dim=1, keepdim=True), ended.to(pruned.dtype)], dim=1)
         best_pruned, best_alive, *ends = map(list, zip(*looked.tolist(), strict=True))
         self._note_pruned(best_pruned)
@@ -101,7 +101,7 @@ class Beams:
     def candidates(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best continuations of each sentence, in order: totals, rows and pieces ``[B, <= K + 1]``.
 
-        The last one is the best of those that the beam has no room for.
+        There is one more than the beam can hold, so that the best continuation without a place is among them.
 
         Args:
             log_probs: ``[N, V]`` of the pieces that may come next.
@@ -114,11 +114,11 @@ class Beams:
         return best, where // width, row_ids.view(count, before * width).gather(1, where)
 
     def choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what the beam holds next.
+        """Return the continuations that the beam holds next.
 
         Returns:
-            Totals, the rows that they come from, and pieces, ``[B, <= K]`` each; and the total ``[B]`` of the best
-            continuation that the beam has no room for, -inf if there is none.
+            Their totals, the rows that they continue, and their pieces, ``[B, <= K]`` each. Last, the total ``[B]`` of
+            the best continuation that the beam has no room for, -inf if there is none.
         """
         best, parents, tokens = self.candidates(log_probs)
         if best.shape[1] > self.size:
@@ -128,15 +128,15 @@ class Beams:
         return best[:, : self.size], parents[:, : self.size], tokens[:, : self.size], pruned
 
     def _note_pruned(self, log_probs: list[float]) -> None:
-        """Note the best continuation of each sentence that the beam has no room for."""
+        """Record, for each sentence, the log-probability of the best continuation that the beam has no room for."""
         for original, log_prob in zip(self.sentences, log_probs, strict=True):
             self.best_pruned[original] = max(self.best_pruned[original], log_prob)
 
     def _note_ended(self, ended: list[tuple[int, int]], totals: Tensor) -> None:
-        """Read the hypotheses that have ended, all at once.
+        """Add the hypotheses that have ended to those found, reading them from the device all at once.
 
         Args:
-            ended: the sentence and row in the batch of each.
+            ended: the sentence and the row of each hypothesis in the batch.
             totals: ``[B, K]`` the log-probabilities of all rows, with the penalty for repetition.
         """
         if not ended:
@@ -147,7 +147,7 @@ class Beams:
             each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.weights, totals[:, :, None])
         )
         steps, length = weights.shape[1:]
-        # float32 holds ids of up to 2^24 exactly, so all can travel as one.
+        # float32 represents ids of up to 2^24 exactly, so everything can be copied as one tensor.
         parts = [each.to(log_probs.dtype) for each in (ids, log_probs, weights.flatten(1), penalised)]
         read = torch.cat(parts, dim=1).cpu()
         for (sentence, row), values in zip(ended, read, strict=True):
@@ -164,7 +164,7 @@ class Beams:
         return 0
 
     def results(self) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each sentence; the first one says whether it is proven, and its gap."""
+        """Return the n best hypotheses of each sentence, the first one with its `proven` and `gap` filled in."""
         ranking = [sorted(found, key=lambda one: (one.missing, -one.score))[: self.n_best] for found in self.found]
         for sentence, hypotheses in enumerate(ranking):
             bound = self.scoring.bound(self.best_pruned[sentence], self.max_lengths[sentence])
@@ -174,7 +174,7 @@ class Beams:
         return ranking
 
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
-        """Put the history in the order of the new beam and append this step's weights and log-probabilities."""
+        """Reorder the history to match the new beam, and append this step's weights and log-probabilities."""
         count, size = log_probs.shape
         self.ids = self.ids.flatten(0, 1)[rows].view(count, size, self.ids.shape[-1])
         before = self.log_probs.flatten(0, 1)[rows].view(count, size, self.log_probs.shape[-1])
@@ -187,7 +187,7 @@ class Beams:
             self.weights = torch.cat([before, step], dim=2)
 
     def _drop_done(self, state: Any, rows: Tensor, best_alive: list[float]) -> bool:
-        """Let the sentences that are done leave, and reorder the state for the rest; False when none is left."""
+        """Remove the sentences that are done and reorder the state for the others; return False if none are left."""
         assert self.weights is not None
         keep = [i for i, best in enumerate(best_alive) if not self._is_done(self.sentences[i], best)]
         if len(keep) == len(best_alive):
@@ -219,9 +219,9 @@ class Beams:
 
 
 def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` largest of each row of ``[N, V]``, in order, and where they stand.
+    """Return the `count` largest values of each row of ``[N, V]``, in order, and their positions.
 
-    They are in the `count` blocks that have the largest maxima: finding these first takes a third of the time.
+    They are in the `count` blocks with the largest maxima. Finding these blocks first takes a third of the time.
     """
     blocks = values.shape[1] // _BLOCK
     if blocks <= count:

@@ -1,4 +1,4 @@
-"""What a translator does about too little memory, numbers that are none, and lines that are cut."""
+"""Safeguards of the translator: too little memory, probabilities that are not finite, long lines, unknown pieces."""
 
 import logging
 import math
@@ -13,20 +13,20 @@ from nmt.runtime import release_memory
 
 log = logging.getLogger(__name__)
 _MUCH_UNKNOWN = 0.3  # a larger share of unknown pieces gets a warning
-_NAMED = 5  # cut lines that get a warning each; the others are summed up
+_NAMED = 5  # how many cut lines get their own warning, and how many unknown pieces a warning names
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
-    """Return what `work` makes of the items; where memory runs out, of one half after the other, and so on.
+    """Return the results of `work` on the items; if memory runs out, work on each half separately, and so on.
 
     Args:
-        work: returns one result for each item, in order, whatever the other items are.
+        work: returns one result per item, in order; a result may not depend on the other items.
         items: at least one.
 
     Raises:
-        MemoryError: or torch's RuntimeError, if memory runs out for a single item.
+        MemoryError: if memory runs out for a single item; in torch, this is a RuntimeError.
     """
     try:
         return work(items)
@@ -40,10 +40,10 @@ def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
 
 
 def refuse_not_finite(found: Sequence[Sequence[Hypothesis]]) -> None:
-    """Refuse search results of a model whose numbers overflow or are none.
+    """Refuse search results whose probabilities are not finite.
 
     Raises:
-        ModelError: if a sentence has no hypothesis, or one without a probability.
+        ModelError: if a sentence has no hypothesis, or if the log-probability of its best one is not finite.
     """
     if any(not hypotheses or not math.isfinite(hypotheses[0].log_prob) for hypotheses in found):
         raise ModelError(NOT_FINITE)
@@ -51,7 +51,7 @@ def refuse_not_finite(found: Sequence[Sequence[Hypothesis]]) -> None:
 
 @dataclass
 class CutLines:
-    """Names the first few lines that are cut, and counts the others, so that they do not flood the terminal."""
+    """Warns of the first few lines that are cut and only counts the others, so as not to flood the terminal."""
 
     count: int = 0
 
@@ -64,7 +64,7 @@ class CutLines:
             )
 
     def sum_up(self) -> None:
-        """Say how many more lines were cut than those that were named."""
+        """Warn how many more lines were cut, and start counting again."""
         if self.count > _NAMED:
             log.warning("and %d more lines were cut (decoding.max_src_length)", self.count - _NAMED)
         self.count = 0
@@ -72,16 +72,16 @@ class CutLines:
 
 @dataclass
 class UnknownPieces:
-    """Warns once if much of a source is unknown to the model: another language, or capitals that it never saw."""
+    """Warns once if the model does not know much of the source, which may be in another language or in capitals."""
 
     warned: bool = False
 
     def look_at(self, sources: Sequence[Encoded], first_line: int) -> None:
-        """Look at the sources of lines that follow each other.
+        """Warn if too many pieces of some consecutive lines are unknown, unless there was a warning before.
 
         Args:
-            sources: their pieces.
-            first_line: the number of the first one.
+            sources: the pieces of each line.
+            first_line: the number of the first line.
         """
         pieces = sum(len(source.ids) for source in sources)
         unknown = [source.ids.count(UNK) for source in sources]
@@ -105,14 +105,14 @@ def limited(source: Encoded, line: int, limit: int, positions: int | None, cut: 
     """Return a source, cut to `limit` pieces if it is longer.
 
     Args:
-        source: its pieces.
-        line: its number.
+        source: the source as pieces.
+        line: the number of its line, for messages.
         limit: the setting `decoding.max_src_length`.
-        positions: pieces of the longest source that the model has positions for; None for any.
-        cut: is told of a source that is cut.
+        positions: the longest source, in pieces, that the model has positions for; None for any length.
+        cut: records that the source is cut.
 
     Raises:
-        DataError: if the model has fewer positions than pieces are left.
+        DataError: if the source has more pieces than the model has positions, even when it is cut.
     """
     found = len(source.ids)
     if positions is not None and min(found, limit) > positions:

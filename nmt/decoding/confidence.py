@@ -11,11 +11,13 @@ from nmt.evaluation.calibration import correct_words
 
 
 def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Level = "words") -> list[float]:
-    """Log-probability of each word: the sum of its pieces'; a piece in two words is shared by its characters.
+    """Return the log-probability of each word, the sum over its pieces.
+
+    The log-probability of a piece that covers two words is divided by the number of its characters in each.
 
     Args:
         target: the translation as pieces.
-        token_log_probs: the log-probability of each piece, and of EOS, which belongs to no word.
+        token_log_probs: the log-probabilities of its pieces and of EOS, which belongs to no word.
         level: `words`, `tokens` or `pieces`.
     """
     pieces = list(token_log_probs[: len(target.ids)])
@@ -25,7 +27,7 @@ def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Lev
     if not spans:
         return []
     values, shares = np.array(pieces), piece_shares(target.offsets, spans)  # [P], [P, words]
-    impossible = np.isneginf(values)  # apart, since no share of such a piece is not a number either
+    impossible = np.isneginf(values)  # handled separately, since 0 times -inf is not a number
     sums = np.where(impossible, 0.0, values) @ shares
     return [float(value) for value in np.where(shares[impossible].any(axis=0), -np.inf, sums)]
 
@@ -33,7 +35,7 @@ def word_log_probs(target: Encoded, token_log_probs: Sequence[float], level: Lev
 def judged_words(
     targets: Sequence[Encoded], token_log_probs: Sequence[Sequence[float]], refs: Sequence[str]
 ) -> tuple[list[float], list[bool]]:
-    """Log-probability of every translated word, and whether the reference has it (see `correct_words`)."""
+    """Return the log-probability of every translated word, and whether the reference has it (see `correct_words`)."""
     log_probs: list[float] = []
     correct: list[bool] = []
     for target, of_tokens, ref in zip(targets, token_log_probs, refs, strict=True):

@@ -1,4 +1,4 @@
-"""Minimum Bayes risk decoding: of several translations, the one that agrees most with the others."""
+"""Minimum Bayes risk decoding: choosing the translation that agrees most with the other candidates."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from nmt.evaluation.metrics import utilities
 
 
 def by_agreement(candidates: Sequence[Translation], settings: DecodingConfig) -> Sequence[Translation]:
-    """Return the different translations among the candidates, the one with the highest expected utility first.
+    """Return the candidates without duplicates, highest expected utility first.
 
-    The utility of a translation, if a candidate were the truth, is its score against that candidate as the reference.
-    The expectation is over the candidates: samples count as often as they were drawn, and those of a beam by their
+    The utility of a translation, given a candidate, is its score with that candidate as the reference. The expectation
+    is over all candidates. Samples are weighted by how often they were drawn, and the candidates of a beam by their
     probabilities, scaled to sum to 1 (Kumar and Byrne 2004; Eikema and Aziz 2020).
 
     Args:
-        candidates: of one line, at least one, best score first.
-        settings: with `mbr.candidates` 0 the candidates are returned as they are.
+        candidates: at least one translation of one line, best score first.
+        settings: if `mbr.candidates` is 0, the candidates are returned unchanged.
     """
     if not settings.mbr.candidates:
         return candidates

@@ -1,4 +1,4 @@
-"""Beam search for translations that must have given phrases (Post and Vilar 2018, dynamic beam allocation)."""
+"""Beam search for translations that must contain given phrases (Post and Vilar 2018, dynamic beam allocation)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a hypothesis is with the phrases that it must have.
+    """How much of the required phrases a hypothesis has generated.
 
     Attributes:
-        text: of its pieces.
+        text: the text of its pieces.
         met: for each phrase, whether the text has it.
-        begun: for each phrase that the last pieces begin: the pieces that are left of it, and how many are done.
-        done: pieces of the phrases that are met, and of the one that is begun.
+        begun: for each phrase that the last pieces have begun, its remaining pieces and the number already generated.
+        done: the number of pieces of the phrases that are met, plus those generated of the begun phrase that has most.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def missing(self) -> int:
-        """The number of phrases that are not there yet."""
+        """The number of phrases that the text does not have yet."""
         return self.met.count(False)
 
 
@@ -44,9 +44,9 @@ class RequiredPhrases:
         """Take the phrases.
 
         Args:
-            phrases: for each its alternatives, of which one is enough.
-            tokenizer: that spells them.
-            vocabulary: its target pieces.
+            phrases: the alternatives of each phrase, one of which is enough.
+            tokenizer: the tokenizer that splits them into pieces.
+            vocabulary: the target pieces of the tokenizer.
         """
         self.phrases, self.vocabulary = [tuple(each) for each in phrases], vocabulary
         # A phrase that is given for the second time needs a second occurrence, and so on.
@@ -57,7 +57,7 @@ class RequiredPhrases:
         def spelled(phrase: str, before: str) -> tuple[int, ...]:
             encoded = tokenizer.encode_tgt(before + phrase)
             first = next((at for at, (start, _) in enumerate(encoded.offsets) if start >= len(before)), None)
-            # Where no piece begins with the phrase itself, there is no such spelling.
+            # The phrase cannot be spelled after this text if no piece begins exactly where the phrase begins.
             whole = first is not None and encoded.offsets[first][0] == len(before)
             return tuple(encoded.ids[first:]) if whole else ()
 
@@ -65,7 +65,7 @@ class RequiredPhrases:
 
     @property
     def pieces(self) -> int:
-        """The number of pieces of all phrases together."""
+        """The total number of pieces of all phrases."""
         return sum(self.lengths)
 
     def start(self) -> Progress:
@@ -85,12 +85,12 @@ class RequiredPhrases:
         return Progress(text, met, begun, done + max((done for _, done in begun), default=0))
 
     def next_pieces(self, progress: Progress) -> set[int]:
-        """Return the pieces that go on with a phrase that is begun; where none is, those that begin one."""
+        """Return the pieces that continue a begun phrase or, if none is begun, the pieces that begin one."""
         pieces = [left for left, _ in progress.begun] or self._beginnings(progress)
         return {left[0] for left in pieces}
 
     def _beginnings(self, progress: Progress) -> list[tuple[int, ...]]:
-        """Return the pieces of each phrase that is not there yet, as they can follow the text."""
+        """Return every spelling that can follow the text of each phrase that the text does not have yet."""
         found = []
         for each, is_met in zip(self.phrases, progress.met, strict=True):
             for phrase in () if is_met else each:
@@ -111,22 +111,22 @@ def constrained_beam_search(
 ) -> list[list[Hypothesis]]:
     """Beam search for translations that have all required phrases; see `beam_search`.
 
-    Each sentence has `beam_size` rows and one more for each piece that is required. They are shared out among the
-    hypotheses by how much of the phrases they have, the best of each kind first, so that those that have a phrase
-    already, and are less likely for it, are not lost to those that have none. Where the rules leave no way to a
-    translation with all phrases, those with the most come first.
+    Each sentence has `beam_size` rows, plus one row for each required piece. Hypotheses are grouped by how much of the
+    phrases they have, and the groups take rows in turn, each with its best hypotheses first. So hypotheses that already
+    have a phrase, and are less likely because of it, do not lose their rows to hypotheses that have none. If the rules
+    allow no translation with all phrases, the translations that lack the fewest phrases come first.
 
     Args:
-        model: what is searched.
+        model: the model to search.
         memory: B encoded sentences.
-        beam_size: rows without those for required pieces.
-        rules: for B sentences.
-        scoring: what the finished ones are ranked by.
-        required: for B sentences.
-        n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
+        beam_size: the number of rows, without those for required pieces.
+        rules: the rules for the B sentences.
+        scoring: how finished hypotheses are ranked.
+        required: the phrases of the B sentences.
+        n_best: how many hypotheses to return for each sentence, at most `beam_size`.
 
     Returns:
-        For each sentence its finished hypotheses, best first, `n_best` at most.
+        For each sentence its finished hypotheses, best first, at most `n_best`.
     """
     beams = _ConstrainedBeams(SearchTask(model, memory, rules, scoring, n_best), beam_size, required)
     while beams.advance():
@@ -135,7 +135,7 @@ def constrained_beam_search(
 
 
 class _ConstrainedBeams(Beams):
-    """Beams whose rows are shared out by progress."""
+    """Beams that divide their rows among hypotheses by their progress with the required phrases."""
 
     def __init__(self, task: SearchTask, beam_size: int, required: Sequence[RequiredPhrases]):
         sizes = [beam_size + each.pieces for each in required]
@@ -170,7 +170,7 @@ class _ConstrainedBeams(Beams):
         pruned: list[float] = []
         for sentence, rows in enumerate(self.progress):
             phrases = self.required[self.sentences[sentence]]
-            most = self.beam_size + phrases.pieces + 1  # whatever the other sentences of the batch have
+            most = self.beam_size + phrases.pieces + 1  # independent of the other sentences in the batch
             wanted = set(zip(parents[sentence, :most].tolist(), tokens[sentence, :most].tolist(), strict=True))
             wanted |= set(enumerate(best_of_rows[sentence]))
             for row, one in enumerate(rows):
@@ -199,14 +199,17 @@ class _ConstrainedBeams(Beams):
         log_probs: Tensor,
         slots: int,
     ) -> tuple[list[tuple[tuple[int, int], Progress]], float]:
-        """Choose the candidates that get a place, and return the best total of the others.
+        """Choose the candidates that get a row.
 
         Args:
-            sentence: its place in the batch.
-            phrases: that it must have.
-            candidates: rows and pieces.
-            log_probs: ``[K, V]`` of the pieces after each row.
+            sentence: the position of the sentence in the batch.
+            phrases: the phrases that its translation must have.
+            candidates: pairs of a row and the piece that may follow it.
+            log_probs: ``[K, V]``, the log-probabilities of the pieces after each row.
             slots: the number of rows.
+
+        Returns:
+            The chosen candidates, each with its progress, and the best total of the other candidates.
         """
         rows, pieces = (torch.tensor(side, device=log_probs.device) for side in zip(*candidates, strict=True))
         totals = (self.log_prob[sentence][rows] + log_probs[rows, pieces]).tolist()

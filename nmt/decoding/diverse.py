@@ -20,25 +20,26 @@ def diverse_beam_search(
     strength: float,
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
-    """Search with several beams that take turns in every step.
+    """Search with several beams that take turns at every step.
 
-    A beam's candidates are ranked by their log-probability less `strength` times the number of hypotheses of the beams
-    before it that have taken the same piece in this step (Hamming diversity; equations 4 and 5). Log-probabilities and
-    scores of what is found are the model's own. Nothing is known of what was left out, so nothing is proven.
+    A beam ranks its candidates by their log-probability minus a penalty. The penalty is `strength` times the number of
+    hypotheses in earlier beams that have taken the same piece at this step (Hamming diversity; equations 4 and 5). The
+    log-probabilities and scores of the hypotheses found are the model's own. Nothing is known about the candidates left
+    out, so no hypothesis is proven.
 
     Args:
-        model: what is searched.
+        model: the model to search.
         memory: B encoded sentences.
-        beam_size: K of all groups together, a multiple of `groups`.
-        rules: for B sentences.
-        scoring: what the finished ones are ranked by.
-        groups: number of beams.
+        beam_size: K, summed over all groups; a multiple of `groups`.
+        rules: the rules for the B sentences.
+        scoring: how finished hypotheses are ranked.
+        groups: the number of beams.
         strength: lambda, in nats.
-        n_best: how many hypotheses a sentence is searched for, at most `beam_size`.
+        n_best: how many hypotheses to return for each sentence, at most `beam_size`.
 
     Returns:
-        For each sentence the different finished hypotheses of all groups, best score first, `n_best` at most. Each
-        group finds its own best ones, so the n best of all are not only those of the first.
+        For each sentence the finished hypotheses of all groups without duplicates, best score first, at most `n_best`.
+        Each group searches for its own best hypotheses, so the result is not taken from the first group alone.
     """
     size = beam_size // groups
     most = min(size, n_best)
@@ -57,7 +58,7 @@ def diverse_beam_search(
 
 
 class _Taken:
-    """How many hypotheses of the beams before have taken each piece in this step."""
+    """The number of hypotheses in earlier beams that have taken each piece at this step."""
 
     def __init__(self, sentences: int, strength: float):
         self.sentences, self.strength = sentences, strength
@@ -78,7 +79,7 @@ class _GroupBeams(Beams):
         cost = self.taken.strength * self.taken.pieces[here]  # [B, V]
         before = self.tokens.shape[1]
         best, parents, tokens, pruned = super().choose(log_probs - cost.repeat_interleave(before, dim=0))
-        best = best + cost.gather(1, tokens)  # what is added up is the model's own
+        best = best + cost.gather(1, tokens)  # totals are sums of the model's own log-probabilities
         is_filled = (torch.arange(best.shape[1], device=best.device) < self.slots[:, None]) & best.isfinite()
         self.taken.pieces.index_put_(
             (here[:, None].expand_as(tokens), tokens), is_filled.to(best.dtype), accumulate=True

@@ -1,4 +1,4 @@
-"""Several models of one vocabulary that translate together."""
+"""Ensembles: several models with the same target vocabulary that translate together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class EnsembleState:
 
 
 class Ensemble(torch.nn.Module):
-    """Speaks as one model: log-probabilities and attention weights are the means of the models'.
+    """Several models that are searched like one: log-probabilities and attention weights are means over the models.
 
-    The mean of log-probabilities is not normalised again, as is usual; their probabilities sum to less than 1. Models
-    without attention have no say in the weights.
+    As is usual, the means of the log-probabilities are not normalised again, so the probabilities sum to less than 1.
+    Models without attention do not contribute to the weights.
     """
 
     def __init__(self, models: Sequence[Seq2Seq]):
@@ -57,17 +57,17 @@ class Ensemble(torch.nn.Module):
 
     @property
     def max_src_length(self) -> int | None:
-        """Pieces of the longest source that all models have positions for."""
+        """The longest source, in pieces, that all models have positions for; None for any length."""
         return min((model.max_src_length for model in self._models() if model.max_src_length), default=None)
 
     @property
     def max_tgt_length(self) -> int | None:
-        """The same for the target, its end mark counted."""
+        """The longest target, in pieces with EOS, that all models have positions for; None for any length."""
         return min((model.max_tgt_length for model in self._models() if model.max_tgt_length), default=None)
 
     @property
     def read_from(self) -> str:
-        """Which weights the alignment is the mean of, for a person."""
+        """A description, for display, of the weights whose mean is the alignment."""
         return "mean of " + "; ".join(model.read_from for model in self._models())
 
     def encode(self, batch: Batch) -> EnsembleMemory:
@@ -94,20 +94,20 @@ class Ensemble(torch.nn.Module):
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the targets' log-probabilities ``[B, T]`` and the attention weights ``[B, T, S]``.
 
-        As in search, the models' log-probabilities are averaged, so that their exponentials need not sum to 1.
+        As in search, the log-probabilities are means over the models, so their exponentials need not sum to 1.
         """
         scored = [model.forced(batch) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])
 
     def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what `forced` does, with the mean of the models' posterior weights; see `Seq2Seq.posterior`."""
+        """Return what `forced` returns, but with the mean of the models' posterior weights; see `Seq2Seq.posterior`."""
         scored = [model.posterior(batch, hidden) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), _mean([weights for _, weights in scored])
 
     def normalised(self, batch: Batch) -> Tensor:
-        """Return the targets' log-probabilities ``[B, T]``, 0 on padding, after the means are made a distribution.
+        """Return the targets' log-probabilities ``[B, T]``, 0 on padding, after normalising the means over the pieces.
 
-        Perplexity needs them; search does not, which only compares.
+        Perplexity needs normalised probabilities. Search does not, since it only compares hypotheses.
         """
         real = batch.tgt_positions
         gold = batch.tgt_out.flatten()[real]  # [N]

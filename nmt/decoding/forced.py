@@ -1,4 +1,4 @@
-"""Given translations instead of search: their log-probabilities and weights, in batches of similar lengths."""
+"""Teacher forcing instead of search: log-probabilities and weights of given translations, in batches."""
 
 import math
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from nmt.decoding.rules import Scoring
 from nmt.decoding.search import Hypothesis
 from nmt.model.seq2seq import Seq2Seq, evaluating
 
-FORCED_TOKENS = 4096  # padded tokens on the longer side in a batch of forced pairs
+FORCED_TOKENS = 4096  # maximum number of padded tokens, on the longer side, in a batch of given pairs
 Floats = NDArray[np.float32]
 
 
 class ForcedScore(NamedTuple):
-    """What a model says of one given translation.
+    """A model's score of one given translation.
 
     Attributes:
-        log_probs: of each target piece and EOS, in nats.
-        score: that search would have ranked it by.
-        weights: ``[T + 1, S]`` of the attention or the posterior attention.
+        log_probs: the log-probability of each target piece and of EOS, in nats.
+        score: the score that search would rank it by.
+        weights: ``[T + 1, S]``, the weights of the attention or of the posterior attention.
     """
 
     log_probs: list[float]
@@ -47,11 +47,11 @@ def score_pairs(
     """Score pairs of source and target in one batch.
 
     Args:
-        model: on `device`.
+        model: a model on `device`.
         device: where to compute.
         pairs: source and target pieces.
-        scoring: that of search, which ranks by the attention.
-        posterior: whether the weights are those of the posterior attention.
+        scoring: the scoring of search; it always uses the attention, not the posterior attention.
+        posterior: whether to return the weights of the posterior attention.
     """
     batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(device)
     with evaluating(model):
@@ -75,11 +75,11 @@ def with_posteriors(
     """Return the hypotheses of each source with the weights of the posterior attention, which search does not compute.
 
     Args:
-        model: on `device`.
+        model: a model on `device`.
         device: where to compute.
         sources: N source sentences.
-        found: of each source.
-        hidden: characters of each source text that the model did not see.
+        found: the hypotheses of each source.
+        hidden: spans of characters of each source text that the attention may not look at.
     """
     rows = [(source, one.ids, own) for source, few, own in zip(sources, found, hidden, strict=True) for one in few]
 

@@ -1,4 +1,4 @@
-"""A glossary: terms of the source language, and how they are to be translated."""
+"""A glossary: terms of the source language, and how they must be translated."""
 
 import logging
 import unicodedata
@@ -13,17 +13,17 @@ from nmt.decoding.request import Request, alternatives, request_pieces
 from nmt.errors import DataError
 
 log = logging.getLogger(__name__)
-_WARNINGS = 5  # terms left out that get a warning each; the others are counted
+_WARNINGS = 5  # how many of the terms that are left out get their own warning; the others are only counted
 
 
 @dataclass(frozen=True)
 class Term:
-    """What a glossary says of a term.
+    """A term of a glossary.
 
     Attributes:
         source: the term in the source language.
-        require: its translations, of which one is enough; none if nothing is required.
-        forbid: what its translation must not have.
+        require: its translations, one of which is enough; empty if none is required.
+        forbid: phrases that the translation of a text with this term must not have.
     """
 
     source: str
@@ -31,7 +31,7 @@ class Term:
     forbid: tuple[str, ...] = ()
 
     def joined(self, other: "Term") -> "Term":
-        """Return a term with the translations of both; what one of them requires, neither forbids."""
+        """Return a term with the phrases of both; a phrase that one of them requires is not forbidden."""
         require = tuple(dict.fromkeys((*self.require, *other.require)))
         forbid = dict.fromkeys((*self.forbid, *other.forbid))
         return Term(self.source, require, tuple(phrase for phrase in forbid if phrase not in require))
@@ -39,27 +39,27 @@ class Term:
 
 @dataclass(frozen=True)
 class Glossary:
-    """Terms that ask for phrases wherever they are in a source text.
+    """Terms that require or forbid phrases wherever they occur in a source text.
 
     Attributes:
-        terms: the longest first; of two that overlap in a text, the longer one counts.
+        terms: longest first; if two of them overlap in a text, the longer one counts.
     """
 
     terms: Sequence[Term]
 
     @classmethod
     def read(cls, path: Path, tokenizer: Tokenizer) -> "Glossary":
-        """Read a table: the term, its translation, and what to forbid, between tabs; bars between several of them.
+        """Read a table with one term per line: the term, its translations and forbidden phrases, separated by tabs.
 
-        A term that is there twice has the translations of both lines. One whose translation the model cannot write is
-        left out, with a warning.
+        Bars separate several translations or phrases. A term with two lines gets the translations of both. A term is
+        left out, with a warning, if the model cannot write one of its translations or forbidden phrases.
 
         Args:
             path: the file.
-            tokenizer: of the model.
+            tokenizer: the tokenizer of the model.
 
         Raises:
-            DataError: naming the line, for one that is no term.
+            DataError: if a line is not a term, naming the line; or if there are no terms.
         """
         terms: dict[str, Term] = {}
         left_out = 0
@@ -83,10 +83,11 @@ class Glossary:
         return cls(sorted(terms.values(), key=lambda term: -len(term.source)))
 
     def applied_to(self, request: Request) -> Request:
-        """Return a request with what the glossary asks for of its text.
+        """Return a request with the phrases that the glossary requires or forbids for its text.
 
-        A term is found as whole words, in its own case or with a capital at its beginning; wide and narrow forms of a
-        letter, and several spaces, make no difference. What the request asks for itself is not asked for again.
+        A term is found as whole words, as it is written or with a capital first letter. Wide and narrow forms of a
+        letter are the same, and so are one space and several. What the request itself requires comes first: if it
+        requires a translation of a term, the glossary requires none, and what it requires is not forbidden.
         """
         text = _plain(request.text)
         asked = {each for one in request.require for each in alternatives(one)}
@@ -120,7 +121,7 @@ def _term(line: str, path: Path, number: int) -> Term:
 
 
 def _spans(text: str, term: str) -> Iterator[tuple[int, int]]:
-    """Yield where a term is in a text, in its own case or with a capital."""
+    """Yield the spans of a term in a text, as it is written or with a capital first letter."""
     for form in dict.fromkeys((term, term[:1].upper() + term[1:])):
         yield from occurrences(text, form)
 

@@ -20,16 +20,16 @@ from nmt.evaluation.calibration import Calibration
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is given out beside the text.
+    """The form of the output, and what is written in addition to the text.
 
     Attributes:
-        as_json: one JSON object per line, with scores, instead of the text.
+        as_json: whether to write one JSON object per line, with scores, instead of the text.
         alignments: a file for the matrices, or None.
-        heatmap: whether matrices are drawn to stderr.
+        heatmap: whether to draw the matrices on stderr.
         level: `words`, `tokens` or `pieces`.
         keep_eos: whether matrices keep the row that predicted the end.
-        n_best: translations per line; more than one are as many lines of number, score and text between tabs. Score and
-            text are empty where there are fewer translations.
+        n_best: the number of translations per line. If it is more than 1, each translation is written as a line with
+            number, score and text, separated by tabs. Score and text are empty if fewer translations were found.
     """
 
     as_json: bool = False
@@ -41,12 +41,12 @@ class OutputOptions:
 
     @property
     def as_page(self) -> bool:
-        """Whether the file for the matrices is a page."""
+        """Whether the matrices are written as an HTML page."""
         return self.alignments is not None and self.alignments.suffix == ".html"
 
 
 def report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:
-    """Return a translation as a page shows it."""
+    """Return a translation in the form that the HTML page needs."""
     matrix = matrix_of(translation, shown)
     eos = [1.0] if shown.keep_eos else []
     confidence = [*translation.confidence(shown.level, calibration), *eos]
@@ -54,10 +54,10 @@ def report_option(translation: Translation, shown: OutputOptions, calibration: C
 
 
 def matrix_of(translation: Translation, shown: OutputOptions) -> AlignmentMatrix:
-    """Return the translation's matrix at the level asked for.
+    """Return the alignment matrix of a translation at the level of the options.
 
     Raises:
-        AlignmentError: for a model without attention.
+        AlignmentError: if the model has neither attention nor a word aligner.
     """
     matrix = translation.alignment(shown.level, shown.keep_eos)
     if matrix is None:
@@ -72,7 +72,8 @@ def json_fields(
 ) -> dict[str, Any]:
     """Return a translation as the fields of a JSON object.
 
-    Log-probabilities are in nats; `confidence` (0 to 1, for each of `words`) and `alignment` are of the level shown.
+    Log-probabilities are in nats. `words`, `confidence` (0 to 1, one for each of `words`) and `alignment` are at the
+    level of the options.
     """
     fields: dict[str, Any] = {
         "line": number,
@@ -111,7 +112,7 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
 
 
 def _phrase_fields(asked: AskedPhrase, text: str, matrix: AlignmentMatrix | None) -> dict[str, Any]:
-    """Return what became of a phrase, and from which source words it came as far as the alignment tells."""
+    """Return the JSON fields of a phrase: whether it is satisfied, its place, and the source words aligned to it."""
     fields = {"phrase": asked.phrase, "required": asked.required, "satisfied": asked.satisfied, "span": asked.span}
     if asked.span is None or matrix is None:
         return fields
@@ -121,7 +122,7 @@ def _phrase_fields(asked: AskedPhrase, text: str, matrix: AlignmentMatrix | None
 
 
 def _number(value: float) -> float | None:
-    """Rounded for JSON, which has no infinity: null for the impossible."""
+    """Return a number rounded for JSON, or None if it is not finite, since JSON has no infinity."""
     return round(value, 6) if math.isfinite(value) else None
 
 
@@ -132,14 +133,14 @@ def text_of(
     calibration: Calibration,
     called: str | int | None = None,
 ) -> str:
-    """Return what is written for one line of input, without the line end.
+    """Return the output for one line of input, without the line end.
 
     Args:
-        translation: of the line.
-        number: of the line, from 1.
-        shown: the form.
-        calibration: of the confidences in JSON.
-        called: the `id` of the line, which JSON gives back.
+        translation: the translation of the line.
+        number: the number of the line, from 1.
+        shown: the form of the output.
+        calibration: calibrates the confidences in JSON.
+        called: the `id` of the line, which JSON output repeats; None for none.
     """
     if shown.as_json:
         name = {} if called is None else {"id": called}

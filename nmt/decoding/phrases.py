@@ -1,4 +1,4 @@
-"""Phrases as whole words of a text, and how the pieces of a vocabulary spell them."""
+"""Finding phrases in a text as whole words, and spelling them with the pieces of a vocabulary."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ _NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a 
 
 
 def find_phrase(text: str, phrase: str) -> tuple[int, int] | None:
-    """Return the characters ``[start, end)`` where a phrase first stands as whole words, or None."""
+    """Return the characters ``[start, end)`` of a phrase's first occurrence as whole words, or None."""
     return next(occurrences(text, phrase), None)
 
 
 def count_phrase(text: str, phrase: str) -> int:
-    """Return how often a phrase stands in a text as whole words."""
+    """Return how often a phrase occurs in a text as whole words."""
     return sum(1 for _ in occurrences(text, phrase))
 
 
 def occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
-    """Yield the characters ``[start, end)`` of each place where a phrase stands as whole words."""
+    """Yield the characters ``[start, end)`` of each occurrence of a phrase as whole words."""
     start = text.find(phrase) if phrase else -1
     if start < 0:
         return
@@ -40,9 +40,9 @@ class AskedPhrase:
     """A phrase that a translation must or must not have, and whether it has it.
 
     Attributes:
-        phrase: as the tokenizer writes it, with bars between alternatives.
-        required: True if it must be there, False if it must not.
-        span: the characters ``[start, end)`` of the target text where it stands; None if it does not.
+        phrase: the phrase as the tokenizer normalises it, with bars between alternatives.
+        required: True if the translation must have it, False if it must not.
+        span: its characters ``[start, end)`` in the target text; None if the text does not have it.
     """
 
     phrase: str
@@ -51,16 +51,16 @@ class AskedPhrase:
 
     @property
     def satisfied(self) -> bool:
-        """True if the translation is as it was asked for."""
+        """True if a required phrase is in the translation, or a forbidden one is not."""
         return self.required == (self.span is not None)
 
 
 def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[str]) -> tuple[AskedPhrase, ...]:
-    """Return what became of the phrases that were asked for.
+    """Return the required and forbidden phrases, each with its place in a translation.
 
     Args:
         text: the translation.
-        require: for each required phrase its alternatives; one that is given twice must be there twice.
+        require: the alternatives of each required phrase; a phrase that is given twice must occur twice.
         forbid: forbidden phrases.
     """
     found = []
@@ -72,7 +72,7 @@ def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[
 
 
 def satisfaction(phrases: Sequence[AskedPhrase]) -> str:
-    """Return, for a person, how many of the phrases that were asked for are as they were asked for."""
+    """Return a message that says how many required and how many forbidden phrases are satisfied."""
     counts = []
     for required, what in ((True, "required"), (False, "forbidden")):
         kind = [one for one in phrases if one.required == required]
@@ -87,7 +87,7 @@ class Vocabulary:
     """The target pieces, as the text that they spell.
 
     Attributes:
-        pieces: of the tokenizer, with its mark for a space.
+        pieces: the tokenizer's target pieces, with its mark for a space.
     """
 
     pieces: Sequence[str]
@@ -102,20 +102,21 @@ class Vocabulary:
         return sorted((text, piece) for piece, text in enumerate(self.texts))
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of pieces, with the space that begins the first word."""
+        """Return the text of pieces, including the space that begins the first word."""
         return "".join(self.texts[piece] for piece in ids)
 
     def completing(self, text: str, phrase: str) -> set[int]:
-        """Return the pieces after which a text would have one more of a phrase, as whole words, at its end.
+        """Return the pieces that would complete one more occurrence of a phrase, as whole words, at the end of a text.
 
-        Any way to spell the phrase counts, so that a forbidden one is not written in smaller pieces.
+        Every spelling of the phrase counts, so a forbidden phrase cannot be generated in smaller pieces either.
         """
         found: set[int] = set()
         for done in range(len(phrase)):
             if not text.endswith(phrase[:done]):
                 continue
             before = text[: len(text) - done]
-            # A phrase begins a word: after a space, which the next piece may bring, or where words part without one.
+            # A phrase begins where a word begins: after a space, which the next piece may contain, or at a word
+            # boundary that has no space.
             for space in ("", " ") if done == 0 else ("",):
                 if _may_follow(before + space, phrase):
                     found.update(self._beginning(space + phrase[done:]))
@@ -123,7 +124,7 @@ class Vocabulary:
 
     @lru_cache(maxsize=100_000)  # noqa: B019 (one vocabulary lives as long as its model)
     def _beginning(self, rest: str) -> frozenset[int]:
-        """Return the pieces that are `rest`, or go on after it with another word."""
+        """Return the pieces whose text is `rest`, or is `rest` followed by the beginning of another word."""
         found = set()
         for text, piece in self._sorted[bisect_left(self._sorted, (rest, 0)) :]:
             if not text.startswith(rest):
@@ -134,7 +135,7 @@ class Vocabulary:
 
     @lru_cache(maxsize=10_000)  # noqa: B019
     def _containing(self, phrase: str) -> frozenset[int]:
-        """Return the pieces that have the whole phrase after another word or sign."""
+        """Return the pieces that contain the entire phrase after another word or sign."""
         return frozenset(
             piece
             for piece, text in enumerate(self.texts)

@@ -1,4 +1,4 @@
-"""Weights in fewer bits, for translating faster."""
+"""Weights in lower precision, for faster translation."""
 
 import contextlib
 import copy
@@ -17,7 +17,7 @@ def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], dev
     """Convert the weights of a model to a precision, in place, and move it to a device; softmaxes stay in float32.
 
     Args:
-        model: has float32 weights.
+        model: a model with float32 weights.
         precision: `fp32`; `bf16`; or `int8`, which quantises the output layer to 8 bits, with one scale for each piece,
             and converts the rest to bfloat16. The output layer's inputs are quantised dynamically.
         device: where to compute.
@@ -37,7 +37,7 @@ def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], dev
 
 @contextlib.contextmanager
 def _engine(name: str) -> Iterator[None]:
-    """The maker of 8-bit products, where it can be had; this one is a quarter faster than the default."""
+    """Compute 8-bit products with this engine, if torch supports it; onednn is a quarter faster than the default."""
     quantized = torch.backends.quantized
     before = quantized.engine
     quantized.engine = name if name in quantized.supported_engines else before
@@ -54,13 +54,13 @@ class _Int8Linear(nn.Module):
         super().__init__()
         wanted = torch.ao.quantization.per_channel_dynamic_qconfig
         with warnings.catch_warnings(), _engine("onednn"):
-            warnings.simplefilter("ignore")  # torch means to move this elsewhere
+            warnings.simplefilter("ignore")  # torch warns that it will move this API
             holder = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
                 nn.Sequential(copy.deepcopy(layer).float()), {nn.Linear: wanted}
             )
-        self._quantised = [holder[0]]  # in a list: its weights are no parameters, and no cast may reach them
+        self._quantised = [holder[0]]  # in a list, so that its weights are not parameters and are not cast
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features ``[..., F]`` to logits ``[..., V]`` in float32."""
+        """Return the logits ``[..., V]`` of features ``[..., F]``, in float32."""
         quantised: Tensor = self._quantised[0](features.float())
         return quantised

@@ -1,4 +1,4 @@
-"""What is asked for beside the text of a line: how its translation begins, what it must have, what it must not."""
+"""Requests: a line to translate, and what its translation must begin with, must have and must not have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ Span = tuple[int, int]  # characters [start, end)
 
 @dataclass(frozen=True)
 class Request:
-    """A line to translate, and what is asked for.
+    """A line to translate, with constraints on its translation.
 
     Attributes:
         text: the source text.
         prefix: what the translation must begin with; a space at its end ends its last word.
-        require: phrases that it must have, as whole words; each is one phrase or, between bars, several of which one
-            is enough: ``Haus|Häuser``. A phrase that is given twice must be there twice.
-        forbid: phrases that it must not have, as whole words; bars separate several.
+        require: phrases that it must have, as whole words. Each is one phrase, or several alternatives separated by
+            bars, one of which is enough: ``Haus|Häuser``. A phrase that is given twice must occur twice.
+        forbid: phrases that it must not have, as whole words; bars separate several phrases.
         hidden: spans of source characters that the attention may not look at.
-        id: what its sender calls it.
+        id: the sender's identifier for the line.
     """
 
     text: str
@@ -39,12 +39,12 @@ class Request:
 
 @dataclass(frozen=True)
 class RequestPieces:
-    """The same as the search needs it.
+    """The constraints of a request, in the form that search needs.
 
     Attributes:
-        prefix: pieces, and NEW_WORD at the end if the next one begins a word.
-        require: for each phrase its alternatives, as the tokenizer writes them.
-        forbid: phrases as the tokenizer writes them.
+        prefix: the pieces of the prefix, followed by NEW_WORD if the next piece must begin a word.
+        require: the alternatives of each required phrase, as the tokenizer normalises them.
+        forbid: the forbidden phrases, as the tokenizer normalises them.
         hidden: spans of source characters.
     """
 
@@ -57,17 +57,18 @@ class RequestPieces:
 def request_pieces(
     request: Request, line: int, tokenizer: Tokenizer, longest: int, positions: int | None
 ) -> RequestPieces:
-    """Return a request in the tokenizer's terms.
+    """Return the constraints of a request, its prefix as pieces and its phrases as the tokenizer normalises them.
 
     Args:
-        request: of a person or a program.
-        line: its number, for errors.
-        tokenizer: of the model.
-        longest: the most pieces that a prefix or the required phrases may have (`decoding.max_tgt_length`).
-        positions: target pieces that the model has positions for, EOS counted; None for any number.
+        request: the request.
+        line: the number of its line, for error messages.
+        tokenizer: the tokenizer of the model.
+        longest: the most pieces that the prefix or the required phrases may have (`decoding.max_tgt_length`).
+        positions: the longest target, in pieces with EOS, that the model has positions for; None for any length.
 
     Raises:
-        DataError: naming the line, for what the model cannot write.
+        DataError: naming the line, if the model cannot write the prefix or a phrase, if they are too long, if a phrase
+            is empty, or if the required and the forbidden phrases contradict each other.
     """
     prefix = prefix_pieces(request.prefix, line, tokenizer)
     require, forbid = (
@@ -91,7 +92,7 @@ def request_pieces(
 
 
 def alternatives(phrases: str) -> list[str]:
-    """Return the phrases that bars separate."""
+    """Split a text at its bars and return the phrases, without empty ones."""
     return [phrase.strip() for phrase in phrases.split("|") if phrase.strip()]
 
 
@@ -103,7 +104,7 @@ def _some(phrases: str, line: int, what: str) -> list[str]:
 
 
 def _possible(required: list[str], forbidden: list[str], line: int) -> list[str]:
-    """Return the alternatives of a required phrase that have no forbidden one in them."""
+    """Return the alternatives of a required phrase that do not contain a forbidden phrase; refuse it if all do."""
     left = [phrase for phrase in required if not any(find_phrase(phrase, other) for other in forbidden)]
     if not left:
         raise DataError(f"line {line}: '{'|'.join(required)}' is required, and a forbidden phrase is in it; choose one")
@@ -123,12 +124,12 @@ def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
 
 
 def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
-    """Return a phrase as the tokenizer writes it, which may have normalised its signs."""
+    """Return a phrase with its characters normalised by the tokenizer."""
     return tokenizer.decode_tgt(_known(phrase, line, tokenizer, what)).text
 
 
 def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
-    """Return the pieces of a text, none of them unknown."""
+    """Return the pieces of a text; refuse a text with unknown pieces."""
     encoded = tokenizer.encode_tgt(text)
     if UNK in encoded.ids:
         start, end = encoded.offsets[encoded.ids.index(UNK)]
@@ -138,7 +139,7 @@ def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
 
 
 def requests_of(lines: Sequence[str | Request]) -> list[Request]:
-    """Return a request for each line; a text alone asks for nothing more."""
+    """Return a request for each line; a plain text becomes a request without constraints."""
     return [line if isinstance(line, Request) else Request(line) for line in lines]
 
 
@@ -164,10 +165,10 @@ class JsonLine(BaseModel):
 
     @classmethod
     def read(cls, text: str, line: int) -> Request:
-        """Return the request that a JSON object makes.
+        """Parse a JSON object into a request.
 
         Raises:
-            DataError: naming the line, if it is no such object.
+            DataError: naming the line, if it is not such an object.
         """
         try:
             given = cls.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""Re-ranking: of several translations, the one from which a model of the other direction translates back best."""
+"""Re-ranking translations by how well a model of the other direction translates them back into the source."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from nmt.decoding.translation import Translation
 
 
 class Scorer(Protocol):
-    """What re-ranking needs of the backward model."""
+    """What re-ranking needs from the backward model."""
 
     def fits(self, src: str, tgt: str) -> bool:
-        """Whether a pair of texts is short enough to be scored."""
+        """Return whether a pair of texts is short enough to be scored."""
         ...
 
     def force(self, pairs: Sequence[tuple[str, str]]) -> list[Translation]:
@@ -20,13 +20,13 @@ class Scorer(Protocol):
 
 
 def by_backward(found: Sequence[Sequence[Translation]], backward: Scorer, weight: float) -> list[list[Translation]]:
-    """Return the translations of each line, the one with the largest sum of both models' scores first.
+    """Return the translations of each line, sorted by the weighted sum of both models' scores, largest first.
 
     Args:
-        found: candidates of each line; those of a line that the backward model cannot score keep their order.
+        found: the candidates of each line. If the backward model cannot score all of them, they keep their order.
         backward: a model of the other direction.
-        weight: of its score, that of the source given the translation (Li et al. 2016, equation 12, with scores
-            normalised for length in the place of log-probabilities).
+        weight: the weight of the backward model's score of the source given the translation (Li et al. 2016,
+            equation 12, with length-normalised scores in place of log-probabilities).
     """
     pairs = [[(one.text, one.src.text) for one in candidates if one.text.strip()] for candidates in found]
     pairs = [each if all(backward.fits(*pair) for pair in each) else [] for each in pairs]
@@ -36,7 +36,7 @@ def by_backward(found: Sequence[Sequence[Translation]], backward: Scorer, weight
         if not own:
             ordered.append(list(candidates))
             continue
-        # An empty translation says nothing of the source.
+        # An empty translation tells nothing about the source, so it comes last.
         totals = [one.score + weight * next(scores) if one.text.strip() else -math.inf for one in candidates]
         ordered.append([candidates[at] for at in sorted(range(len(totals)), key=lambda at: -totals[at])])
     return ordered

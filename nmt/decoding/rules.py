@@ -18,18 +18,18 @@ class Rules:
     """Rules for B sentences.
 
     Attributes:
-        max_lengths: ``[B]`` the most pieces, EOS counted; the last piece can only be EOS.
-        min_lengths: ``[B]`` the least number of pieces before EOS.
+        max_lengths: ``[B]`` the maximum number of pieces including EOS; the last of them can only be EOS.
+        min_lengths: ``[B]`` the minimum number of pieces before EOS.
         prefixes: ``[B, P]`` pieces that the hypothesis must begin with, -1 where it is free, NEW_WORD where the next
             piece must begin a word.
         forbid_unk: True if the unknown piece is never generated.
-        no_repeat_ngram: the n for which no n pieces in a row are generated twice; 0 if they may be.
+        no_repeat_ngram: n, if no sequence of n pieces is generated twice; 0 to allow repetition.
         begins_word: ``[V]`` True if a piece begins a word; needed for NEW_WORD only.
-        forbid: for each sentence the phrases that are not generated; none for any if empty.
-        vocabulary: the pieces that spell these phrases.
-        repetition_penalty: by what the log-probability of a piece is multiplied that the row has generated already; 1
-            leaves it as it is.
-        first_limit: the least of `max_lengths` when the search began; before so many pieces nobody is at a limit.
+        forbid: for each sentence the phrases that may not be generated; empty if no sentence has any.
+        vocabulary: the target pieces; needed for `forbid` only.
+        repetition_penalty: the factor for the log-probability of each piece that the row has already generated; 1 for
+            no penalty.
+        first_limit: the smallest of `max_lengths` when the search began; no row reaches its limit at a smaller length.
     """
 
     max_lengths: Tensor
@@ -57,7 +57,7 @@ class Rules:
         vocabulary: Vocabulary | None = None,
         repetition_penalty: float = 1.0,
     ) -> "Rules":
-        """Return rules made of plain numbers; a prefix longer than its sentence's limit moves the limit."""
+        """Return rules from plain numbers; a limit is raised if the sentence's prefix and EOS would exceed it."""
         prefixes = prefixes or [[] for _ in max_lengths]
         least = [min_lengths] * len(max_lengths) if isinstance(min_lengths, int) else min_lengths
         width = max(map(len, prefixes), default=0)
@@ -90,11 +90,11 @@ class Rules:
         """Return the log-probabilities, with -inf for each piece that may not come next.
 
         Args:
-            log_probs: ``[N, V]``, which may be changed in place; the K rows of each of the B sentences lie together.
+            log_probs: ``[N, V]``, which may be changed in place; the K rows of each of the B sentences are adjacent.
             ids: ``[N, t]`` the pieces that each row has generated so far.
         """
         inside_prefix = ids.shape[1] < self.prefixes.shape[1]
-        if self.repetition_penalty != 1.0:  # Keskar et al. 2019, equation 13, for logarithms, which are below 0
+        if self.repetition_penalty != 1.0:  # Keskar et al. 2019, equation 13, on log-probabilities, which are negative
             log_probs.scatter_(1, ids, log_probs.gather(1, ids) * self.repetition_penalty)
         # A prefix may hold pieces that the rules forbid, so their log-probabilities are kept.
         raw = log_probs.clone() if inside_prefix or self.no_repeat_ngram or self.forbid else log_probs
@@ -109,7 +109,7 @@ class Rules:
         at_limit = (self.max_lengths <= length).repeat_interleave(beams)
         too_short = (self.min_lengths >= length).repeat_interleave(beams)
         log_probs[:, EOS].masked_fill_(too_short & ~at_limit, -torch.inf)
-        if self.no_repeat_ngram or self.forbid:  # where nothing else is allowed, EOS is, however short the row is
+        if self.no_repeat_ngram or self.forbid:  # if nothing else is allowed, EOS is, even if the row is too short
             stuck = (log_probs == -torch.inf).all(dim=-1)
             log_probs[stuck, EOS] = raw[stuck, EOS]
         if length >= self.first_limit and at_limit.any():

@@ -1,4 +1,4 @@
-"""Greedy and random search over anything that can `start` and `step`; every hypothesis keeps its attention."""
+"""Greedy search and sampling with any model that can `start` and `step`; every hypothesis keeps its attention."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from nmt.decoding.rules import Rules, Scoring
 
 
 class SearchMemory(Protocol):
-    """What search needs of an encoded batch: its source mask ``[B, S]`` and a choice of sentences."""
+    """What search needs from an encoded batch: its source mask ``[B, S]``, and `select` to choose sentences."""
 
     @property
     def src_mask(self) -> Tensor: ...
@@ -23,7 +23,7 @@ class SearchMemory(Protocol):
 
 
 class SearchState(Protocol):
-    """What search needs of a decoder state of N rows: reordering, repeating and dropping them."""
+    """What search needs from a decoder state of N rows: `select` to reorder, repeat and drop rows."""
 
     def select(self, rows: Tensor) -> Self: ...
 
@@ -35,7 +35,11 @@ class SearchModel(Protocol):
         """Return the state of the B sentences of `memory` before the first token."""
 
     def step(self, tokens: Tensor, state: Any, memory: Any) -> tuple[Tensor, Tensor, Any]:
-        """Read ``tokens [N]``, N a multiple of B: log-probabilities ``[N, V]``, weights ``[N, S]``, the new state."""
+        """Read ``tokens [N]``, N a multiple of B.
+
+        Returns:
+            The log-probabilities ``[N, V]`` of the next token, the weights ``[N, S]``, and the new state.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Hypothesis:
     Attributes:
         ids: target pieces, without BOS and EOS.
         log_prob: the log-probability of the pieces and EOS together, in nats; higher is better.
-        score: what it is worth (see `Scoring`), with the penalty for repetition; higher is better.
+        score: its score by `Scoring`, with the repetition penalty; higher is better.
         token_log_probs: the log-probability of each piece and of EOS, in nats.
-        proven: whether no other translation that the rules allow can score higher, found or not; a beam cannot always
-            tell.
-        gap: by how much another one could score higher at most, 0 if it is proven; of the best of a beam only, infinite
-            for all others.
+        proven: whether search has shown that no other translation allowed by the rules scores higher; False if it
+            cannot tell.
+        gap: the most by which another translation could score higher, 0 if this one is proven. It is known only for the
+            best hypothesis of a beam; for all others it is infinite.
         weights: attention ``[len(ids) + 1, S]`` over the sentence's own S source pieces; the last row predicted EOS.
             ``[len(ids) + 1, 0]`` for a model without attention.
         missing: how many required phrases it lacks.
@@ -67,13 +71,13 @@ class Hypothesis:
 
 
 def greedy(model: SearchModel, memory: SearchMemory, rules: Rules, scoring: Scoring) -> list[Hypothesis]:
-    """Take the likeliest token, step by step; finished sentences leave the batch.
+    """Take the likeliest token at each step; finished sentences leave the batch.
 
     Args:
-        model: what is searched.
+        model: the model to search.
         memory: B encoded sentences.
-        rules: for B sentences.
-        scoring: how the result is scored; it has no influence on what is found.
+        rules: the rules for the B sentences.
+        scoring: how the result is scored; it does not influence which hypothesis is found.
 
     Returns:
         One hypothesis per sentence.
@@ -91,17 +95,19 @@ def sample(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> list[Hypothesis]:
-    """Sample tokens at random, step by step.
+    """Sample one token at each step.
 
     Args:
-        model: what is searched.
+        model: the model to sample from.
         memory: B encoded sentences.
-        rules: for B sentences.
-        scoring: how the result is scored; its log-probability is the model's own, before temperature and cuts.
-        generators: one (on the CPU) for each sentence, so that what is sampled for one does not depend on the others.
+        rules: the rules for the B sentences.
+        scoring: how the result is scored. Log-probabilities are the model's own, without `temperature`, `top_k` and
+            `top_p`.
+        generators: one (on the CPU) for each sentence, so that the samples of one do not depend on the others.
         temperature: log-probabilities are divided by it.
-        top_k: sample among the k likeliest only; 0: all.
-        top_p: draw among the likeliest that together have this probability (Holtzman et al. 2020); 1: all.
+        top_k: sample only from the k likeliest tokens; 0: from all.
+        top_p: sample only from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1: from
+            all.
 
     Returns:
         One hypothesis per sentence.
@@ -109,8 +115,8 @@ def sample(
 
     def draw(log_probs: Tensor, sentences: list[int]) -> Tensor:
         kept = _cut(log_probs / temperature, top_k, top_p)
-        # Gumbel noise: the place of the maximum is a draw. It is -log of an exponential variable; -log(-log u) would
-        # cut the tail, since a float32 u below 1 is at most 1 - 6e-8.
+        # With Gumbel noise added, the position of the maximum is a sample. The noise is -log of an exponential
+        # variable: -log(-log u) would cut off the tail, since a float32 u below 1 is at most 1 - 6e-8.
         waits = torch.stack([torch.empty(kept.shape[-1]).exponential_(generator=generators[i]) for i in sentences])
         noise = -waits.log()
         return (kept + noise.to(kept.device)).argmax(dim=-1)
@@ -119,7 +125,10 @@ def sample(
 
 
 def _cut(log_probs: Tensor, top_k: int, top_p: float) -> Tensor:
-    """-inf for all but the k likeliest, and but the fewest likeliest that together reach probability p."""
+    """Return the log-probabilities with -inf for all tokens that may not be sampled.
+
+    Only the k likeliest tokens are kept, and of these only the fewest likeliest that together reach probability p.
+    """
     if top_k:
         least = log_probs.topk(min(top_k, log_probs.shape[-1])).values[:, -1:]
         log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
@@ -137,7 +146,11 @@ def _step_by_step(
     scoring: Scoring,
     choose: Callable[[Tensor, list[int]], Tensor],
 ) -> list[Hypothesis]:
-    """Generate one token at a time; `choose` takes allowed log-probabilities ``[N, V]`` and the rows' sentences."""
+    """Generate one token at a time and return one hypothesis per sentence.
+
+    `choose` returns the next tokens ``[N]``, given the log-probabilities ``[N, V]`` that the rules leave and the number
+    of each row's sentence.
+    """
     device, count = memory.src_mask.device, memory.src_mask.shape[0]
     state = model.start(memory)
     lengths = memory.src_mask.sum(1).tolist()
@@ -180,7 +193,7 @@ def _step_by_step(
 def finished(
     ids: Tensor, log_probs: Tensor, weights: Tensor, scoring: Scoring, missing: int = 0, total: float | None = None
 ) -> Hypothesis:
-    """Make a finished hypothesis.
+    """Return a finished hypothesis.
 
     Args:
         ids: its pieces ``[t]``.
@@ -188,7 +201,7 @@ def finished(
         weights: the attention ``[t + 1, S]``.
         scoring: how it is scored.
         missing: how many required phrases it lacks.
-        total: the log-probability that is scored; None for the sum of the model's.
+        total: the log-probability to score, with the repetition penalty; None for the sum of `log_probs`.
     """
     token_log_probs = log_probs.tolist()
     value = math.fsum(token_log_probs)  # float32 would round at every addition

@@ -1,4 +1,4 @@
-"""What else could stand at a place of a translation: the likeliest next words after a given beginning."""
+"""Suggestions for the next word of a translation, given its beginning."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from nmt.model.memory import Memory
 from nmt.model.seq2seq import evaluating
 
 _LONGEST_WORD = 20  # pieces
-_NEVER = [PAD, BOS, UNK]  # pieces of no word
+_NEVER = [PAD, BOS, UNK]  # pieces that no word contains
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Suggestion:
 
     Attributes:
         word: the word; "" for the end of the translation.
-        probability: that the model gives to it after the beginning, 0 to 1.
+        probability: the probability that the model gives it after the beginning, 0 to 1.
     """
 
     word: str
@@ -35,16 +35,17 @@ def next_words(
 ) -> list[Suggestion]:
     """Return words that could follow the beginning of a translation, the likeliest first.
 
-    A word is what `nmt words` calls one: a piece without letters and digits is a word of its own. Each of the likeliest
-    first pieces is continued by the likeliest pieces after it until a word ends. A word's probability is the product of
-    those of its pieces and of the probability that it ends there, so those of all words that exist sum to 1.
+    Words are those of `nmt words`: a piece without letters and digits is a word of its own. Each of the likeliest first
+    pieces is continued with the likeliest next pieces until the word ends. The probability of a word is the product of
+    the probabilities of its pieces and of the probability that the word ends there. So the probabilities of all
+    possible words sum to at most 1.
 
     Args:
-        translator: of the model.
+        translator: the translator of the model.
         line: the source text.
-        prefix: the beginning; it ends where a word ends.
-        count: the most words to return.
-        look_at: characters of the source text that the attention may look at while it writes this word; None for all.
+        prefix: the beginning of the translation, up to the end of a word.
+        count: the maximum number of words to return.
+        look_at: characters of the source text that the attention may look at for this word; None for all.
 
     Raises:
         DataError: for a beginning that the model cannot write, or a span without words.
@@ -56,7 +57,7 @@ def next_words(
     device = translator.device
     model: Any = translator.model
     pieces = torch.tensor(translator.tokenizer.begins_word, device=device)
-    starts = pieces | torch.tensor(translator.tokenizer.is_punctuation, device=device)  # [V] pieces that end a word
+    starts = pieces | torch.tensor(translator.tokenizer.is_punctuation, device=device)  # [V] a word ends before them
     starts[[EOS]] = True
     with evaluating(model):
         memory = model.encode(batch_of([(source.ids, [])]).to(device))
@@ -89,12 +90,12 @@ def _to_the_end(
         model: in evaluation mode.
         tokens: [N] the first piece of each word.
         log_probs: [N] their log-probabilities.
-        state: of the decoder after what is before the word, N times.
-        memory: of the source, as the attention may see it.
+        state: the decoder's state after reading everything before the word, repeated for N rows.
+        memory: the memory of the source, limited to what the attention may look at.
         starts: [V] True for the pieces before which a word ends.
 
     Returns:
-        The pieces of each word, and [N] the log-probability of each, its end included.
+        The pieces of each word, and [N] the log-probability of each word, including that it ends there.
     """
     words, totals = [[int(piece)] for piece in tokens], log_probs.clone()
     running = tokens != EOS

@@ -1,4 +1,4 @@
-"""A line and its translation, with all that can be asked of it: words, confidence, alignment."""
+"""A line and its translation, with its words, confidences and alignment."""
 
 import math
 from dataclasses import dataclass, replace
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Translation:
-    """A line and its translation; two of them are equal only if they are one object.
+    """A line and its translation. Two translations are equal only if they are the same object.
 
     Attributes:
         src: the source text as pieces.
         tgt: the target text as pieces.
-        log_prob: of the target and EOS, in nats.
+        log_prob: the log-probability of the target and EOS, in nats.
         score: `log_prob` over the length penalty, plus the coverage penalty.
-        token_log_probs: of each target piece and EOS, in nats.
+        token_log_probs: the log-probability of each target piece and of EOS, in nats.
         proven: whether search has shown that no translation scores higher; False if it cannot tell.
         weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
             without attention.
-        read_from: which of the model's weights these are, for a person.
-        shifted: whether a target piece's row is that of the step after, where it was the input.
-        aligner: the word aligner that `alignment` asks; None to read the attention.
-        links: what the aligner says of this pair, if it was asked already (see `Translator.with_links`).
-        phrases: what became of the phrases that it must or must not have.
-        gap: by how much another translation could score higher at most; infinite if search cannot tell.
-        others: the next best translations of the same line, best first, if they were asked for.
+        read_from: a description of `weights`, for display.
+        shifted: whether `attention` takes the row of a target piece from the next step, which reads the piece as input.
+        aligner: the word aligner that `alignment` uses; None to use the attention.
+        links: the aligner's links for this pair, if they have been computed already (see `Translator.with_links`).
+        phrases: the phrases that the translation must or must not have, each with its place in the text.
+        gap: the most by which another translation could score higher; infinite if search cannot tell.
+        others: the next best translations of the same line, best first, if they were requested.
     """
 
     src: Encoded
@@ -65,7 +65,7 @@ class Translation:
         """Return a matplotlib figure of the alignment.
 
         Raises:
-            AlignmentError: for a model without attention and aligner.
+            AlignmentError: if the model has neither attention nor a word aligner.
         """
         matrix = self.alignment(level)
         if matrix is None:
@@ -73,7 +73,7 @@ class Translation:
         return matrix.plot()
 
     def _repr_svg_(self) -> str | None:
-        """Return the picture that a notebook shows; None for a model without attention and aligner."""
+        """Return the alignment as the picture that a notebook shows; None if there is no alignment or it is empty."""
         matrix = self.alignment()
         return None if matrix is None or not matrix.weights.size else matrix._repr_svg_()
 
@@ -83,23 +83,23 @@ class Translation:
         return self.tgt.text
 
     def words(self, level: Level = "words") -> list[str]:
-        """The target's words, or white-space separated tokens, or pieces."""
+        """Return the target's words, its white-space separated tokens, or its pieces."""
         if level == "pieces":
             return self.tgt.pieces
         return [self.text[start:end] for start, end in spans_at(level, self.text)] if self.tgt.offsets else []
 
     def confidence(self, level: Level = "words", calibration: Calibration | None = None) -> list[float]:
-        """How sure the model is of each target word, 0 to 1: its own probability, or calibrated."""
+        """Return the confidence in each target word, 0 to 1: the model's probability, calibrated by `calibration`."""
         return (calibration or Calibration()).confidences(word_log_probs(self.tgt, self.token_log_probs, level))
 
     def alignment(self, level: Level = "words", keep_eos: bool = False) -> AlignmentMatrix | None:
-        """Return the alignment matrix: the word aligner's, or that of the attention; None if the model has neither.
+        """Return the alignment matrix, from the word aligner or the attention; None if the model has neither.
 
-        `decoding.alignment_from` chooses, and the matrix says in `read_from` which one it is.
+        `decoding.alignment_from` chooses between them, and the matrix's `read_from` says which one was used.
 
         Args:
             level: `words`, `tokens` (what white space separates) or `pieces`.
-            keep_eos: whether there is a row for EOS.
+            keep_eos: whether the matrix has a row for EOS.
         """
         if self.aligner is None:
             return self.attention(level, keep_eos)

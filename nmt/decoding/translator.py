@@ -1,4 +1,4 @@
-"""Text in, text out: batches lines, searches, detokenises, and keeps every translation's attention."""
+"""The translator from text to text: it batches lines, searches, detokenises, and keeps each translation's attention."""
 
 import functools
 import math
@@ -45,15 +45,15 @@ class Translator:
         aligner: WordAligner | None = None,
         backward: "Translator | None" = None,
     ):
-        """Take the parts; the model is put in evaluation mode at each call and left as it was.
+        """Take the parts. Each call puts the model in evaluation mode and restores its previous mode at the end.
 
         Args:
-            model: on `device`.
-            tokenizer: that the model was trained with.
-            settings: of the search.
-            device: where to compute, in the model's own precision; in float32 batches do not matter.
-            aligner: the word aligner that alignments are read from; None to read the attention.
-            backward: a model of the other direction, which re-ranks what is found; None for none.
+            model: a model on `device`.
+            tokenizer: the tokenizer that the model was trained with.
+            settings: the settings of search.
+            device: where to compute, in the model's own precision. In float32, results do not depend on the batch.
+            aligner: the word aligner that alignments are read from; None to read them from the attention.
+            backward: a model of the other direction, which re-ranks the translations found; None for none.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
         self.shifted = settings.alignment_at == "input"
@@ -75,18 +75,21 @@ class Translator:
         cut: CutLines | None = None,
         done: Callable[[int], object] | None = None,
     ) -> list[Translation]:
-        """Translate lines in batches of similar length; one translation per line, in order, "" for an empty line.
+        """Translate lines in batches of similar length and return one translation per line, in order.
+
+        The translation of an empty line is empty.
 
         Args:
-            lines: source texts, or requests that ask for more than a translation.
-            first_line: the number of the first one, for warnings and for what is drawn at random.
-            progress: whether a bar is drawn, if standard error is a terminal.
-            n_best: translations per line; all but the best are its `others`. Search takes a beam of as many at least.
-            cut: counts lines that are cut over several calls; the caller lets it sum up. None for this call alone.
-            done: called with the number of lines of each batch that is translated; empty lines are in none.
+            lines: source texts, or requests that also constrain the translation.
+            first_line: the number of the first line, for warnings and as part of the random seed of each line.
+            progress: whether to draw a progress bar, if standard error is a terminal.
+            n_best: translations per line; all but the best are in its `others`. The beam is at least this large.
+            cut: counts the lines that are cut in several calls; the caller then calls its `sum_up`. None to count the
+                lines of this call only.
+            done: called after each batch with its number of lines; empty lines are in no batch.
 
         Raises:
-            DataError: for a prefix or phrase that the model cannot say, naming its line.
+            DataError: for a prefix or phrase that the model cannot write, naming its line.
             ModelError: if the model gives no finite probabilities.
         """
         requests = requests_of(lines)
@@ -128,20 +131,20 @@ class Translator:
         ]
 
     def _refuse_required(self) -> None:
-        """Refuse required phrases where the settings ask for something other than one beam."""
+        """Refuse required phrases if the settings choose sampling or several beams."""
         if self.settings.sampling.enabled:
             raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
         if self.settings.diversity.groups > 1:
             raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
 
     def _ranked(self, found: Sequence[Sequence[Translation]]) -> Sequence[Sequence[Translation]]:
-        """Return the candidates of each line in the order in which they are given."""
+        """Return the candidates of each line, re-ranked if there is a backward model or minimum Bayes risk decoding."""
         if self.backward is not None:
             return by_backward(found, self.backward, self.settings.backward_weight)
         return [by_agreement(candidates, self.settings) for candidates in found]
 
     def fits(self, src: str, tgt: str) -> bool:
-        """Whether `force` takes a pair of texts as it is."""
+        """Return whether a pair of texts is short enough for `force`, which cuts or refuses longer texts."""
         src_limit = min(self.settings.max_src_length, self.model.max_src_length or math.inf)
         tgt_limit = min(self.settings.max_tgt_length, (self.model.max_tgt_length or math.inf) - 1)
         return (
@@ -150,7 +153,7 @@ class Translator:
         )
 
     def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
-        """Yield the lines that are searched together; those with required phrases have their own search."""
+        """Yield the lines that are searched together; lines with required phrases have their own batches."""
         for is_constrained in (False, True):
             group = [line for line in order if bool(asked[line].require) == is_constrained]
             for start in range(0, len(group), self.settings.batch_size):
@@ -177,14 +180,14 @@ class Translator:
 
     @property
     def read_from(self) -> str:
-        """What the weights of translations are, for a person."""
+        """A description of the translations' weights, for display."""
         return f"posterior {self.model.read_from}" if self.posterior else self.model.read_from
 
     def with_links(self, translations: Sequence[Translation]) -> list[Translation]:
-        """Return the same translations, with all that their `alignment` needs of the word aligner, computed together.
+        """Return the same translations with the word aligner's links, which are computed for all of them together.
 
         Args:
-            translations: of this translator; their `others` are included.
+            translations: translations by this translator; their `others` get links too.
         """
         if self.aligner is None:
             return list(translations)
@@ -196,16 +199,16 @@ class Translator:
         ]
 
     def force(self, pairs: Sequence[tuple[str, str]], first_line: int = 1, progress: bool = False) -> list[Translation]:
-        """Score given translations instead of searching; matrices and log-probabilities are those of search.
+        """Score given translations instead of searching; matrices and log-probabilities are computed as in search.
 
         Args:
             pairs: source and target texts.
-            first_line: the number of the first pair, for warnings.
-            progress: whether a bar is drawn, if standard error is a terminal.
+            first_line: the number of the first pair, for messages.
+            progress: whether to draw a progress bar, if standard error is a terminal.
 
         Raises:
             DataError: for a target of more than `decoding.max_tgt_length` pieces, naming its line.
-            ModelError: if the model gives no probabilities.
+            ModelError: if a log-probability is not a number.
         """
         sources = self._sources([src for src, _ in pairs], first_line)
         targets = [self.tokenizer.encode_tgt(tgt) for _, tgt in pairs]
@@ -252,7 +255,10 @@ class Translator:
     def _search(
         self, sources: list[Encoded], asked: list[RequestPieces], lines: list[int], n_best: int
     ) -> list[list[Hypothesis]]:
-        """The n best hypotheses of each source; `lines` are their numbers. All have required phrases, or none has."""
+        """Return the n best hypotheses of each source.
+
+        `lines` are the numbers of the sources' lines. Either all sources have required phrases, or none does.
+        """
         settings = self.settings
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
         required = [RequiredPhrases(each.require, self.tokenizer, self.vocabulary) for each in asked if each.require]
@@ -269,7 +275,7 @@ class Translator:
                 return constrained_beam_search(self.model, memory, beam, rules, self._scoring, required, n_best)
             if settings.diversity.groups > 1:
                 groups = settings.diversity.groups
-                beam += -beam % groups  # a longer n-best list may have made it another number
+                beam += -beam % groups  # round up, since `n_best` may not be a multiple of `groups`
                 options = groups, settings.diversity.strength
                 return diverse_beam_search(self.model, memory, beam, rules, self._scoring, *options, n_best)
             if beam == 1:
@@ -277,7 +283,7 @@ class Translator:
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
     def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
-        """The `number`-th random translation of each line."""
+        """Return the `number`-th sample of each line."""
         sampling = self.settings.sampling
         seeds = [((sampling.seed * 1_000_003 + line) * 1009 + number) % 2**63 for line in lines]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -285,7 +291,10 @@ class Translator:
         return sample(self.model, memory, rules, self._scoring, generators, *options)
 
     def _rules(self, lengths: list[int], asked: list[RequestPieces], required: list[int]) -> Rules:
-        """The rules for sources of `lengths` pieces, of which each or none has so many `required` pieces."""
+        """Return the rules for sources of `lengths` pieces.
+
+        `required` is the number of required pieces of each source, or is empty.
+        """
         settings = self.settings
         positions = self.model.max_tgt_length or math.inf
         longest = [settings.max_length_ratio * length + settings.max_length_extra for length in lengths]
@@ -310,7 +319,7 @@ class Translator:
         return score_pairs(self.model, self.device, pairs, self._scoring, self.posterior)
 
     def _empty(self, source: Encoded, target: Encoded, asked: RequestPieces | None = None) -> Translation:
-        """The translation of a line without pieces; something said of nothing is impossible."""
+        """Return the translation of a line without pieces, for which any target but an empty one is impossible."""
         nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
         log_prob = -math.inf if target.ids else 0.0
         per_token = [log_prob] * len(nothing)
@@ -319,7 +328,7 @@ class Translator:
         return Translation(*common, aligner=self.aligner, phrases=phrases)
 
     def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:
-        """The pieces of source texts; those that are cut are told through `cut`."""
+        """Return source texts as pieces; `cut` records those that are cut."""
         told = cut or CutLines()
         limit, positions = self.settings.max_src_length, self.model.max_src_length
         encoded = map(self.tokenizer.encode_src, lines)
@@ -330,5 +339,5 @@ class Translator:
 
 
 def _bar(total: int, what: str, progress: bool) -> "tqdm[Any]":
-    """Return a progress bar on standard error, silent if none is wanted or standard error is no terminal."""
+    """Return a progress bar on standard error, disabled if none is wanted or standard error is not a terminal."""
     return tqdm(total=total, desc=what, unit="line", leave=False, disable=no_bar() if progress else True)

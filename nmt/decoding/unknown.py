@@ -1,4 +1,4 @@
-"""Unknown pieces of a translation, replaced by what they look at in the source (Luong et al. 2015b, section 3)."""
+"""Replacement of unknown target pieces by the source words that they attend to (Luong et al. 2015b, section 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +8,16 @@ from nmt.data.tokenizer import UNK, Encoded
 
 
 def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) -> Encoded:
-    """Return the target with every unknown piece replaced; ids and pieces stay, text and offsets are new.
+    """Return the target with new text for every unknown piece, and new offsets; its ids and pieces stay the same.
 
-    An unknown piece that looks at an unknown source piece copies its characters; one that looks at a known piece copies
-    that piece's word, once even if several unknown pieces in a row look at it.
+    An unknown piece attends to the source piece with the largest weight. If that source piece is unknown too, its
+    characters are copied. If it is known, the word that it belongs to is copied. The word is copied only once if
+    several unknown pieces in a row attend to it.
 
     Args:
-        tgt: pieces of the translation.
+        tgt: the translation as pieces.
         src: the source text as pieces.
-        weights: ``[at least len(tgt.ids), len(src.ids)]``; a row's largest weight is what its piece looks at.
+        weights: ``[at least len(tgt.ids), len(src.ids)]``, one row for each target piece.
     """
     if UNK not in tgt.ids or not src.ids or weights.shape[1] == 0:
         return tgt
@@ -36,7 +37,7 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
 
 
 def _copied(src: Encoded, piece: int) -> str:
-    """Return what a source piece stands for: its own characters if it is unknown, else the word it belongs to."""
+    """Return the text to copy for a source piece: its own characters if it is unknown, else the word it belongs to."""
     start, end = src.offsets[piece]
     if src.ids[piece] != UNK:
         words = [span for span in word_spans(src.text) if span[0] < end and start < span[1]]

@@ -1,7 +1,7 @@
-"""The word aligner of a model: which words of two given sentences are translations of each other.
+"""The word aligner of a model, which finds the words of two given sentences that are translations of each other.
 
-It has read the training text and nothing of the translator. Because it sees both sentences whole, its links are better
-than those that can be read from attention weights; what the translator looked at is in the attention alone.
+It is trained on the training text and knows nothing about the translator. Since it sees both complete sentences, its
+links are better than those read from attention weights. Only the attention shows what the translator looked at.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from nmt.model.seq2seq import evaluating
 from nmt.regular import GIB, read_regular
 
 Floats = NDArray[np.float32]
-NETWORK_SHARE = 0.35  # of the network in the mean with the statistical aligner
+NETWORK_SHARE = 0.35  # the network's weight in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
 _LARGEST_NETWORK = 1 * GIB
 _CELLS_AT_ONCE = 50_000
@@ -60,17 +60,17 @@ class WordAligner:
 
         Args:
             bitext: the statistical aligner.
-            network: trained on its links; None to do without. It computes where its parameters are.
+            network: a network trained on its links, which computes on the device of its parameters; None for none.
         """
         self.bitext, self.network = bitext, network
 
     @property
     def read_from(self) -> str:
-        """What its matrices are read from, for a person."""
+        """A description, for display, of what the matrices are read from."""
         return "aligner" if self.network is not None else "aligner without network"
 
     def posteriors(self, pairs: Sequence[WordPair], threads: int = 1) -> list[Floats]:
-        """Return for each pair of word sequences ``[T, S]`` how likely each link is, from 0 to 1."""
+        """Return the link probabilities ``[T, S]``, from 0 to 1, of each pair of word sequences."""
         statistical = self.bitext.posteriors(pairs, threads)
         if self.network is None:
             return statistical
@@ -81,7 +81,7 @@ class WordAligner:
         ]
 
     def word_links(self, texts: Sequence[tuple[str, str]]) -> list[WordLinks]:
-        """Return what the aligner says of (source, target) texts."""
+        """Return the link probabilities and the word spans of (source, target) texts."""
         spans = [tuple(spans_at(self.bitext.level, text) for text in pair) for pair in texts]
         words = [
             ([src[a:b] for a, b in src_spans], [tgt[a:b] for a, b in tgt_spans])
@@ -93,7 +93,7 @@ class WordAligner:
         ]
 
     def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:
-        """Return the pieces that the network reads."""
+        """Return the pieces of each pair of word sequences, as the network reads them."""
         src_pieces, tgt_pieces = self.bitext.largest_pieces
         lowered = [([word.lower() for word in src], [word.lower() for word in tgt]) for src, tgt in pairs]
         return [EncodedPair(*src, *tgt) for src, tgt in encode_pairs(src_pieces, tgt_pieces, lowered)]
@@ -139,7 +139,7 @@ def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> li
     device = network.bias.device
     results: list[Floats | None] = [None] * len(pairs)
     lengths = np.array([(len(pair.src), len(pair.tgt)) for pair in pairs], dtype=np.int64).reshape(-1, 2)
-    lengths[(lengths > _LONGEST).any(axis=1)] = 0  # which leaves them out
+    lengths[(lengths > _LONGEST).any(axis=1)] = 0  # `similar_pairs` leaves these out
     with evaluating(network):
         for indices in similar_pairs(lengths, _CELLS_AT_ONCE):
             chosen = [pairs[index] for index in indices]
@@ -151,7 +151,7 @@ def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> li
 
 
 def _on_words(by_piece: Floats, pair: EncodedPair) -> Floats:
-    """Return the means over the pieces of each pair of words."""
+    """Return the mean link probability of each pair of words over their pieces."""
     sums = np.add.reduceat(np.add.reduceat(by_piece, pair.tgt_starts, axis=0), pair.src_starts, axis=1)
     src_counts = np.diff(np.append(pair.src_starts, len(pair.src)))
     tgt_counts = np.diff(np.append(pair.tgt_starts, len(pair.tgt)))

@@ -1,4 +1,4 @@
-"""A Transformer as CTranslate2 reads it."""
+"""Export of a Transformer in the format of CTranslate2."""
 
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ from nmt.model.transformer.decoder import TransformerDecoder
 from nmt.model.transformer.encoder import StackEncoder
 from nmt.model.transformer.layers import CausalSelfAttention, PositionedEmbedding, SelfAttention, Sublayer, sinusoids
 
-_POSITIONS = 2048  # of the table of sinusoids
+_POSITIONS = 2048  # the number of positions in the table of sinusoids
 
 
 def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: Path) -> None:
-    """Write the model and its vocabularies, and the tokenizer beside them.
+    """Write the model, its vocabularies and the tokenizer into a folder.
 
     Args:
         model: a single Transformer with softmax self-attention, in float32, on the CPU.
-        tokenizer: that it was trained with.
-        config: of its run; the format has no place for it.
-        folder: is there and empty.
+        tokenizer: the tokenizer that it was trained with.
+        config: the configuration of its run, which is not written since the format has no place for it.
+        folder: an existing, empty folder.
 
     Raises:
         ModelError: for another model, or if the package ctranslate2 is missing.
@@ -88,7 +88,7 @@ def _vocabularies(spec: Any, tokenizer: SentencePieceTokenizer) -> None:
 
 
 def _is_transformer(encoder: Any, decoder: Any) -> bool:
-    """Return True if these are the Transformer's, with softmax attention and feed-forward blocks."""
+    """Return True if both are those of a Transformer, with softmax attention and feed-forward blocks."""
     if not isinstance(encoder, StackEncoder) or not isinstance(decoder, TransformerDecoder):
         return False
     layers: list[Any] = [*encoder.layers]
@@ -99,7 +99,7 @@ def _is_transformer(encoder: Any, decoder: Any) -> bool:
 
 
 def _positioned(stack: Any, target: Any, embedding: nn.Embedding, positions: PositionedEmbedding) -> None:
-    """Fill in embeddings, which both programs multiply with √E, and what is added for the positions."""
+    """Fill in the embeddings, which both programs multiply by √E, and the position encodings that are added to them."""
     target.weight = _array(embedding.weight)
     stack.scale_embeddings = True
     table: Tensor
@@ -129,7 +129,7 @@ def _norm(target: Any, norm: nn.LayerNorm) -> None:
 
 
 def _linear(target: Any, *layers: nn.Module) -> None:
-    """Fill in a product: of one layer, or of several side by side."""
+    """Fill in the weights and biases of one linear layer, or of several, concatenated."""
     target.weight = np.concatenate([_array(layer.weight) for layer in layers])
     if layers[0].bias is not None:
         target.bias = np.concatenate([_array(layer.bias) for layer in layers])

@@ -20,18 +20,18 @@ EXAMPLE = Path(__file__).with_name("onnx_translate.py")
 def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: Path) -> None:
     """Write ``encoder.onnx``, ``step.onnx``, the tokenizer, ``model.json`` and an example that needs no torch.
 
-    The encoder reads ``src_ids [1, S]`` and gives the memory and the decoder's first state. A step reads
-    ``tokens [N]``, memory and state, and gives ``log_probs [N, V]`` in nats, the attention's ``weights [N, S]`` and
-    the state after it, called ``next_...``. ``model.json`` has all names.
+    The encoder reads ``src_ids [1, S]`` and returns the memory and the decoder's first state. A step reads
+    ``tokens [N]``, memory and state. It returns ``log_probs [N, V]`` in nats, the attention's ``weights [N, S]`` and
+    the next state, whose names begin with ``next_``. ``model.json`` lists the names of the memory and the state.
 
     Args:
         model: a single model in float32, on the CPU.
-        tokenizer: that it was trained with.
-        config: of its run.
-        folder: is there and empty.
+        tokenizer: the tokenizer that it was trained with.
+        config: the configuration of its run.
+        folder: an existing, empty folder.
 
     Raises:
-        ModelError: for an ensemble, a model whose step cannot be a graph, or if the package onnx is missing.
+        ModelError: for an ensemble, for a model whose step cannot be a graph, or if the package onnx is missing.
     """
     if not isinstance(model, Seq2Seq):
         raise ModelError("several models cannot be exported as one; export each by itself")
@@ -42,7 +42,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
     memory, state = memory_names(model), state_names(model)
     model.eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of sizes, which the dynamic axes below keep free
+        warnings.simplefilter("ignore")  # tracing warns about fixed sizes; the dynamic axes below keep them variable
         ids = torch.tensor([[UNK, UNK, UNK, EOS, UNK]])  # any sentence
         encoder = EncoderGraph(model)
         outputs = encoder(ids)
@@ -51,7 +51,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         rows = [tensor.repeat(3, *[1] * (tensor.dim() - 1)) for tensor in outputs[len(memory) :]]
         step = StepGraph(model)
         inputs = (tokens, *outputs[: len(memory)], *rows)
-        # A second step: in the first one, a Transformer's caches are empty.
+        # Trace the second step, since a Transformer's caches are empty in the first one.
         inputs = (tokens, *outputs[: len(memory)], *step(*inputs)[2:])
         after = [f"next_{name}" for name in state]
         names = ["tokens", *memory, *state], ["log_probs", "weights", *after]
@@ -78,7 +78,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
 
 
 def _axes(name: str) -> dict[int, str]:
-    """Return which dimensions of a tensor have any size: hypotheses, source positions, positions so far."""
+    """Return the names of the dimensions of a tensor whose size varies, such as hypotheses or source positions."""
     match name:
         case "src_ids":
             return {1: "source"}

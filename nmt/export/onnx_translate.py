@@ -1,4 +1,4 @@
-"""Greedy translation with an exported model; it needs numpy, onnxruntime and sentencepiece, and no torch.
+"""Greedy translation with an exported model; it needs numpy, onnxruntime and sentencepiece, but not torch.
 
 python translate.py "I love you"
 """
@@ -22,7 +22,7 @@ SRC, TGT = (sentencepiece.SentencePieceProcessor(model_file=str(FOLDER / f"{name
 
 
 def translate(text: str) -> tuple[str, list[str], list[str], Any]:
-    """Return the translation of a line, its pieces, those of the source, and the attention [target + 1, source]."""
+    """Return the translation of a line, its pieces, the source pieces, and the attention [target + 1, source]."""
     ids = SRC.encode(text)[: FACTS["max_src_length"]]
     if not ids:
         return "", [], [], np.zeros((1, 0))

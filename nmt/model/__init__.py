@@ -1,6 +1,6 @@
-"""The networks: encoders, attention, decoders, and the whole model that is built of them.
+"""The networks: encoders, attention, decoders, and the complete model that is built from them.
 
-Training, search and files are not here: a model takes tensors and returns tensors.
+A model takes tensors and returns tensors; training, search and files are elsewhere.
 
 The letters of shapes, such as ``[B, T, V]``:
 
@@ -8,8 +8,8 @@ The letters of shapes, such as ``[B, T, V]``:
 - S: source positions, padding included.
 - T: target positions, padding included.
 - L: positions of the memory that attention looks at; the same as S.
-- Q: queries of a sentence at once: its target positions in training, its hypotheses in search.
-- N: rows that take a step together; in beam search B x K.
+- Q: queries of a sentence that attend at once: its target positions in training, its hypotheses in search.
+- N: rows that take a step together; in beam search, N is B x K.
 - K: hypotheses of a beam.
 - H: width of the decoder's state.
 - M: width of the memory, the encoder's outputs.

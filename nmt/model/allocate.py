@@ -1,4 +1,4 @@
-"""Making a model whose sizes may be impossible."""
+"""Allocating a model, with an error message if its sizes are impossible."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -22,11 +22,11 @@ def allocate_model(
         config: the configuration of the run.
         src_size: number of source pieces.
         tgt_size: number of target pieces.
-        device: where it shall be; on ``meta`` it takes no memory.
-        is_loaded: whether all its weights are loaded next, so that random ones would be made for nothing.
+        device: the device of the model; on ``meta`` it takes no memory.
+        is_loaded: whether all weights will be loaded next, so that the model needs no random ones.
 
     Raises:
-        ConfigError: naming the sizes, if they are too large for this machine or for any.
+        ConfigError: if the sizes are too large for this machine or for any machine; the message names them.
     """
     meta = torch.device(device).type == "meta"
     has_values = not (meta or is_loaded)
@@ -43,10 +43,10 @@ def allocate_model(
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves out the random values that torch's modules begin with.
+    """Skips the random initialisation of torch's modules.
 
-    On the device `meta`, which has none, torch would import its compiler for some of them, which takes longer than all
-    the rest of `nmt translate`.
+    On the device `meta`, which holds no values, torch would import its compiler for some initialisations, and that
+    takes longer than the rest of `nmt translate`.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -56,7 +56,7 @@ class _WithoutValues(TorchFunctionMode):
 
 
 def _sizes(config: Config) -> str:
-    """Return the settings that decide how large a model is, with their values."""
+    """Return the settings that determine the size of a model, with their values, as text."""
     model: Any = config.model
     found = [
         (key, getattr(section, key.rpartition(".")[2], None))

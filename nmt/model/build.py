@@ -1,4 +1,4 @@
-"""From the configuration to a model: the one place that knows both."""
+"""Building a model from the configuration, of which the networks themselves know nothing."""
 
 from typing import assert_never
 
@@ -59,7 +59,8 @@ def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool =
         config: the configuration of the run.
         src_size: number of source pieces.
         tgt_size: number of target pieces.
-        has_values: whether the parameters are initialised from torch's global generator; else they have any values.
+        has_values: whether to initialise the parameters from torch's global generator; if False, their values are
+            arbitrary.
     """
     model = config.model
     src_embedding = nn.Embedding(src_size, model.embedding_size, padding_idx=PAD)
@@ -74,7 +75,7 @@ def build_model(config: Config, src_size: int, tgt_size: int, has_values: bool =
         encoder=_build_encoder(model),
         decoder=decoder,
         output=output,
-        # An encoder with positions has its own dropout on the sum of the two.
+        # An encoder with positions applies its own dropout to the sum of embeddings and positions.
         dropout_embedding=0.0 if isinstance(model.encoder, StackConfig) else model.dropout.embedding,
         dropout_memory=model.dropout.memory,
         dropout_output=model.dropout.output,
@@ -106,7 +107,7 @@ def _build_encoder(model: ModelConfig) -> nn.Module:
             residual=settings.residual,
         )
     size, dropout = model.embedding_size, model.dropout.layers
-    if not isinstance(settings, StackConfig):  # of an installed package
+    if not isinstance(settings, StackConfig):  # an encoder of an installed package
         guest: nn.Module = settings.build(size, dropout)
         return guest
     positions = _build_positions(model, settings)
@@ -267,15 +268,16 @@ def _build_coverage(settings: BaseAttentionConfig, key_size: int, query_size: in
 
 
 def _initialise(model: nn.Module) -> None:
-    """Set Xavier matrices, orthogonal recurrent ones, small normal tables, zero biases, LSTM forget gates at 1.
+    """Initialise the parameters: tables small and normal, recurrent matrices orthogonal, other matrices by Xavier.
 
-    A module whose single parameters mean something of their own (a norm, a kernel's width) keeps what it made.
+    Biases are 0, except for the LSTM's forget gates, whose bias is 1. Any other vector (the gain of a norm, the width
+    of a kernel) keeps the value that its module has given it.
     """
     for name, parameter in model.named_parameters():
         if "embedding" in name or "position_" in name:
             nn.init.normal_(parameter, std=0.1)
         elif name.endswith("original0"):
-            continue  # the length of a weight-normalised vector, below
+            continue  # the norm of a weight-normalised vector, which is set below
         elif "weight_hh" in name:
             for block in parameter.chunk(parameter.shape[0] // parameter.shape[1]):
                 nn.init.orthogonal_(block)
@@ -285,7 +287,7 @@ def _initialise(model: nn.Module) -> None:
             nn.init.zeros_(parameter)
     for module in model.modules():
         if isinstance(module, nn.Linear) and nn.utils.parametrize.is_parametrized(module):
-            with torch.no_grad():  # a weight-normalised vector starts as the vector that it would have been without
+            with torch.no_grad():  # a weight-normalised vector starts as it would without normalisation
                 module.parametrizations.weight.original0.copy_(module.parametrizations.weight.original1.norm())  # type: ignore[union-attr, operator]
         if isinstance(module, nn.Embedding):
             with torch.no_grad():

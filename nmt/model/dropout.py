@@ -1,4 +1,4 @@
-"""Dropout whose random numbers are drawn four at a time where the processor draws them one after the other."""
+"""Dropout that draws four random numbers at a time on a CPU, where torch draws them one at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from torch.func import functional_call
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout``; on a CPU the probability is rounded to a multiple of 2^-16, and all takes a sixth of the time."""
+    """``nn.Dropout`` that takes a sixth of the time on a CPU, where it rounds p to a multiple of 2^-16."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` with each value dropped with probability p, and the others times 1 / (1 - p), in training."""
+        """Return `x`, in training with each value dropped with probability p and the others times 1 / (1 - p)."""
         if not self.training or self.p in (0.0, 1.0) or x.device.type != "cpu":
             return super().forward(x)
         drawn = torch.empty(-(-x.numel() // 4), dtype=torch.long).random_(-(2**63), None)  # 64 random bits each
         chances = drawn.view(torch.int16)[: x.numel()].view(x.shape)
-        least = min(max(1, round(self.p * 2**16)), 2**16 - 1) - 2**15  # of a value that is kept
-        # The comparison as a clamp, which the processor does for many values at once: 1 if kept, 0 if dropped.
+        least = min(max(1, round(self.p * 2**16)), 2**16 - 1) - 2**15  # the smallest value that is kept
+        # The clamp replaces a comparison, since a CPU clamps many values at once: 1 if kept, 0 if dropped.
         kept = chances.clamp_(least - 1, least).sub_(least - 1).to(x.dtype)
         return x * kept.mul_(1.0 / (1.0 - self.p))
 
@@ -27,7 +27,7 @@ class SequenceDropout(Dropout):
     """Variational dropout: the same values are dropped at every position of a sentence (Gal and Ghahramani 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop values of `x` ``[B, L, M]``, the same of the M at all L positions."""
+        """Return `x` ``[B, L, M]``, in training with the same of the M values dropped at all L positions."""
         return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
 
 

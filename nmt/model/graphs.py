@@ -15,7 +15,7 @@ from nmt.model.transformer.layers import CausalLinearAttention
 
 
 class EncoderGraph(nn.Module):
-    """One source sentence to the memory and the decoder's first state."""
+    """Computes the memory and the decoder's first state from one source sentence."""
 
     def __init__(self, model: Seq2Seq):
         """Take a model in evaluation mode."""
@@ -26,7 +26,7 @@ class EncoderGraph(nn.Module):
         """Encode ``[1, S]`` pieces, without padding.
 
         Returns:
-            The tensors of `memory_names` and then those of `state_names`.
+            The tensors named by `memory_names`, then those named by `state_names`.
         """
         model = self.model
         embedded = model.src_embedding(src_ids)
@@ -55,7 +55,8 @@ class StepGraph(nn.Module):
 
         Args:
             tokens: ``[N]`` the last pieces, at first BOS.
-            tensors: the memory of the sentence, then the state of N rows, as `EncoderGraph` gives them.
+            tensors: the memory of the sentence, then the state of N rows, in the order in which `EncoderGraph` returns
+                them.
 
         Returns:
             Log-probabilities ``[N, V]`` in nats, the attention's weights ``[N, S]``, and the new state.
@@ -79,12 +80,12 @@ class StepGraph(nn.Module):
 
 
 def memory_names(model: Seq2Seq) -> list[str]:
-    """Return the names of the memory's tensors: ``[1, L, *]`` each."""
+    """Return the names of the memory's tensors, which are ``[1, L, *]``."""
     return ["values", "keys", *(["origin"] if hasattr(model.encoder, "latent_embedding") else [])]
 
 
 def state_names(model: Seq2Seq) -> list[str]:
-    """Return the names of the state's tensors, the rows of which are hypotheses.
+    """Return the names of the state's tensors, whose rows are hypotheses.
 
     Raises:
         ModelError: for a decoder whose step depends on more than its state and memory.
@@ -118,9 +119,9 @@ def _tensors(state: Any, decoder: Any) -> tuple[Tensor, ...]:
 
 
 def _state(tensors: tuple[Tensor, ...], decoder: Any) -> Any:
-    """Return the state of which these are the tensors."""
+    """Return the decoder's state that consists of these tensors, in the order of `state_names`."""
     if isinstance(decoder, TransformerDecoder):
-        return TransformerState(tensors, tensors[0].shape[1])  # the cache has a row for every position
+        return TransformerState(tensors, tensors[0].shape[1])  # the length of the cache is the number of positions
     layers = len(decoder.layers)
     hidden, rest = tensors[:layers], list(tensors[layers:])
     cell = tuple(rest.pop(0) for _ in range(layers)) if isinstance(decoder.layers[0], nn.LSTM) else ()

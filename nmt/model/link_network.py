@@ -1,7 +1,7 @@
-"""A small network that reads both sentences of a pair and says which of their words are links.
+"""A small network that reads both sentences of a pair and predicts which of their words are linked.
 
-It is trained on the links of a statistical aligner and corrects them: its errors are others, because it knows the
-words around (compare Garg et al. 2019; Chen et al. 2021). It belongs to no encoder or decoder.
+It is trained on the links of a statistical aligner and corrects them. Its errors differ from the aligner's because it
+sees the context of each word (compare Garg et al. 2019; Chen et al. 2021). It is not part of any encoder or decoder.
 """
 
 import torch
@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from nmt.model.dropout import Dropout
 from nmt.model.rnn.encoder import RNNEncoder
 
-_FIRST_BIAS = -2.5  # the logit of a link before training; most cells are none
-_SCALE = 4.0  # of the energies, so that links can be sure from the start
+_FIRST_BIAS = -2.5  # initial logit of a link; most pairs of words are not linked
+_SCALE = 4.0  # factor of the energies, so that links can have a high probability from the start
 
 
 class LinkNetwork(nn.Module):
-    """Two bidirectional LSTMs, a soft alignment of their states, and two more LSTMs that have read it.
+    """Two bidirectional LSTMs, a soft alignment of their states, and two more LSTMs that read the aligned states.
 
-    h = [LSTM(x); x] on each side; first logits e = q(h_tgt) k(h_src); the contexts c_tgt = softmax_src(e) h_src and
-    c_src = softmax_tgt(e) h_tgt tell each word what it would be linked to; g = [LSTM([h; c]); h] on each side, which
-    know what the words around are linked to; logits e + q'(g_tgt) k'(g_src).
+    Each side has the states h = [LSTM(x); x]. The first logits are e = q(h_tgt) k(h_src). The contexts
+    c_tgt = softmax_src(e) h_src and c_src = softmax_tgt(e) h_tgt show each word what it is likely to be linked to. Each
+    side then has the states g = [LSTM([h; c]); h], which also show what the neighbouring words are likely to be linked
+    to. The final logits are e + q'(g_tgt) k'(g_src).
     """
 
     def __init__(self, src_size: int, tgt_size: int, size: int, dropout: float = 0.3, word_dropout: float = 0.1):
@@ -29,7 +30,7 @@ class LinkNetwork(nn.Module):
             src_size: number of source pieces; the piece after the last one stands for unknown pieces.
             tgt_size: number of target pieces.
             size: D, width of embeddings and states.
-            dropout: on embeddings and states.
+            dropout: dropout on embeddings and states.
             word_dropout: share of the pieces that are replaced by the unknown piece in training.
         """
         super().__init__()
@@ -45,7 +46,7 @@ class LinkNetwork(nn.Module):
             nn.init.normal_(embedding.weight, std=0.1)  # type: ignore[arg-type]
 
     def forward(self, src: Tensor, src_mask: Tensor, tgt: Tensor, tgt_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of the first look and those after the correction.
+        """Return the logits of the first alignment and those after the correction.
 
         Args:
             src: ``[B, S]`` source pieces, -1 for unknown ones.
@@ -54,7 +55,7 @@ class LinkNetwork(nn.Module):
             tgt_mask: ``[B, T]`` bool.
 
         Returns:
-            Twice ``[B, T, S]``; a sigmoid makes the probability of a link of them.
+            Two tensors ``[B, T, S]``; the sigmoid of a logit is the probability of a link.
         """
         masks = src_mask, tgt_mask
         embedded = [self.dropout(self._embed(side, ids)) for side, ids in enumerate((src, tgt))]  # [B, L, D]

@@ -1,4 +1,4 @@
-"""What the decoder knows of the source: the encoder's outputs, and the memory made of them."""
+"""What the decoder knows about the source: the encoder's outputs, and the memory made from them."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -11,14 +11,15 @@ from nmt.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOutput:
-    """One source batch, encoded.
+    """An encoded batch of sources.
 
     Attributes:
         values: ``[B, L, M]`` the outputs. L is the source length S, or the number of a perceiver's latents.
         mask: ``[B, L]`` bool, True on the positions that attention may give weight to.
         src_mask: ``[B, S]`` bool, True on real source tokens.
-        hidden: ``[layers, B, M]`` the last hidden states; of an encoder that has none ``[1, B, M]``, `mean_state`.
-        cell: ``[layers, B, M]`` the last cell states of an LSTM; ``[0, B, M]`` of another encoder.
+        hidden: ``[layers, B, M]`` the last hidden states; for an encoder without such states, ``[1, B, M]`` from
+            `mean_state`.
+        cell: ``[layers, B, M]`` the last cell states of an LSTM; ``[0, B, M]`` for any other encoder.
         origin: ``[B, L, S]`` the weights with which each latent read the source; None if positions are source tokens.
     """
 
@@ -43,7 +44,7 @@ class EncoderOutput:
     def on_source(self, weights: Tensor) -> Tensor:
         """Return weights over the L positions ``[B, Q, L]`` as weights over source tokens ``[B, Q, S]``.
 
-        Rows still sum to 1. The weights of width 0 of a decoder without attention stay as they are.
+        Rows still sum to 1. Weights of width 0, as from a decoder without attention, are returned unchanged.
         """
         if self.origin is None or weights.shape[-1] == 0:
             return weights
@@ -56,15 +57,15 @@ class Memory(EncoderOutput):
     """The encoder's outputs and the decoder's keys of them, computed once for all steps.
 
     Attributes:
-        keys: ``[B, L, *]`` what queries are compared with; the decoder's own projection of `values`.
+        keys: ``[B, L, *]`` the keys that queries are compared with, the decoder's own projection of `values`.
     """
 
     keys: Tensor
 
     def without(self, hidden: Tensor) -> "Memory":
-        """Return the memory with source tokens that the decoder's attention may not look at.
+        """Return the memory with some source tokens hidden from the decoder's attention.
 
-        The encoder has read them all the same, so that their neighbours still know of them.
+        The encoder has read these tokens, so the values of their neighbours still depend on them.
 
         Args:
             hidden: ``[B, S]`` bool, True on the tokens to hide.
@@ -80,7 +81,7 @@ class Memory(EncoderOutput):
         return replace(self, mask=mask)
 
     def select(self, rows: Tensor) -> "Memory":
-        """Return the memory of the sentences `rows` (``[B']`` indices)."""
+        """Return the memory of the sentences with the indices `rows`, ``[B']``."""
         return replace(
             self,
             values=self.values[rows],
@@ -94,6 +95,6 @@ class Memory(EncoderOutput):
 
 
 def mean_state(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of the values over real positions, ``[1, B, M]``: the state of an encoder that has none."""
+    """Return the mean of the values over real positions, ``[1, B, M]``, as the state of an encoder without states."""
     real = values.masked_fill(~mask[..., None], 0.0)
     return (real.sum(1) / mask.sum(1, keepdim=True)).to(values.dtype)[None]

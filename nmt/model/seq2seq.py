@@ -1,4 +1,4 @@
-"""The whole model: encode once, then unroll (training) or step (search)."""
+"""The complete model: it encodes the source once, then unrolls the decoder (training) or takes steps (search)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from nmt.model.attention.base import Attention
 from nmt.model.dropout import Dropout, SequenceDropout
 from nmt.model.memory import EncoderOutput, Memory
 
-TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the whole vocabulary are in memory together
+TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the entire vocabulary are in memory at once
 
 
 class Decoder(Protocol):
@@ -28,7 +28,7 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class LooksAtOnePosition(Decoder, Protocol):
-    """A decoder that can take a step with the whole weight of its attention on one position."""
+    """A decoder that can take a step with the entire weight of its attention on one position."""
 
     attention: Attention
 
@@ -66,10 +66,10 @@ class Seq2Seq(nn.Module):
             dropout_memory: dropout on the encoder's outputs.
             dropout_output: dropout on the features.
             word_dropout: the share of input pieces replaced by the unknown piece.
-            switchout: the temperature of `switch_words`; 0 replaces no words by others.
+            switchout: the temperature of `switch_words`; 0 switches no words.
             variational: whether dropout drops the same values at every position of a sentence.
             max_src_length: the longest source, in pieces, that the model has positions for; None: any.
-            max_tgt_length: the same for the target, its end mark counted.
+            max_tgt_length: the same for the target, including its end mark.
             read_from: a description of the weights that the alignment is read from.
         """
         super().__init__()
@@ -90,12 +90,10 @@ class Seq2Seq(nn.Module):
             DataError: if one is longer than the model has positions for.
         """
         _refuse_longer("source", batch.src_ids.shape[1], self.max_src_length)
-        embedded = self.embedding_dropout(
-            self.src_embedding(self._corrupt(batch.src_ids, self.src_size))
-        )  # [B, S, E]
+        embedded = self.embedding_dropout(self.src_embedding(self._corrupt(batch.src_ids, self.src_size)))  # [B, S, E]
         output: EncoderOutput = self.encoder(embedded, batch.src_mask, batch.src_lengths)
         values = self.memory_dropout(output.values)  # [B, L, M]
-        if torch.is_autocast_enabled(values.device.type):  # once, and not in the product of every step
+        if torch.is_autocast_enabled(values.device.type):  # cast once rather than in the product of every step
             values = values.to(torch.get_autocast_dtype(values.device.type))
         return Memory(**{**vars(output), "values": values}, keys=self.decoder.keys(values))
 
@@ -105,7 +103,7 @@ class Seq2Seq(nn.Module):
         Args:
             batch: sentence pairs.
             teacher_forcing: probability, per token, of feeding the gold token instead of the model's own argmax.
-            need_weights: False allows weights of width 0, with which some models are faster.
+            need_weights: False if the weights may have width 0, which makes some models faster.
 
         Returns:
             Features ``[B, T, F]`` (see `project`) and attention weights ``[B, T, S]``.
@@ -147,16 +145,16 @@ class Seq2Seq(nn.Module):
         return log_probs, weights
 
     def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what `forced` does, but with the weights of a step as they are once its token is known.
+        """Return what `forced` does, but with posterior weights, which take the token of each step into account.
 
-        The weight of a position is the probability that the attention gives to it before the token is known. Bayes'
-        rule turns it into the one after: it is multiplied with the probability that the token has when the decoder
-        sees this position alone, and the row is normalised (posterior attention; Shankar and Sarawagi 2019, Posterior
-        attention models for sequence to sequence learning, equation 4). The steps before are those of `forced`.
+        The attention's weight of a position is its probability before the token is known. Bayes' rule gives its
+        probability afterwards: the weight is multiplied by the probability that the token has if the decoder attends
+        to this position alone, and the row is normalised (posterior attention; Shankar and Sarawagi 2019, Posterior
+        attention models for sequence to sequence learning, equation 4). The decoder's states are those of `forced`.
 
         Args:
             batch: sentence pairs.
-            hidden: ``[B, S]`` bool, True on source tokens that the attention may not look at; None for none.
+            hidden: ``[B, S]`` bool, True on source tokens that the attention may not look at; None to hide none.
 
         Raises:
             ModelError: if the decoder is not a recurrent one with attention.
@@ -188,7 +186,10 @@ class Seq2Seq(nn.Module):
         return torch.cat(parts)
 
     def _run_partly_free(self, tgt_in: Tensor, memory: Memory, ratio: float) -> tuple[Tensor, Tensor]:
-        """Scheduled sampling (Bengio et al. 2015): a step reads gold with probability `ratio`, else the last argmax."""
+        """Unroll with scheduled sampling (Bengio et al. 2015); return features and weights as `Decoder.unroll` does.
+
+        Each step reads the gold token with probability `ratio`, and the model's own last argmax otherwise.
+        """
         state = self.decoder.start(memory)
         read_gold = torch.rand(tgt_in.shape, device=tgt_in.device) < ratio
         tokens = tgt_in[:, 0]
@@ -205,7 +206,7 @@ class Seq2Seq(nn.Module):
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)
 
     def _corrupt(self, ids: Tensor, size: int) -> Tensor:
-        """In training, replace words by others of the `size` pieces, and by the unknown piece with `word_dropout`."""
+        """Return `ids`, with words replaced by SwitchOut and word dropout in training; V is `size`."""
         if not self.training:
             return ids
         if self.switchout:
@@ -217,13 +218,14 @@ class Seq2Seq(nn.Module):
 
 
 def switch_words(ids: Tensor, size: int, temperature: float) -> Tensor:
-    """Replace words by others of the vocabulary, all being equally likely: SwitchOut (Wang et al. 2018, algorithm 1).
+    """Replace random words by pieces drawn uniformly from the vocabulary: SwitchOut (Wang et al. 2018, algorithm 1).
 
     Args:
-        ids: ``[B, L]`` pieces; BOS, EOS, the unknown piece and padding stay.
+        ids: ``[B, L]`` pieces; BOS, EOS, the unknown piece and padding are never replaced.
         size: V, the number of pieces.
-        temperature: of a sentence of n words, k are replaced with a probability in proportion to exp(-k / temperature);
-            which ones is random, and k is right on average.
+        temperature: determines how many words of a sentence are replaced. For a sentence of n words, k is drawn from 0
+            to n with a probability in proportion to exp(-k / temperature). Each word is then replaced with probability
+            k / n, so that k words are replaced on average.
     """
     is_word = _is_word(ids)
     lengths = is_word.sum(dim=1)  # [B]
@@ -236,7 +238,7 @@ def switch_words(ids: Tensor, size: int, temperature: float) -> Tensor:
 
 
 def _is_word(ids: Tensor) -> Tensor:
-    """True on pieces that are neither special nor unknown."""
+    """Return a mask of `ids` that is True on pieces that are neither special nor unknown."""
     return (ids > UNK) & (ids != BOS) & (ids != EOS)
 
 

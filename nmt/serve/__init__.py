@@ -1,8 +1,8 @@
-"""`nmt serve`: a page that translates while one types, and an HTTP interface that other programs speak.
+"""`nmt serve`: a page that translates as you type, and an HTTP interface for other programs.
 
-A request goes through `guard` (who asks, and how much), `app` (routes), `schema` (what it may contain) and `batcher`
-(lines of all requests, translated together in a thread) to the `Translator`; `answers` makes of translations what was
-asked for.
+A request passes through `guard` (which checks its sender and size), `app` (the routes), `schema` (the fields that it
+may have) and `batcher` (which translates the lines of all requests together, in a thread) to the `Translator`.
+`answers` builds the answer from the translations.
 
-Needs the packages of ``pip install nmt[serve]``.
+The server needs the packages of ``pip install nmt[serve]``.
 """

@@ -1,4 +1,4 @@
-"""From a text to the lines that are translated, and from translations to the answer that was asked for."""
+"""Splitting a text into lines to translate, and building the answer from their translations."""
 
 import html
 import math
@@ -10,12 +10,12 @@ from nmt.errors import NmtError
 from nmt.serve.guard import Refused
 from nmt.serve.schema import TranslateRequest
 
-if TYPE_CHECKING:  # these import torch, and the page can be sent before
+if TYPE_CHECKING:  # these import torch, and the page can be sent before that is done
     from nmt.decoding.translation import Translation
     from nmt.evaluation.calibration import Calibration
     from nmt.serve.batcher import Job
 
-# Comments, scripts and styles whole, and tags with whatever their quoted attributes hold.
+# Matches comments, complete scripts and styles, and tags, whatever their quoted attributes contain.
 _TAG = re.compile(
     r"""(<!--.*?(?:-->|$)|<script\b.*?(?:</script\s*>|$)|<style\b.*?(?:</style\s*>|$)|<(?:[^<>"']|"[^"]*"|'[^']*')*>)""",
     re.DOTALL | re.IGNORECASE,
@@ -23,14 +23,14 @@ _TAG = re.compile(
 
 
 def lines_of(text: str, kind: str) -> list[str]:
-    """Return what is translated of a text: its lines, or the texts between the tags of HTML."""
+    """Return the parts of a text to translate: its lines or, for HTML, the texts between its tags."""
     if kind == "html":
         return [html.unescape(part) for part in _TAG.split(text)[::2]]
     return text.split("\n")
 
 
 def job_of(asked: TranslateRequest, line: str) -> "Job":
-    """Return what the batcher is to do with a line."""
+    """Return the batcher's job for a line."""
     from nmt.decoding.request import Request
     from nmt.serve.batcher import Job
 
@@ -39,7 +39,7 @@ def job_of(asked: TranslateRequest, line: str) -> "Job":
 
 
 def keys_of(asked: TranslateRequest) -> list[str]:
-    """Return the names of what was asked for."""
+    """Return the keys of the answer to a request."""
     wanted = {
         "alternatives": asked.alternatives > 0,
         "alignment": asked.alignment,
@@ -55,10 +55,10 @@ def answer_of(
     lines: "Sequence[tuple[str, Translation | NmtError]]",
     calibration: "Calibration",
 ) -> dict[str, Any]:
-    """Return what was asked for of one text.
+    """Return the answer for one text, with the fields that the request asks for.
 
     Raises:
-        Refused: if a single line was asked for and something is wrong with it.
+        Refused: if the text is a single line and could not be translated.
     """
     errors = [answer for _, answer in lines if isinstance(answer, NmtError)]
     if errors and len(lines) == 1:
@@ -80,13 +80,13 @@ def answer_of(
         if asked.confidence
         else [],
     }
-    # Of a single line they are the thing itself; of several lines a list.
+    # For a single line, a field has its value; for several lines, a list of the values of all lines.
     answer |= {name: values[0] if len(values) == 1 else values for name, values in per_line.items() if values}
     return answer
 
 
 def alignment_fields(translation: "Translation") -> dict[str, Any] | None:
-    """Return words with character offsets, links and weights of a translation; None for a model without attention."""
+    """Return a translation's words with character offsets, links and weights; None if it has no alignment."""
     from nmt.alignment.words import spans_at
 
     matrix = translation.alignment()
@@ -120,7 +120,7 @@ def _joined_text(asked: TranslateRequest, text: str, parts: list[str]) -> str:
 
 
 def _like(part: str, original: str) -> str:
-    """Return a part with the white space around it that the original has."""
+    """Return a part with the leading and trailing white space of the original."""
     if not original.strip():
         return original
     start, end = len(original) - len(original.lstrip()), len(original.rstrip())

@@ -1,4 +1,4 @@
-"""The routes."""
+"""The HTTP routes of the server."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from nmt.serve.guard import Guard, Limits, Refused, body_of, error_response, val
 from nmt.serve.models import ServedModel, examples_of
 from nmt.serve.schema import SuggestRequest, TranslateRequest, openapi
 
-if TYPE_CHECKING:  # it imports torch, and the page can be sent before
+if TYPE_CHECKING:  # it imports torch, and the page can be sent before that is done
     from nmt.decoding.translation import Translation
 
 STATIC = Path(__file__).parent / "static"
-_SHARED = Path(alignment.__file__).parent / "page"  # what the page has in common with the report
+_SHARED = Path(alignment.__file__).parent / "page"  # files that the page shares with the report
 _FILES = {
     "page.css": (_SHARED, "text/css"),
     "cards.js": (_SHARED, "text/javascript"),
@@ -39,15 +39,15 @@ _Answer = Callable[[dict[str, Any]], Coroutine[Any, Any, Response]]
 
 
 class Server:
-    """The routes, with the models that they ask."""
+    """The routes, and the models that they use."""
 
     def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics_file: Path | None = None):
         """Take the parts.
 
         Args:
             models: at least one, unless only a training run is shown.
-            limits: of requests.
-            metrics_file: ``metrics.jsonl`` of a training run to look at.
+            limits: the limits on requests.
+            metrics_file: ``metrics.jsonl`` of a training run to show; None for none.
         """
         self.models, self.limits, self.metrics_file = list(models), limits, metrics_file
         self.counts: Counter[str] = Counter()
@@ -84,7 +84,7 @@ class Server:
         return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), self.limits)
 
     def _post(self, answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
-        """Return a handler that reads a body, checks the key, and turns what goes wrong into an answer."""
+        """Return a handler that reads a body, checks the key, calls `answer`, and turns errors into responses."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -118,7 +118,7 @@ class Server:
             raise Refused(403, "this server wants an API key (api_key)")
 
     def _refuses(self, request: Request, given: str = "") -> bool:
-        """Return whether a key is wanted and neither in the body nor in the headers."""
+        """Return whether the server requires a key and neither `given` nor the headers have it."""
         wanted = self.limits.api_key
         given = given or request.headers.get("authorization", "").removeprefix("Bearer ")
         return wanted is not None and not hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
@@ -134,7 +134,7 @@ class Server:
 
     @staticmethod
     def _joined(asked: TranslateRequest, answers: list[dict[str, Any]], language: str) -> dict[str, Any]:
-        """Return the answers of all texts: as they are for one text, a list under each key for a list."""
+        """Join the answers of all texts: one text keeps its answer; a list of texts gets a list under each key."""
         joined: dict[str, Any] = dict(answers[0])
         if not isinstance(asked.q, str):
             joined = {key: [one[key] for one in answers] for key in keys_of(asked)}
@@ -146,7 +146,7 @@ class Server:
     async def _translations(
         self, asked: TranslateRequest, texts: Sequence[str]
     ) -> "list[list[tuple[str, Translation | NmtError]]]":
-        """Return for each text its lines, each with its translation, or with what went wrong."""
+        """Split each text into lines and return each line with its translation or an error, grouped by text."""
         from nmt.serve.batcher import Busy
 
         loaded, batcher = await self._ready(asked.model)
@@ -292,7 +292,7 @@ class Server:
         )
 
     async def _examples(self, request: Request) -> Response:
-        """Return a few source sentences of the first model's test data, if it may be read."""
+        """Return a few source sentences of the first model's data; see `examples_of`."""
         if not self.models or self._refuses(request):
             return JSONResponse({"examples": []})
         loaded, _ = await self._ready("")
@@ -318,7 +318,7 @@ class Server:
 
 
 async def _gone(request: Request) -> None:
-    """Return when the client has closed the connection."""
+    """Wait until the client closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""Lines of many requests, translated together as they come."""
+"""Translation of lines from many requests in common batches, as they arrive."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from nmt.errors import NmtError
 
 log = logging.getLogger(__name__)
 _WAIT = 0.003  # seconds without a new line after which a batch begins
-_WAIT_AT_MOST = 0.03  # seconds that the first line of a batch waits for others
+_WAIT_AT_MOST = 0.03  # the longest time, in seconds, that a batch waits for further lines
 _LINES_AT_ONCE = 64
 _CHARACTERS_AT_ONCE = 12_000
-_LONG = 2_000  # characters from which a line is translated in a thread of its own kind
+_LONG = 2_000  # lines of more characters are translated in a separate thread
 
 
 class Busy(Exception):
-    """More lines are waiting than will be taken in; the client should come back later."""
+    """Raised if too many lines are waiting already; the client should try again later."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Job:
     """One line to translate.
 
     Attributes:
-        request: the source text and what is asked for.
-        n_best: how many translations.
-        with_links: whether the word aligner is asked, too.
+        request: the source text and the constraints on its translation.
+        n_best: the number of translations.
+        with_links: whether to compute the word aligner's links, too.
     """
 
     request: Request
@@ -41,12 +41,12 @@ class Job:
 
     @property
     def characters(self) -> int:
-        """What it has to read and to begin with, for each of its translations."""
+        """The number of characters in the source text and the prefix, times the number of translations."""
         return (len(self.request.text) + len(self.request.prefix)) * self.n_best
 
     @property
     def is_long(self) -> bool:
-        """Whether it would hold up others for seconds."""
+        """Whether it would delay other lines for seconds."""
         return self.characters > _LONG
 
 
@@ -63,18 +63,18 @@ class Batcher:
     Long lines have a thread of their own, so that short ones do not wait for them.
 
     Attributes:
-        limit: the most lines that wait or are being translated.
+        limit: the maximum number of lines that are waiting or being translated.
         waiting: the number of lines that are waiting or being translated.
         lines: the number of lines translated so far.
         batches: the number of batches so far.
     """
 
     def __init__(self, translator: Callable[[], Translator], limit: int):
-        """Start without lines.
+        """Start with an empty queue.
 
         Args:
-            translator: returns the translator, which may be another one after each batch.
-            limit: the most lines that wait or are being translated.
+            translator: returns the translator, which may change between batches.
+            limit: the maximum number of lines that are waiting or being translated.
         """
         self._translator, self.limit = translator, limit
         self._queue: list[_Waiting] = []
@@ -85,11 +85,11 @@ class Batcher:
         self.waiting = self.lines = self.batches = 0
 
     def start(self) -> None:
-        """Begin to work; needs a running event loop."""
+        """Start to translate; this needs a running event loop."""
         self._tasks = [asyncio.create_task(self._run(is_long)) for is_long in self._arrived]
 
     async def stop(self) -> None:
-        """Translate what is waiting, then end."""
+        """Wait until no lines are left, then stop the tasks and threads."""
         while self.waiting:
             await asyncio.sleep(0.01)
         for task in self._tasks:
@@ -98,7 +98,7 @@ class Batcher:
             thread.shutdown(wait=True)
 
     async def translate(self, jobs: Sequence[Job]) -> list[Translation | NmtError]:
-        """Return the translation of each job, or the error that its line met; a bad line does not fail the others.
+        """Return for each job its translation or its error; an error in one line does not affect the others.
 
         Raises:
             Busy: if too many lines are waiting already.
@@ -113,13 +113,13 @@ class Batcher:
             self._arrived[job.is_long].set()
         try:
             return list(await asyncio.gather(*(one.answer for one in mine)))
-        finally:  # a client that went away takes its lines with it
+        finally:  # if the client has disconnected, its lines are dropped
             for one in mine:
                 one.answer.cancel()
             self.waiting -= len(mine)
 
     async def suggest(self, line: str, prefix: str, count: int, look_at: tuple[int, int] | None) -> list[Suggestion]:
-        """Return what could follow a beginning; see `next_words`.
+        """Return words that could follow the beginning of a translation; see `next_words`.
 
         Raises:
             DataError: for a beginning that the model cannot write.
@@ -143,14 +143,17 @@ class Batcher:
                     one.answer.set_result(answer)
 
     async def _all_there(self) -> None:
-        """Wait for the lines that come together: until none has come for a moment, but not for long."""
+        """Wait until no new line has arrived for a moment, enough lines for a batch wait, or the time is up."""
         began, count = time.monotonic(), -1
         while count < len(self._queue) < _LINES_AT_ONCE and time.monotonic() - began < _WAIT_AT_MOST:
             count = len(self._queue)
             await asyncio.sleep(_WAIT)
 
     def _next_batch(self, is_long: bool) -> list[_Waiting]:
-        """Take the oldest lines out of the queue that go together: as many hypotheses, and not too much text."""
+        """Remove the oldest lines that can be translated together from the queue and return them.
+
+        They are all short or all long, agree in `n_best` and `with_links`, and are not too many or too much text.
+        """
         self._queue = [one for one in self._queue if not one.answer.done()]
         batch: list[_Waiting] = []
         characters = 0
@@ -170,7 +173,7 @@ class Batcher:
         return batch
 
     def _work(self, jobs: list[Job]) -> list[Translation | NmtError]:
-        """Translate jobs in this thread; where something is wrong with one of them, each by itself."""
+        """Translate jobs in this thread as one batch or, if that fails, one by one; return translations or errors."""
         translator = self._translator()
         try:
             found = translator.translate([job.request for job in jobs], n_best=jobs[0].n_best)

@@ -1,4 +1,4 @@
-"""What a request must be before it is looked at: its size, its sender, its form; and headers of every answer."""
+"""Checks of the size, sender and form of a request before it is answered, and the headers of every answer."""
 
 import json
 import re
@@ -27,22 +27,22 @@ class Refused(Exception):
     """A request that gets an error instead of an answer."""
 
     def __init__(self, status: int, message: str):
-        """Take the HTTP status and what the client is told."""
+        """Take the HTTP status and the message for the client."""
         super().__init__(message)
         self.status, self.message = status, message
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for, and who may ask.
+    """Limits on the size of requests, and on who may send them.
 
     Attributes:
-        characters: the most characters of a request's texts.
-        lines: the most lines of a request's texts.
-        seconds: after so many an unfinished request is given up.
-        api_key: what clients must know; None if everybody may ask.
-        hosts: names under which the server may be addressed; None for any.
-        origins: other sites whose pages may ask.
+        characters: the maximum number of characters in a request's texts.
+        lines: the maximum number of lines in a request's texts.
+        seconds: the time after which an unfinished request is abandoned.
+        api_key: the key that clients must send; None if none is needed.
+        hosts: host names that requests may use for the server; None for any.
+        origins: other sites whose pages may send requests.
     """
 
     characters: int = 20_000
@@ -59,10 +59,10 @@ class Limits:
 
 
 class Guard:
-    """Checks under which name and from which site the server is asked, and adds headers to every answer."""
+    """Checks the host name and the origin of each request, and adds headers to every answer."""
 
     def __init__(self, app: ASGIApp, limits: Limits):
-        """Take the application that is guarded."""
+        """Take the application to guard, and the limits."""
         self.app, self.limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +95,7 @@ class Guard:
     def _refusal(self, host: str, origin: str | None) -> str | None:
         """Return why a request is refused; None if it is not.
 
-        A name other than ours means that a site of somebody else has made its name point to this machine (rebinding).
+        Another host name than ours means that a foreign site has made its name point to this machine (DNS rebinding).
         """
         if self.limits.hosts is not None and _hostname(host) not in self.limits.hosts:
             return "this server is not addressed under that name"
@@ -109,7 +109,7 @@ def _hostname(host: str) -> str:
 
 
 def error_response(status: int, message: str) -> JSONResponse:
-    """Return an error as clients of LibreTranslate know it."""
+    """Return an error in the format of LibreTranslate."""
     return JSONResponse({"error": message}, status_code=status)
 
 
@@ -117,7 +117,7 @@ async def body_of(request: Request, limit: int) -> dict[str, Any]:
     """Return the fields of a JSON or form body.
 
     Raises:
-        Refused: if it is too large, or neither.
+        Refused: if the body is too large, or neither JSON nor a form.
     """
     read = bytearray()
     async for chunk in request.stream():
@@ -140,10 +140,10 @@ async def body_of(request: Request, limit: int) -> dict[str, Any]:
 
 
 def validated(model: type[Asked], body: dict[str, Any]) -> Asked:
-    """Return the request that the fields of a body make.
+    """Check the fields of a body and return them as a request.
 
     Raises:
-        Refused: naming the first field that is wrong.
+        Refused: if a field is wrong, naming the first one, or if there is a lone surrogate.
     """
     try:
         json.dumps(body, ensure_ascii=False).encode()

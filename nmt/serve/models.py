@@ -1,4 +1,4 @@
-"""The models that are served: loaded while the page is sent, and swapped when training has written a better one."""
+"""The models that are served: loaded while the page is sent, and replaced when training writes a new checkpoint."""
 
 import asyncio
 import logging
@@ -8,18 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:  # these import torch, and the page can be sent before
+if TYPE_CHECKING:  # these import torch, and the page can be sent before that is done
     from nmt.runs.load import LoadedModel
     from nmt.serve.batcher import Batcher
 
 log = logging.getLogger(__name__)
 _EXAMPLES = 4
-_LOOK_EVERY = 2.0  # seconds between two looks at whether there is a new checkpoint
+_LOOK_EVERY = 2.0  # seconds between two checks for a new checkpoint
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How models are loaded: the checkpoint (None: the best), overrides, and the most lines that wait for each."""
+    """How to load models: the checkpoint (None: the best), overrides, and the maximum of waiting lines per model."""
 
     checkpoint: str | None
     overrides: Sequence[str]
@@ -31,10 +31,10 @@ class ServedModel:
 
     Attributes:
         name: the folder's name, made unique.
-        loaded: the model; None until it is there.
-        batcher: translates with it.
-        error: why it could not be loaded.
-        swaps: how often a newer checkpoint has taken its place.
+        loaded: the loaded model; None until it is loaded.
+        batcher: the batcher that translates with the model; None until it is loaded.
+        error: why the model could not be loaded; None if there was no error.
+        swaps: how often a newer checkpoint has replaced the loaded one.
     """
 
     def __init__(self, name: str, folder: Path | None, options: LoadOptions):
@@ -52,14 +52,14 @@ class ServedModel:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Finish what is in flight."""
+        """Stop after finishing the lines in flight."""
         if self._task is not None:
             self._task.cancel()
         if self.batcher is not None:
             await self.batcher.stop()
 
     async def ready(self) -> "tuple[LoadedModel, Batcher]":
-        """Wait until the model is there.
+        """Wait until the model is loaded, and return it with its batcher.
 
         Raises:
             NmtError: if it could not be loaded.
@@ -92,7 +92,7 @@ class ServedModel:
             await self._swap()
 
     def _now(self) -> "LoadedModel":
-        assert self.loaded is not None  # the batcher starts after it
+        assert self.loaded is not None  # the batcher starts only when a model is loaded
         return self.loaded
 
     def _load(self) -> "LoadedModel":
@@ -103,7 +103,7 @@ class ServedModel:
         return loaded
 
     async def _swap(self) -> None:
-        """Take the newer checkpoint, if training has written one; what is in flight ends with the old one."""
+        """Load the newer checkpoint, if training has written one; batches in flight finish with the old one."""
         from nmt.errors import NmtError
         from nmt.runs.folder import resolved
 
@@ -119,7 +119,7 @@ class ServedModel:
             log.warning("%s: a newer checkpoint cannot be loaded, so the old one stays: %s", self.name, error)
 
     def description(self) -> dict[str, Any]:
-        """Return what the page shows of the model."""
+        """Return what the page shows about the model."""
         if self.loaded is None:
             return {"name": self.name, "loading": self.error is None, "error": self.error}
         config = self.loaded.config
@@ -140,7 +140,7 @@ class ServedModel:
 
 
 def examples_of(loaded: "LoadedModel") -> list[str]:
-    """Return a few source sentences of the test data, or of the validation data; none if they may not be read."""
+    """Return a few source sentences of the test data or, failing that, of the validation data; else none."""
     from nmt.data.sources import read_pairs
     from nmt.errors import NmtError
 
@@ -155,7 +155,7 @@ def examples_of(loaded: "LoadedModel") -> list[str]:
 
 
 def named(folders: Sequence[Path | None], options: LoadOptions) -> list[ServedModel]:
-    """Return a model for each folder, with the folder's name or, where two share it, a number behind it."""
+    """Return a model for each folder, named after it; a number is added to a name that is already taken."""
     models: list[ServedModel] = []
     for folder in folders:
         base = "latest" if folder is None else folder.resolve().name

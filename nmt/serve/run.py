@@ -1,4 +1,4 @@
-"""`nmt serve`: the page and the interface, until it is told to stop."""
+"""`nmt serve`: running the server of the page and the HTTP interface."""
 
 import ipaddress
 import logging
@@ -14,7 +14,7 @@ from nmt.serve.models import LoadOptions, named
 
 log = logging.getLogger(__name__)
 _KEEP_ALIVE = 15  # seconds
-_LAST_REQUESTS = 70  # seconds that requests in flight have to end, a little more than each may take
+_LAST_REQUESTS = 70  # seconds for requests in flight to finish, a little more than each may take
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class ServeOptions:
     """What is served, and to whom.
 
     Attributes:
-        models: run folders; none for the run trained last.
-        checkpoint: best, last or another; None for the best.
-        overrides: settings of decoding.
+        models: run folders. If there are none, the most recent run is served, or no model if `run` is given.
+        checkpoint: the name of the checkpoint, such as best or last; None for the best.
+        overrides: decoding settings that replace those of the run.
         host: the address to listen on.
-        port: the port; 0 for any that is free.
-        api_key: what clients must know; None if everybody may ask.
-        origins: other sites whose pages may ask.
-        characters: the most characters of a request.
-        waiting: the most lines that wait for a model.
-        run: the folder of a training to look at.
+        port: the port; 0 for any free port.
+        api_key: the key that clients must send; None if none is needed.
+        origins: other sites whose pages may send requests.
+        characters: the maximum number of characters in a request.
+        waiting: the maximum number of lines that are waiting for a model or being translated by it.
+        run: the folder of a training run to show; None for none.
     """
 
     models: Sequence[Path]
@@ -53,7 +53,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
         The address, once the server listens.
 
     Raises:
-        ConfigError: if the port is taken, or the training to look at is not there.
+        ConfigError: if the server cannot listen on the port, or if the training run does not exist.
     """
     import uvicorn
 
@@ -74,7 +74,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
     listening = _listen(options.host, options.port)
     config = uvicorn.Config(
         Server(named(folders, load), limits, metrics).app(),
-        log_config=None,  # the names of visitors and what they ask for are not written anywhere
+        log_config=None,  # neither visitors nor the content of their requests are logged
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
@@ -101,7 +101,7 @@ def _is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns off the delay of small packets only for sockets that say they are TCP.
+    # asyncio turns off the delay of small packets only for sockets with an explicit TCP protocol.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""What requests may contain, what answers contain, and their description in OpenAPI."""
+"""The fields that requests may have, and the description of requests and answers in OpenAPI."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from nmt import __version__
 
 
 class TranslateRequest(BaseModel):
-    """A request of LibreTranslate, and what can be asked for beyond it."""
+    """A request to translate, with the fields of LibreTranslate and further ones."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -35,7 +35,7 @@ class TranslateRequest(BaseModel):
 
 
 class SuggestRequest(BaseModel):
-    """What else could stand after the beginning of a translation."""
+    """A request for words that could follow the beginning of a translation."""
 
     q: Annotated[str, Field(description="One line of source text.")]
     prefix: Annotated[str, Field(description="The beginning of the translation, up to the end of a word.")] = ""
@@ -49,7 +49,7 @@ class SuggestRequest(BaseModel):
 
 
 def openapi(title: str) -> dict[str, Any]:
-    """Return the description of the interface."""
+    """Return the OpenAPI description of the interface."""
 
     def body(model: type[BaseModel]) -> dict[str, Any]:
         schema = {"schema": model.model_json_schema()}

@@ -1,4 +1,4 @@
-"""Training: the loss, the optimizer, the loop of updates, validation, and what is reported on the way.
+"""Training: the loss, the optimizer, the training loop, validation, and progress reports.
 
 Data are prepared in `nmt.data`, and checkpoints are written by `nmt.runs`.
 """

@@ -1,4 +1,4 @@
-"""What a new training begins with instead of chance: another model's weights, or word vectors."""
+"""Initial weights of a new training that are not random: another model's weights, or word vectors."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from nmt.errors import ConfigError, DataError
 from nmt.training.freeze import parts_of
 
 log = logging.getLogger(__name__)
-_LARGEST = 1e6  # number of a vector
+_LARGEST = 1e6  # numbers of a vector must be below this in absolute value
 
 
 class KnownModel(NamedTuple):
@@ -27,19 +27,19 @@ class KnownModel(NamedTuple):
 
 
 def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, reset: Sequence[ModelPart] = ()) -> None:
-    """Set the weights of a new model to those of a known one of the same sizes, whose vocabulary may be another.
+    """Set the weights of a new model to those of a known model of the same sizes, whose vocabulary may differ.
 
-    A piece that the known vocabulary has keeps its row of the tables; any other begins as the mean of the rows of the
-    known pieces that spell it (Gee et al. 2022, Fast vocabulary transfer). A piece that cannot be spelled stays random.
+    A piece of the known vocabulary keeps its rows. Any other piece gets the mean of the rows of the known pieces that
+    spell it (Gee et al. 2022, Fast vocabulary transfer). A piece that cannot be spelled stays random.
 
     Args:
         model: the new model, with its random weights.
-        tokenizer: its tokenizer.
-        known: whose weights are taken.
-        reset: parts that keep their random weights; what two parts share is reset with either.
+        tokenizer: the tokenizer of the new model.
+        known: the known model with its tokenizer.
+        reset: parts that keep their random weights; a parameter that two parts share is reset with either of them.
 
     Raises:
-        ConfigError: if vocabularies differ, and one of them is none of sentencepiece's; or if the model has no
+        ConfigError: if the vocabularies differ and one of them is not sentencepiece's, or if the model has no
             parameters in a part that is reset.
     """
     old = dict(known.model.named_parameters(remove_duplicate=False))
@@ -75,10 +75,10 @@ def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, rese
 
 
 def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> None:
-    """Set the embeddings of a new model to the word vectors that `training.pretrained_embeddings` names, if it does.
+    """Initialise the embeddings of a new model with the word vectors of `training.pretrained_embeddings`, if any.
 
     Raises:
-        ConfigError: if the tokenizer is none of sentencepiece's.
+        ConfigError: if the tokenizer is not sentencepiece's.
         DataError: if a file cannot be used.
     """
     tables = dict(model.named_parameters(remove_duplicate=False))
@@ -91,10 +91,10 @@ def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> N
 
 
 def check_pretrained(tokenizer: Tokenizer, config: Config) -> None:
-    """Read the files of word vectors through, without a model.
+    """Check the files of word vectors by reading them, without a model.
 
     Raises:
-        ConfigError: if the tokenizer is none of sentencepiece's.
+        ConfigError: if the tokenizer is not sentencepiece's.
         DataError: if a file cannot be used.
     """
     for _, path in _vector_files(tokenizer, config):
@@ -103,7 +103,7 @@ def check_pretrained(tokenizer: Tokenizer, config: Config) -> None:
 
 
 def _vector_files(tokenizer: Tokenizer, config: Config) -> Iterator[tuple[str, Path]]:
-    """Yield the side and the path of each file of word vectors that a configuration names."""
+    """Yield the side and the path of each file of word vectors in a configuration."""
     files = config.training.pretrained_embeddings
     for side, name in (("src", files.src), ("tgt", files.tgt)):
         if name is None:
@@ -114,7 +114,7 @@ def _vector_files(tokenizer: Tokenizer, config: Config) -> Iterator[tuple[str, P
 
 
 def _side(name: str) -> str | None:
-    """Return the side whose pieces are the rows of a parameter; None for a parameter that has none."""
+    """Return the side whose pieces are the rows of a parameter; None if its rows are not pieces."""
     return {
         "src_embedding.weight": "src",
         "decoder.embedding.weight": "tgt",
@@ -136,7 +136,7 @@ def _spellings(new: Tokenizer, old: Tokenizer, side: str) -> list[list[int]]:
             continue
         ids = theirs.encode(piece.replace(SPACE, " "), return_type=int)
         if not piece.startswith(SPACE) and ids and theirs.id_to_piece(ids[0]) == SPACE:
-            ids = ids[1:]  # sentencepiece begins a text with a space
+            ids = ids[1:]  # sentencepiece puts a space before every text
         spellings.append([] if UNK in ids else ids)
     return spellings
 
@@ -146,12 +146,12 @@ def _pieces(processor: Any) -> list[str]:
 
 
 def take_vectors(table: Tensor, pieces: Sequence[str], path: Path) -> int:
-    """Initialise rows of an embedding table with pretrained vectors; return how many.
+    """Initialise rows of an embedding table with pretrained vectors; return the number of rows.
 
-    The file has a word and its numbers in each line, as word2vec, fastText (``.vec``) and GloVe write them, plain or
-    compressed; a header line with two numbers is skipped. A word matches the piece that spells all of it. Where the
-    file marks the beginnings of words as sentencepiece does, pieces inside words are found, too. The vectors are scaled
-    to the table's standard deviation, so that they fit the initial values of the rest of the model.
+    Each line of the file has a word and its numbers, in the format of word2vec, fastText (``.vec``) and GloVe, plain or
+    compressed. A header line with two numbers is skipped. A word matches the piece that spells the entire word. If the
+    file marks the beginnings of words as sentencepiece does, pieces inside words are matched, too. The vectors are
+    scaled to the table's standard deviation, so that they fit the initial values of the rest of the model.
 
     Args:
         table: ``[V, E]``, changed in place.
@@ -159,7 +159,8 @@ def take_vectors(table: Tensor, pieces: Sequence[str], path: Path) -> int:
         path: the file.
 
     Raises:
-        DataError: if the file cannot be read, or a vector has another width than the table, with line and remedy.
+        DataError: if the file cannot be read, or if a vector is damaged or not as wide as the table; the message for a
+            vector names the line.
     """
     begin = {piece.removeprefix(SPACE): at for at, piece in enumerate(pieces) if piece.startswith(SPACE) and at > EOS}
     inside = {piece: at for at, piece in enumerate(pieces) if not piece.startswith(SPACE) and at > EOS}
@@ -196,7 +197,7 @@ def _vectors(path: Path, width: int) -> Iterator[tuple[str, list[float]]]:
         except ValueError:
             numbers = []
         too_wide = len(fields) > width + 1 and _is_number(fields[-width - 1])
-        if not all(abs(value) < _LARGEST for value in numbers):  # nor is NaN smaller than anything
+        if not all(abs(value) < _LARGEST for value in numbers):  # NaN fails this comparison, too
             raise DataError(f"{path}, line {number}: a number of the vector is infinite, too large or no number")
         if len(numbers) != width or not word or too_wide:
             raise DataError(

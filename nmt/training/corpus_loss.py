@@ -1,4 +1,4 @@
-"""The loss of a corpus: of a split in validation, and of a test set."""
+"""The loss of a corpus, such as the validation split or a test set."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,10 @@ from nmt.training.loss import sequence_loss
 
 @dataclass(frozen=True)
 class CorpusLoss:
-    """Teacher-forced loss of a corpus: per target token in nats, with and without label smoothing."""
+    """The loss of a corpus with teacher forcing, in nats per target token.
+
+    `loss` is with label smoothing, and `nll` is without.
+    """
 
     loss: float
     nll: float
@@ -33,13 +36,13 @@ def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torc
         device: where to compute.
 
     Raises:
-        ModelError: if the model gives no finite probabilities.
+        ModelError: if the model's probabilities are not finite.
     """
     total, tokens = 0.0, 0
     with evaluating(model):
         for batch in (batch.to(device) for batch in batches):
             log_probs = model.normalised(batch) if isinstance(model, Ensemble) else model.forced(batch)[0]
-            total -= float(log_probs.cpu().double().sum())  # on the processor, since not every GPU has float64
+            total -= float(log_probs.cpu().double().sum())  # on the CPU, since not every GPU has float64
             tokens += batch.tgt_tokens
     if not math.isfinite(total):
         raise ModelError(NOT_FINITE)
@@ -53,14 +56,14 @@ def corpus_loss(
     smoothing: float,
     processes: Processes | None = None,
 ) -> CorpusLoss:
-    """Return the loss of every pair with the gold prefix fed, without dropout, in the model's own precision.
+    """Return the loss of a corpus with teacher forcing, without dropout, and in the model's own precision.
 
     Args:
-        model: on `device`.
+        model: the model, on `device`.
         batches: the pairs.
         device: where to compute.
         smoothing: the label smoothing of the loss.
-        processes: those that share the batches out; None for this one alone.
+        processes: the processes that share the batches; None if this one works alone.
     """
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0
     processes = processes or Processes()

@@ -5,12 +5,12 @@ from typing import Any
 
 
 def draw_curve(history: Sequence[dict[str, Any]], path: Any, best: int | None = None) -> None:
-    """Draw the records of ``metrics.jsonl`` into a picture: training and validation loss, then BLEU and chrF.
+    """Draw the records of ``metrics.jsonl`` as a picture: training and validation loss, and BLEU and chrF if known.
 
     Args:
         history: the records.
         path: the picture file.
-        best: the update of the best validation, which is marked; None if there is none yet.
+        best: the update of the best validation, which is marked in the picture; None if there is none yet.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

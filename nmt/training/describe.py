@@ -1,4 +1,4 @@
-"""What the log says of a run when its training begins."""
+"""Log messages about a run at the beginning of its training."""
 
 import logging
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def describe_guidance(corpora: Corpora) -> None:
-    """Say by which links the attention is guided, and which pairs have none."""
+    """Log which links guide the attention, and how many pairs have none."""
     if (guide := corpora.train.guide) is not None:
         log.info(
             "the attention is guided by links of %s: %d pairs (without links: %d, words changed by the tokenizer: %d)",
@@ -25,7 +25,7 @@ def describe_guidance(corpora: Corpora) -> None:
 def describe_run(
     corpora: Corpora, model: torch.nn.Module, device: torch.device, precision: torch.dtype, processes: Processes
 ) -> None:
-    """Say what is trained, on which pairs and where."""
+    """Log what is trained, on which pairs, and on which device."""
     train, tokenizer = corpora.train, corpora.tokenizer
     log.info(
         "%d training pairs (dropped: %d empty, %d too long), %d for validation",

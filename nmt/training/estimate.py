@@ -1,4 +1,4 @@
-"""What a training will take: sizes, memory and time, without training and without making the model."""
+"""Estimates of what a training will take: its sizes and memory, without a model, and its time, from a few updates."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
 from nmt.training.trainer import Trainer
 
-_WARM, _TIMED = 3, 16  # updates that are thrown away, and that are timed
+_WARM, _TIMED = 3, 16  # updates before the measurement, and updates that are timed
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Sizes:
     """The sizes of a training.
 
     Attributes:
-        parameters: trained numbers; shared ones count once.
+        parameters: the number of scalar parameters, including frozen ones; shared ones count once.
         batches: batches of the first epoch.
         updates: updates of the first epoch.
         largest_batch: padded tokens of the largest batch, on its longer side.
-        memory: bytes beside the program itself, roughly.
+        memory: a rough estimate of the bytes needed in addition to the program itself.
     """
 
     parameters: int
@@ -39,11 +39,11 @@ class Sizes:
 
 
 def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
-    """Return the sizes of a training; no memory is taken for the model.
+    """Return the sizes of a training, without allocating memory for the model.
 
     Args:
         config: the configuration of the run.
-        corpora: its tokenizer and pairs.
+        corpora: the tokenizer and the pairs of the run.
     """
     tokenizer, train, training = corpora.tokenizer, corpora.train, config.training
     model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, "meta")
@@ -64,9 +64,11 @@ def estimate_sizes(config: Config, corpora: Corpora) -> Sizes:
 
 
 def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> float:
-    """Return bytes, roughly: weights, gradients, two moments; logits three times; some twenty activations per token.
+    """Return a rough estimate of the memory in bytes.
 
-    A moving average has the size of the weights, and two passes that must agree read every batch twice.
+    It counts weights, gradients and two moments, the logits three times, and some twenty activation vectors per token
+    and layer. A moving average takes as much memory as the weights. With a consistency loss, every batch is counted
+    twice, since there are two passes.
     """
     training = config.training
     copies = 4 + (1 if training.averaging.ema else 0)
@@ -83,7 +85,7 @@ def _memory(config: Config, parameters: int, padded: int, vocabulary: int) -> fl
 
 
 def size_rows(config: Config, corpora: Corpora) -> list[tuple[str, str]]:
-    """Return names and values of everything that has a size, for a person."""
+    """Return the sizes of a training as rows of name and value, for display."""
     sizes, train, tokenizer = estimate_sizes(config, corpora), corpora.train, corpora.tokenizer
     device = choose_device(config.training.device)
     precision = str(choose_precision(config.training.precision, device)).removeprefix("torch.")
@@ -110,12 +112,12 @@ def size_rows(config: Config, corpora: Corpora) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Duration:
-    """The time of a training on this machine, validation aside.
+    """The estimated time of a training on this machine, without validation.
 
     Attributes:
-        tokens_per_second: target tokens; the median of the updates that were timed.
-        epoch_minutes: minutes of one epoch: at the rate of the fast quarter of the updates, and of the slow one.
-        total_minutes: the same to the last epoch, or to `max_updates` or `max_minutes` if they come first.
+        tokens_per_second: target tokens per second, the median over the timed updates.
+        epoch_minutes: minutes per epoch at the upper and at the lower quartile of the timed rates.
+        total_minutes: the same for the entire training, which may end early at `max_updates` or `max_minutes`.
     """
 
     tokens_per_second: float
@@ -124,7 +126,10 @@ class Duration:
 
 
 def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
-    """Train for a moment, keep nothing, and return how long all of it would take; None if it is over too soon."""
+    """Train for a few updates, discard the result, and return the estimated time of the entire training.
+
+    Return None if the training ends before any update is timed.
+    """
     training, train = config.training, corpora.train
     set_seed(config.seed)
     device = choose_device(training.device)
@@ -148,15 +153,15 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
 def duration_at(
     rates: Sequence[float], epoch_tokens: float, update_tokens: float, training: TrainingConfig
 ) -> Duration:
-    """Return the time of a training whose updates were measured at these rates.
+    """Return the estimated time of a training, given the measured rates of some updates.
 
-    The median and the quartiles say what is usual: one update that waited for something else does not count.
+    Median and quartiles are used so that a single slow update has no influence.
 
     Args:
         rates: target tokens per second of each update.
         epoch_tokens: target tokens of an epoch.
         update_tokens: target tokens of an update.
-        training: the settings that say when training ends.
+        training: the settings that determine when training ends.
     """
     tokens = epoch_tokens * training.epochs
     if training.max_updates is not None:
@@ -171,7 +176,7 @@ def duration_at(
 
 
 def duration_rows(duration: Duration) -> list[tuple[str, str]]:
-    """Return names and values of the time that a training takes, for a person."""
+    """Return the estimated time of a training as rows of name and value, for display."""
     epoch, total = _span(duration.epoch_minutes), _span(duration.total_minutes)
     return [
         ("training rate here", f"{duration.tokens_per_second:,.0f} target tokens/s, over {_TIMED} updates"),
@@ -180,7 +185,7 @@ def duration_rows(duration: Duration) -> list[tuple[str, str]]:
 
 
 def _span(bounds: tuple[float, float]) -> str:
-    """Return two numbers as a range, or as one number if they read the same."""
+    """Return two numbers as the text of a range, or of one number if both are the same after rounding."""
     digits = 1 if bounds[1] < 10 else 0
     low, high = (f"{bound:.{digits}f}" for bound in bounds)
     return low if low == high else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""Parts of a model that are kept as they are in training."""
+"""Freezing parts of a model, so that training does not change them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,13 +9,13 @@ from nmt.errors import ConfigError
 
 
 def freeze(model: nn.Module, parts: Sequence[ModelPart]) -> int:
-    """Keep the parameters of parts of a model from being trained; return how many numbers these are.
+    """Exclude the parameters of some parts of a model from training; return how many numbers they hold.
 
-    A parameter that two parts share, as tied embeddings are, is frozen with either.
+    A parameter that two parts share, such as a tied embedding, is frozen with either of them.
 
     Args:
         model: a Seq2Seq.
-        parts: see `TrainingConfig`.
+        parts: the parts to freeze; see `TrainingConfig`.
 
     Raises:
         ConfigError: if the model has no such part, or nothing is left to train.
@@ -35,7 +35,7 @@ def freeze(model: nn.Module, parts: Sequence[ModelPart]) -> int:
 
 
 def parts_of(name: str) -> set[ModelPart]:
-    """Return the parts that a parameter belongs to, by its name in the model."""
+    """Return the parts that a parameter belongs to, given its name in the model."""
     if name.startswith("src_embedding."):
         return {"src_embedding"}
     if name.startswith("decoder.embedding."):

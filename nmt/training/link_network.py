@@ -17,10 +17,10 @@ from nmt.runtime import autocast
 
 _SIZE = 128
 _LEARNING_RATE, _WARMUP = 2e-3, 100
-_TOKENS = 2000  # padded pieces of the longer side in a batch
-MOST_PAIRS = 30_000  # that are worth learning from
+_TOKENS = 2000  # the most padded pieces in a batch, on its longer side
+MOST_PAIRS = 30_000  # learning from more pairs is not worth the time
 _EPOCHS, _FEWEST_UPDATES, _MOST_EPOCHS = 4, 800, 20
-_LONGEST = 200  # pieces; a longer pair is not learned from
+_LONGEST = 200  # pieces of either side; longer pairs are left out
 
 
 def train_link_network(
@@ -38,8 +38,8 @@ def train_link_network(
         links: (source, target) links between their words.
         sizes: numbers of source and target pieces.
         device: where to train.
-        precision: of the matrix products.
-        seed: of weights, dropout and order; torch's global generator is left as it was.
+        precision: the precision of the matrix products.
+        seed: the seed of weights, dropout and order; the state of torch's global generator does not change.
     """
     usable = [i for i, pair in enumerate(pairs) if 0 < len(pair.src) <= _LONGEST and 0 < len(pair.tgt) <= _LONGEST]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -88,7 +88,7 @@ def _train(
 
 
 def _batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
-    """Return the positions of the pairs in batches of similar lengths."""
+    """Return batches of the indices of pairs; the pairs of a batch have similar lengths."""
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(pairs)), key=lambda i: (len(pairs[i].src), len(pairs[i].tgt))):

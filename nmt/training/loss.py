@@ -1,4 +1,4 @@
-"""The losses: label-smoothed cross-entropy over real tokens, and those of the attention weights."""
+"""The losses: label-smoothed cross-entropy over real tokens, and losses on the attention weights."""
 
 import functools
 from collections.abc import Callable
@@ -11,35 +11,35 @@ from torch.autograd.function import once_differentiable
 from nmt.config import ConsistencyConfig
 
 GuidedLoss = Literal["cross_entropy", "squared"]
-_TOKENS_AT_ONCE = 2048  # at most, in the output layer's products: large enough to be fast, and bounds the memory
+_TOKENS_AT_ONCE = 2048  # the most tokens in a product of the output layer: enough to be fast, few enough to save memory
 _TINY = 1e-30  # added to weights before their logarithm
-_SOFTMAX_AT_ONCE = 128  # tokens; what is between the products then stays in the cache
+_SOFTMAX_AT_ONCE = 128  # tokens in one softmax on a CPU, so that everything between the products stays in the cache
 
 
 def guided_loss(weights: Tensor, guide: Tensor, kind: GuidedLoss) -> Tensor:
     """Return how far attention weights are from links, summed over the batch (Chen et al. 2016, equations 8 and 9).
 
     Args:
-        weights: ``[B, T, S]``.
-        guide: ``[B, T, S]``, rows sum to 1; rows of 0 have no loss.
-        kind: `cross_entropy`: -sum of guide x log weight; `squared`: half the squared distance.
+        weights: ``[B, T, S]`` the attention weights.
+        guide: ``[B, T, S]`` the links; each row sums to 1, or is all 0 and adds no loss.
+        kind: `cross_entropy` for -sum of guide x log weight, or `squared` for half the squared distance.
     """
     has_link = guide.sum(dim=-1, keepdim=True) > 0
     if kind == "squared":
         return ((weights - guide) ** 2 * has_link).sum() / 2
-    # A sum, not a clamp: a clamp has no gradient where a weight is too small, which is where it is needed most.
+    # _TINY is added because a clamp would have no gradient for the smallest weights, where it is needed most.
     return -(guide * (weights + _TINY).log()).sum()
 
 
 def coverage_loss(weights: Tensor, tgt_mask: Tensor) -> Tensor:
-    """Return the sum over t and s of min(weights[t, s], weights of all earlier steps on s) (See et al. 2017, eq. 12).
+    """Return the sum over t and s of min(weights[t, s], sum of weights[t', s] over t' < t) (See et al. 2017, eq. 12).
 
     Args:
         weights: ``[B, T, S]``.
         tgt_mask: ``[B, T]`` bool, True on real tokens.
 
     Returns:
-        The sum over the real target tokens of the batch; each of them adds 0 to 1.
+        The sum over the real target tokens of the batch; each token adds a value from 0 to 1.
     """
     before = weights.cumsum(dim=1) - weights  # [B, T, S]
     again = torch.minimum(weights, before).sum(dim=-1)  # [B, T]
@@ -70,16 +70,16 @@ def sequence_loss(
 ) -> SequenceLoss:
     """Return the losses of a batch; padding never reaches the output layer.
 
-    Output layer, softmax and their gradients are computed together for some tokens at a time, so no tensor of all
-    tokens and the whole vocabulary is made.
+    Output layer, softmax and their gradients are computed together for a block of tokens at a time, so there is never a
+    tensor of all tokens by the entire vocabulary.
 
     Args:
-        features: ``[B, T, F]``; with `consistency` ``[2 B, T, F]``, the first pass and then the second.
+        features: ``[B, T, F]``, or with `consistency` ``[2 B, T, F]``, the first pass followed by the second.
         tgt_out: ``[B, T]`` the tokens to predict.
         tgt_positions: ``[N]`` where the real tokens stand in ``[B x T]``.
-        output: features to logits of the V pieces; under autocast it multiplies in that precision.
+        output: the layer from features to the logits of the V pieces; under autocast, its products have that precision.
         smoothing: e in the target distribution (1 - e) one-hot + e / V (Szegedy et al. 2016, section 7).
-        consistency: how two passes over the same pairs are made to agree; None if there is one pass.
+        consistency: the settings by which two passes over the same pairs are made to agree; None for a single pass.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else output.weight.dtype
@@ -87,7 +87,7 @@ def sequence_loss(
     criterion: _Criterion = functools.partial(_smoothed, smoothing=smoothing)
     if consistency is None:
         rows = features.flatten(0, 1).index_select(0, tgt_positions)  # [N, F]
-    else:  # the two passes of a token become neighbours, so that a block of rows has both
+    else:  # the two passes of a token become adjacent rows, so that a block has both
         passes = 2
         both = features.unflatten(0, (2, -1)).flatten(1, 2)  # type: ignore[no-untyped-call]
         rows = both.index_select(1, tgt_positions).transpose(0, 1).flatten(0, 1)  # [2 N, F]
@@ -98,13 +98,17 @@ def sequence_loss(
     return SequenceLoss(*sums)
 
 
-# Logits [N, V] with the memory to reuse, targets [N / passes, 1], whether gradients are wanted -> the three sums of
-# SequenceLoss and the gradient of the first one by the logits.
+# A criterion takes logits [N, V], whose memory it may reuse, targets [N / passes, 1], and whether gradients are needed.
+# It returns the three sums of SequenceLoss and the gradient of the first sum with respect to the logits.
 _Criterion = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 class _ProjectedLoss(torch.autograd.Function):
-    """The gradient of a sum of cross-entropies is softmax - target distribution, known as soon as the softmax is."""
+    """Output layer and loss in one node of autograd's graph, whose forward pass also computes the gradients.
+
+    The gradient of cross-entropy with respect to the logits is softmax - target distribution, so it is known as soon as
+    the softmax is.
+    """
 
     @staticmethod
     def forward(
@@ -123,11 +127,11 @@ class _ProjectedLoss(torch.autograd.Function):
         total, loss, nll = (torch.zeros((), dtype=wide, device=x.device) for _ in range(3))
         d_x, d_weight, d_bias = torch.empty_like(x), None, torch.zeros_like(bias, dtype=wide)
         blocks = max(1, -(-len(x) // _TOKENS_AT_ONCE))
-        tokens = max(1, -(-len(targets) // blocks))  # of a block
+        tokens = max(1, -(-len(targets) // blocks))  # tokens per block
         for start in range(0, len(targets), tokens):
             rows = slice(start * passes, (start + tokens) * passes)
             x_block, target_block = x[rows], targets[start : start + tokens, None]
-            logits = x_block @ w.T  # without the bias, which the softmax's smaller parts add at no cost
+            logits = x_block @ w.T  # without the bias, which is added at no cost in the softmax's smaller parts
             at_once = _SOFTMAX_AT_ONCE // passes if x.device.type == "cpu" else tokens
             for first in range(0, len(target_block), at_once):
                 part = slice(first * passes, (first + at_once) * passes)
@@ -137,7 +141,7 @@ class _ProjectedLoss(torch.autograd.Function):
                 total, loss, nll = total + part_total, loss + part_loss, nll + part_nll
                 if learns:
                     d_bias += d_part.sum(dim=0)
-                    logits[part] = d_part  # the memory of the logits is used again
+                    logits[part] = d_part  # reuse the memory of the logits
             if learns:
                 d_logits = logits
                 torch.mm(d_logits, w, out=d_x[rows])
@@ -172,7 +176,9 @@ def _smoothed(
 def _consistent(
     logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float, consistency: ConsistencyConfig
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss of two passes; the two rows of a token are adjacent in the logits ``[2 N, V]``; see `_Criterion`.
+    """Return the losses of two passes; see `_Criterion`.
+
+    In the logits ``[2 N, V]``, the two rows of a token are adjacent.
 
     With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) with
     respect to the first logits and q - p with respect to the second.
@@ -203,7 +209,10 @@ def _consistent(
 
 
 def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Return the gradient of the smoothed sum by the logits ``[N, V]``: p - target distribution, in the memory of p."""
+    """Return the gradient of the smoothed cross-entropy with respect to the logits ``[N, V]``.
+
+    It is p - target distribution, and it overwrites p.
+    """
     probabilities -= smoothing / probabilities.shape[-1]
     taken = torch.full_like(targets, smoothing - 1.0, dtype=probabilities.dtype)
     return probabilities.scatter_add_(1, targets, taken)

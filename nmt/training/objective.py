@@ -1,4 +1,4 @@
-"""What training minimises, computed inside one module's forward, so that the module can be wrapped or compiled."""
+"""What training minimises, computed in the forward method of one module, so that it can be wrapped or compiled."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, sequence_l
 
 
 class LossWeights(NamedTuple):
-    """The weights of the losses of one update, which change with its number and epoch.
+    """The weights of the losses in one update, which depend on the update and its epoch.
 
     Attributes:
         teacher_forcing: probability, per token, that the gold token is fed.
@@ -42,7 +42,7 @@ class Objective(nn.Module):
     """A model with its losses."""
 
     def __init__(self, model: Seq2Seq, config: TrainingConfig, guided: GuidedLoss | None):
-        """Take the model, which stays the caller's, and the settings of the losses; see `Config.guided_loss`."""
+        """Store the caller's model, not a copy, and the settings of the losses; see `Config.guided_loss`."""
         super().__init__()
         self.model, self.smoothing, self.guided = model, config.label_smoothing, guided
         self.consistency = None if config.consistency.type == "none" else config.consistency
@@ -55,7 +55,7 @@ class Objective(nn.Module):
         total, loss, nll = sequence_loss(
             features, batch.tgt_out, batch.tgt_positions, self.model.output, self.smoothing, self.consistency
         )
-        attention = attention[: len(batch.src_ids)]  # of the first pass, whose input is whole
+        attention = attention[: len(batch.src_ids)]  # of the first pass, whose input is not cut
         if weights.coverage > 0:
             total = total + weights.coverage * coverage_loss(attention, batch.tgt_mask)
         if self.guided is not None and batch.guide is not None and weights.guided > 0:

@@ -12,11 +12,11 @@ from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, Teacher
 from nmt.training.restore import number, whole_number
 
 log = logging.getLogger(__name__)
-_OTHER_END = 0.05  # epochs under subword sampling differ by less
+_OTHER_END = 0.05  # relative difference that is worth a warning; with subword sampling, epochs differ by less
 
 
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD over `parameters`, in torch's fused form (CPU and GPU)."""
+    """Return Adam, AdamW or SGD over `parameters`, in torch's fused implementation (for CPU and GPU)."""
     parameters = list(parameters)
     decay, betas = config.weight_decay, (config.betas[0], config.betas[1])
     match config.name:
@@ -31,17 +31,17 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
 
 
 class Schedule:
-    """The learning rate: the base rate x a shape over updates x, for `plateau`, what validations took off.
+    """The learning rate: base rate x shape over updates x factor, which `plateau` lowers after bad validations.
 
-    torch has the parts, but no plateau with a warm-up, and this one's whole state is four numbers.
+    torch has these parts, but it has no plateau schedule with warm-up. The entire state of this class is four numbers.
     """
 
     def __init__(self, config: ScheduleConfig, base_lr: float):
-        """Start at update 0 with nothing taken off.
+        """Start at update 0 with a factor of 1.
 
         Args:
-            config: the kind of schedule.
-            base_lr: the rate that the factors multiply.
+            config: the settings of the schedule.
+            base_lr: the rate that shape and factor multiply.
         """
         self.config, self.base_lr = config, base_lr
         self.total = config.total
@@ -49,9 +49,10 @@ class Schedule:
         self.factor, self.best, self.bad = 1.0, math.inf, 0
 
     def ends_at(self, update: int) -> None:
-        """Let a cosine without a `total` of its own end at this update; only the first call has an effect.
+        """Set the end of a cosine schedule that has no `total` in its settings; only the first call has an effect.
 
-        A run that goes on with more or fewer epochs keeps the end that it began with, and says so.
+        A run that is resumed with more or fewer epochs thus keeps its original end. If the two ends differ much, a
+        warning is logged once.
         """
         if self.config.type != "cosine" or self.config.total is not None:
             return
@@ -70,7 +71,7 @@ class Schedule:
             log.warning("training.schedule.warmup is %d, so all %d updates are warm-up", self.config.warmup, update)
 
     def lr(self, update: int) -> float:
-        """Return the rate of the update numbered `update`, from 1."""
+        """Return the rate at update number `update`, counted from 1."""
         config = self.config
         if update < config.warmup:
             return self.base_lr * update / config.warmup
@@ -88,7 +89,7 @@ class Schedule:
         return self.base_lr * shape * self.factor
 
     def observe(self, metrics: dict[str, float]) -> None:
-        """Take note of a validation; only `plateau` acts on it."""
+        """Record the metrics of a validation, which only `plateau` uses."""
         if self.config.type != "plateau":
             return
         value = metrics[self.config.metric]
@@ -101,15 +102,15 @@ class Schedule:
             self.factor, self.bad = max(self.config.min_factor, self.factor * self.config.factor), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return {"factor": self.factor, "best": self.best, "bad": self.bad, "total": self.total}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: if something is missing.
-            ValueError: if something is no number.
+            ValueError: if something is not a number.
         """
         self.factor, self.best = number(state, "factor"), number(state, "best", finite=False)
         self.bad = whole_number(state, "bad")
@@ -118,14 +119,14 @@ class Schedule:
 
 
 def teacher_forcing_ratio(config: TeacherForcingConfig, update: int) -> float:
-    """Return the probability that a gold token is fed in the update numbered `update`, from 1."""
+    """Return the probability of feeding the gold token at update number `update`, counted from 1."""
     match config.schedule:
         case "constant":
             return config.start
         case "linear":
             share = max(0.0, 1.0 - (update - 1) / config.updates)
         case "inverse_sigmoid":
-            decay = min(700.0, (update - 1) / config.updates)  # exp overflows beyond
+            decay = min(700.0, (update - 1) / config.updates)  # exp overflows for larger values
             share = (config.updates + 1) / (config.updates + math.exp(decay))
         case _:
             assert_never(config.schedule)

@@ -16,7 +16,7 @@ class Best:
         value: the metric that early stopping watches.
         loss: the validation loss, which decides between equal values.
         update: the update that was validated.
-        averaged: True if it is a mean of checkpoints.
+        averaged: True if the validated model is a mean of checkpoints.
     """
 
     value: float
@@ -27,14 +27,14 @@ class Best:
 
 @dataclass
 class Progress:
-    """What a resumed run must know beside the trainer's own state.
+    """What a resumed run must know in addition to the trainer's own state.
 
     Attributes:
         seconds: time spent in training and validation, over all restarts.
         best: the best validation so far; None before the first one.
-        bad_validations: validations in a row that brought no new best.
+        bad_validations: the number of validations in a row without a new best.
         validated: the update of the last validation.
-        values: metric and loss of each validated checkpoint, by its name.
+        values: for the name of each validated checkpoint, its metric and its loss.
         ended: True if the final validation, averaging and plots are done.
     """
 
@@ -46,17 +46,17 @@ class Progress:
     ended: bool = False
 
     def observe(self, metric: Metric, metrics: dict[str, float], update: int, averaged: bool = False) -> bool:
-        """Take note of a validation.
+        """Record a validation.
 
         Args:
             metric: the metric that early stopping watches.
-            metrics: the values of this validation; `loss` is always among them.
+            metrics: the values of this validation, which always include `loss`.
             update: the update that was validated.
             averaged: True for the mean of checkpoints at the end of a run, which does not count for patience.
 
         Returns:
-            True if it is the best so far. Equal values are decided by the loss: a BLEU of 0.00 for ever must not keep
-            the first checkpoint.
+            True if it is the best so far. Between equal values the loss decides, so that the first checkpoint does not
+            remain the best if BLEU is always 0.00.
         """
         new = Best(metrics[metric], metrics["loss"], update, averaged)
         better = self.best is None or _key(metric, new) > _key(metric, self.best)
@@ -68,7 +68,7 @@ class Progress:
         return better
 
     def reason_to_stop(self, training: TrainingConfig, epochs_done: int, updates_done: int) -> str | None:
-        """Return why training is over, as text for the log; None if it goes on."""
+        """Return why training ends, as text for the log, or None if training continues."""
         if epochs_done >= training.epochs:
             return "all epochs done"
         if training.max_updates is not None and updates_done >= training.max_updates:
@@ -80,7 +80,7 @@ class Progress:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain numbers, strings and dicts, for the checkpoint."""
+        """Return the fields as plain numbers, strings and dicts, for the checkpoint."""
         return asdict(self)
 
     @classmethod
@@ -88,7 +88,7 @@ class Progress:
         """Restore what `state_dict` returned.
 
         Raises:
-            KeyError: if a field is missing; also AttributeError, TypeError or ValueError, if one is of another type.
+            KeyError: if a field is missing; also AttributeError, TypeError or ValueError if a field has a wrong type.
         """
         best = None if state["best"] is None else _best(state["best"])
         number(state, "seconds"), whole_number(state, "bad_validations"), whole_number(state, "validated")

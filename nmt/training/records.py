@@ -1,4 +1,4 @@
-"""The records of a training, as ``metrics.jsonl`` keeps them."""
+"""The records of a training run in ``metrics.jsonl``."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,10 @@ from typing import Any
 
 
 def read_records(metrics: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of metrics, up to the first one that a crash cut short."""
+    """Return the records of a metrics file, up to the first damaged line, such as one that a crash cut short.
+
+    A file that does not exist has no records.
+    """
     records = []
     for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else ():
         try:

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: bar, log, metrics.jsonl, TensorBoard, the curve."""
+"""Reports on a training run: the progress bar, the log, metrics.jsonl, TensorBoard, and the training curve."""
 
 import contextlib
 import json
@@ -24,18 +24,18 @@ from nmt.training.trainer import Update
 
 log = logging.getLogger(__name__)
 
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the bar itself takes what room is left
-_SLOW = 0.4  # the part of its best rate below which a run is called slow
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the bar itself takes the remaining width
+_SLOW = 0.4  # a run is called slow below this fraction of its best rate
 _READABLE = 1e6  # larger numbers are written with an exponent
 
 
 def readable(value: float, digits: int) -> str:
-    """Return a number with so many decimals, or with an exponent if it is too large to be read."""
+    """Return a number as text with `digits` decimals, or with an exponent if it would be too long to read."""
     return f"{value:.{digits}f}" if abs(value) < _READABLE else f"{value:.3g}"
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration as people say it, such as ``1 h 20 min``."""
+    """Return a duration as readable text, such as ``1 h 20 min``."""
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -43,7 +43,7 @@ def duration_text(seconds: float) -> str:
 
 
 class Reporter:
-    """Takes updates and validations; writes only inside the run's folder and to stderr."""
+    """Reports updates and validations; it writes only to the run's folder and to stderr."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Reporter:
             metrics: the file of metrics, one JSON object per line.
             curve: the picture of the training curve.
             tensorboard: the folder of TensorBoard's event files; None for none.
-            training: the settings of the loop: when lines are written, and when the run ends.
-            vocabulary: target pieces.
-            updates_done: updates that a resumed run has behind it; later lines of metrics are cut off.
-            seconds_done: seconds that a resumed run has behind it.
+            training: the settings of the loop, such as when lines are written and when the run ends.
+            vocabulary: the number of target pieces.
+            updates_done: the updates of a resumed run so far; later lines of metrics are removed.
+            seconds_done: the seconds that a resumed run has taken so far.
             best: the update of the best validation so far.
-            window: what `window_state` was then; empty for a new run.
+            window: what `window_state` returned when the checkpoint was saved; empty for a new run.
         """
         self.training, self.vocabulary = training, vocabulary
         self.curve_path, self.best = curve, best
@@ -88,7 +88,7 @@ class Reporter:
         self._window = _Window(**window)
 
     def update(self, update: Update) -> None:
-        """One update was done."""
+        """Report an update."""
         self._window.add(update)
         self._updates += 1
         self._warn_of_divergence(update)
@@ -117,7 +117,7 @@ class Reporter:
             self.close_bar()
 
     def seconds_left(self, update: Update) -> float:
-        """Return the seconds to the end of the whole run, validations included, if nothing stops it early."""
+        """Return the estimated seconds to the end of the run, including validations, if nothing stops it early."""
         training = self.training
         updates = (training.epochs - update.epoch + 1) * update.epoch_updates - update.position
         if training.max_updates is not None:
@@ -129,7 +129,7 @@ class Reporter:
         return max(0.0, left)
 
     def _warn_of_divergence(self, update: Update) -> None:
-        """Say once that the model is far worse than one that guesses."""
+        """Warn once if the model is far worse than random guessing."""
         guessing = math.log(self.vocabulary)
         if self._warned or update.nll <= 2 * guessing:
             return
@@ -143,7 +143,7 @@ class Reporter:
         )
 
     def _warn_of_slowness(self, update: int) -> None:
-        """Say once that the run has become far slower than it was."""
+        """Warn once if the run has become far slower than before."""
         rate, best = self._window.rate, self._best_rate
         self._best_rate = max(rate, best)
         if self._slow or rate >= _SLOW * best:
@@ -159,16 +159,16 @@ class Reporter:
         )
 
     def window_state(self) -> dict[str, Any]:
-        """The sums since the last line of metrics, so that a resumed run's next line is what it would have been."""
+        """Return the sums since the last line of metrics, from which a resumed run continues its next line."""
         window = self._window
         return {"loss": window.loss, "nll": window.nll, "tgt_tokens": window.tgt_tokens, "seconds": window.elapsed}
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """Record a validation: write it to metrics.jsonl and the log, and draw the training curve anew.
+        """Record a validation: write it to metrics.jsonl and the log, and redraw the training curve.
 
         Args:
             update: number of updates done.
-            epoch: from 1.
+            epoch: number of the epoch, from 1.
             metrics: values by their names.
             best: True if this is the best validation so far.
         """
@@ -183,25 +183,25 @@ class Reporter:
         self.draw_curve()
 
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
-        """Alignment of a few fixed sentences, for TensorBoard."""
+        """Draw the alignments of a few fixed sentences for TensorBoard."""
         if self._writer is not None and matrices:
             self._writer.add_figure("alignment", draw_heatmaps(matrices), update)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What is done inside (validation, saving) does not count as training time in the rate."""
+        """Exclude the time spent in this context (validation, saving) from the training rate."""
         self._window.pause()
         yield
         self._window.resume()
 
     def close_bar(self) -> None:
-        """Finish the epoch's bar."""
+        """Close the progress bar of the epoch."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def draw_curve(self) -> None:
-        """Write the training curve: loss, and each validation metric, over updates."""
+        """Write the training curve: the losses, BLEU and chrF over updates."""
         with atomic_write(self.curve_path) as tmp_path:
             draw_curve(self.history, tmp_path, self.best)
 
@@ -242,13 +242,13 @@ class Reporter:
 
 
 class NoReporter:
-    """Takes the same and says nothing: that of every process but the first."""
+    """A reporter that reports nothing, for every process except the first."""
 
     def update(self, update: Update) -> None:
-        """Say nothing of an update."""
+        """Ignore an update."""
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """Say nothing of a validation."""
+        """Ignore a validation."""
 
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
         """Draw nothing."""
@@ -257,7 +257,7 @@ class NoReporter:
         """Draw nothing."""
 
     def window_state(self) -> dict[str, Any]:
-        """Return nothing."""
+        """Return an empty state."""
         return {}
 
     def paused(self) -> contextlib.nullcontext[None]:

@@ -1,4 +1,4 @@
-"""Checks of what a checkpoint holds of the trainer: its file may be damaged, or made by somebody else."""
+"""Checks of the trainer's state in a checkpoint, since the file may be damaged or come from somebody else."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ _OF_SGD = {"momentum_buffer"}
 
 
 def whole_number(state: Mapping[str, Any], key: str) -> int:
-    """Return a number that counts something.
+    """Return the whole number of 0 or more under a key of a state.
 
     Raises:
-        KeyError: if it is missing.
-        ValueError: if it is something else.
+        KeyError: if the key is missing.
+        ValueError: if the value is not such a number.
     """
     value = state[key]
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -25,11 +25,11 @@ def whole_number(state: Mapping[str, Any], key: str) -> int:
 
 
 def number(state: Mapping[str, Any], key: str, finite: bool = True) -> float:
-    """Return a number.
+    """Return the number under a key of a state; it must be finite unless `finite` is False, and is never NaN.
 
     Raises:
-        KeyError: if it is missing.
-        ValueError: if it is something else.
+        KeyError: if the key is missing.
+        ValueError: if the value is not such a number.
     """
     value = state[key]
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
@@ -42,7 +42,7 @@ def number(state: Mapping[str, Any], key: str, finite: bool = True) -> float:
 def optimizer_state(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state that the optimizer can load: its own settings, and what was saved for each parameter.
 
-    A tensor of another shape would end the process inside the fused update, without a message.
+    The tensors are checked because a wrong shape would crash the process in the fused update, without a message.
 
     Raises:
         KeyError: if something is missing.
@@ -73,14 +73,14 @@ def _checked(name: str, value: Any, shape: torch.Size) -> torch.Tensor | None:
 
 
 def tensors_like(parameters: Sequence[Tensor], state: Any) -> list[Tensor]:
-    """Return tensors of a trainer's state on the parameters' device, none if the state has none.
+    """Return saved tensors, one for each parameter, on the parameters' device; an empty list if none were saved.
 
     Args:
-        parameters: what they must look like.
-        state: what a checkpoint has of them.
+        parameters: the parameters whose shapes and types the tensors must have.
+        state: the list of tensors in a checkpoint, which may be empty.
 
     Raises:
-        ValueError: if they are not of the parameters' shapes and types.
+        ValueError: if the tensors do not have the parameters' shapes and types.
     """
     if not isinstance(state, list) or len(state) not in (0, len(parameters)):
         raise ValueError("the moving average is not of this model")

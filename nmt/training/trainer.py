@@ -1,4 +1,4 @@
-"""The training loop: a generator that yields after every update; whoever drives it saves, validates and logs."""
+"""The training loop: a generator that yields after every update, so that its caller can save, validate and log."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ from nmt.training.restore import optimizer_state, tensors_like, whole_number
 
 log = logging.getLogger(__name__)
 _ADVICE = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
-_HALVED_AT_MOST = 20  # updates in a row whose batches are halved before training stops with an advice
+_HALVED_AT_MOST = 20  # updates in a row whose batches may be halved; after more, training stops with advice
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,17 @@ class Update:
     """The record of one update.
 
     Attributes:
-        number: from 1.
-        epoch: from 1.
-        position: updates done in this epoch, of `epoch_updates`.
+        number: number of the update, from 1.
+        epoch: number of the epoch, from 1.
+        position: updates done in this epoch, out of `epoch_updates`.
         epoch_updates: updates in this epoch.
         loss: smoothed cross-entropy per target token, in nats.
         nll: negative log-likelihood per target token, in nats.
         src_tokens: real source tokens.
-        tgt_tokens: real target tokens, EOS counted.
+        tgt_tokens: real target tokens, including EOS.
         lr: learning rate.
-        grad_norm: before clipping; infinite if float16 could not hold the gradients, and the update was left out.
+        grad_norm: norm of the gradients before clipping; infinite if they overflowed float16 and the update was
+            skipped.
         teacher_forcing: probability that a gold token was fed.
     """
 
@@ -60,12 +61,12 @@ class Update:
 
     @property
     def ends_epoch(self) -> bool:
-        """True if it was the last one of its epoch."""
+        """Whether this is the last update of its epoch."""
         return self.position == self.epoch_updates
 
 
 class Trainer:
-    """Model, optimiser, schedule and position in the data; everything that a resumed run must find again."""
+    """Model, optimiser, schedule and position in the data: everything that a resumed run must restore."""
 
     def __init__(
         self,
@@ -81,18 +82,18 @@ class Trainer:
         """Start before the first update.
 
         Args:
-            config: of the loop.
-            seed: of the data order.
-            model: on `device`.
+            config: the settings of the training loop.
+            seed: the seed of the data order.
+            model: the model, on `device`.
             device: where to compute.
-            precision: of matrix products, float32, bfloat16 or float16.
-            corpus_of_epoch: the training pairs of an epoch (from 0); subword sampling gives each its own.
+            precision: the precision of matrix products: float32, bfloat16 or float16.
+            corpus_of_epoch: returns the training pairs of an epoch (from 0), which differ under subword sampling.
             guided: the loss of guided alignment; None if the attention is not guided.
-            processes: those that train together; None for this one alone.
+            processes: the processes that train together; None if this one trains alone.
         """
         self.processes = processes or Processes()
-        self.stop_wishes: Callable[[], Sequence[bool]] = tuple  # what this process has to tell the others
-        self.wishes: list[bool] = []  # for each of them, whether any process has told it
+        self.stop_wishes: Callable[[], Sequence[bool]] = tuple  # this process's reasons to stop, one flag each
+        self.wishes: list[bool] = []  # for each reason, whether any process has it
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
         frozen = freeze(model, config.freeze)
@@ -101,17 +102,17 @@ class Trainer:
         self.objective = Objective(model, config, guided)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
-        # float16 has no numbers below 6e-8: the loss is multiplied, so that its gradients are larger ones.
+        # float16 has no numbers below 6e-8, so the loss is scaled up to make its gradients larger.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.epoch, self.position, self.update = 0, 0, 0
         self.average: list[torch.Tensor] = []  # the moving average of the parameters, from the first update on
-        self.halved_in_a_row = 0  # updates whose batches had to be halved for want of memory
+        self.halved_in_a_row = 0  # updates whose batches had to be halved because memory ran out
 
     def updates(self) -> Iterator[Update]:
-        """Train on from where it stands to the end of the last epoch.
+        """Train from the current position to the end of the last epoch; yield the record of each update.
 
         Raises:
-            TrainingError: if the loss or the gradient is no longer a number; that update is not applied.
+            TrainingError: if the loss or the gradient is no longer finite; that update is not applied.
         """
         config = self.config
         while self.epoch < config.epochs:
@@ -136,9 +137,10 @@ class Trainer:
                 yield done
 
     def _prepared(self, corpus: PieceCorpus, groups: list[list[Ints]]) -> Iterator[tuple[list[Batch], int, int]]:
-        """Yield this process's batches of each update, on the device, and the source and target tokens of all.
+        """Yield, for each update, this process's batches on the device and the token counts over all processes.
 
-        While a GPU computes an update, the batches of the next one are made.
+        The counts are those of source and target tokens. While a GPU computes an update, the batches of the next one
+        are prepared.
         """
         on_gpu = self.device.type == "cuda"
 
@@ -154,24 +156,24 @@ class Trainer:
     def _learn(
         self, batches: list[Batch], src_tokens: int, tgt_tokens: int, position: int, epoch_updates: int
     ) -> Update:
-        """Make one update from the gradients of `batches` together, each token weighing the same.
+        """Make one update from the summed gradients of `batches`, with the same weight for each token.
 
-        The batches are this process's share of the pairs; tokens are counted over all processes.
+        The batches are this process's share of the pairs; token counts are over all processes.
         """
         self.model.train()
         self.update += 1
         weights = self._loss_weights()
         lr = self.schedule.lr(self.update)
-        if self.processes.size > 1:  # so that dropout depends on the update, and not on where a process has begun
+        if self.processes.size > 1:  # so that dropout depends on the update, not on where the run was resumed
             torch.manual_seed(self.processes.seed(self.seed, self.update))
         sums = self._sum_over_processes(self._gradients(batches, weights, tgt_tokens))
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
-        # The only look at a GPU's memory in an update.
+        # With one process and without float16, this is the only read of a GPU's memory in an update.
         loss_sum, nll_sum, grad_norm = torch.cat([sums, norm.to(sums)[None]]).tolist()
         too_large = (
             self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
-        )  # for float16, which a smaller scale helps
+        )  # for float16, where a smaller scale helps
         if not math.isfinite(loss_sum) or not (math.isfinite(grad_norm) or too_large):
             self.update -= 1
             self.optimizer.zero_grad(set_to_none=True)
@@ -183,7 +185,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._step()
-        if self.config.averaging.ema and math.isfinite(grad_norm):  # else the scaler has left the weights as they were
+        if self.config.averaging.ema and math.isfinite(grad_norm):  # otherwise the scaler has skipped the update
             self._move_average()
         return Update(
             number=self.update,
@@ -200,7 +202,7 @@ class Trainer:
         )
 
     def _step(self) -> None:
-        """Let the optimizer apply the gradients; at its first step it takes memory for two numbers per weight.
+        """Let the optimizer apply the gradients; at its first step, Adam allocates memory for two numbers per weight.
 
         Raises:
             TrainingError: if memory runs out.
@@ -217,7 +219,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _move_average(self) -> None:
-        """Let the moving average follow the parameters by one update."""
+        """Update the moving average with the current parameters."""
         parameters = [parameter.detach() for parameter in self.model.parameters()]
         if not self.average:
             self.average = [parameter.clone() for parameter in parameters]
@@ -232,12 +234,12 @@ class Trainer:
                 parameter.copy_(mean)
 
     def _gradients(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> Tensor:
-        """Loss and negative log-likelihood ``[2]``, summed; the gradients of the loss per token stay in the parameters.
+        """Return the summed loss and negative log-likelihood ``[2]``; leave gradients per token in the parameters.
 
-        Where memory runs out, the batches are halved and the update is done once more: sums of losses are the same.
+        If memory runs out, the batches are halved and the update is repeated, which does not change the sums of losses.
 
         Raises:
-            TrainingError: if memory runs out again, or does so in every update.
+            TrainingError: if memory runs out again, or if it has run out in too many updates in a row.
         """
         try:
             sums = self._sum_losses(batches, weights, tgt_tokens)
@@ -275,7 +277,7 @@ class Trainer:
         return total
 
     def _sum_over_processes(self, sums: Tensor) -> Tensor:
-        """Add up gradients, losses and wishes to stop over all processes, in one exchange."""
+        """Sum gradients, losses and reasons to stop over all processes in one exchange; return the losses ``[2]``."""
         if self.processes.size == 1:
             return sums
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -293,7 +295,7 @@ class Trainer:
         return total
 
     def _loss_weights(self) -> LossWeights:
-        """Return the weights of the losses in the update that is about to be done."""
+        """Return the weights of the losses in the current update."""
         config, guided = self.config, self.config.guided_alignment
         return LossWeights(
             teacher_forcing=teacher_forcing_ratio(config.teacher_forcing, self.update),
@@ -302,7 +304,7 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the weights: optimiser, schedule, position in the data, random generators."""
+        """Return all but the weights: optimiser, schedule, position, moving average, scaler, random generators."""
         return {
             "update": self.update,
             "epoch": self.epoch,
@@ -316,10 +318,10 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, so that training goes on from there; it does not hold the weights.
+        """Restore what `state_dict` returned, so that training continues from there; the weights are not included.
 
         Raises:
-            KeyError: if something is missing; also IndexError, RuntimeError, TypeError or ValueError, if something is
+            KeyError: if something is missing; also IndexError, RuntimeError, TypeError or ValueError if something is
                 not what `state_dict` returns.
         """
         self.update, self.epoch, self.position = (whole_number(state, key) for key in ("update", "epoch", "position"))

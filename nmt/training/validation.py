@@ -1,4 +1,4 @@
-"""Validation: the loss of the validation split, and BLEU and chrF of some of its sentences, decoded."""
+"""Validation: the loss on the validation split, and BLEU and chrF after decoding some of its sentences."""
 
 import logging
 import statistics
@@ -27,7 +27,7 @@ class Validation:
     Attributes:
         metrics: `loss` and `ppl`; `bleu`, `chrf` and diagnostics of the attention if sentences were decoded; `aer`,
             `link_precision` and `link_recall` of the attention over the references that have gold links.
-        matrices: alignments of the first few sentences.
+        matrices: alignments of the first few decoded sentences.
     """
 
     metrics: dict[str, float]
@@ -38,7 +38,7 @@ class Validator:
     """Scores the model of a trainer on the validation split."""
 
     def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
-        """Choose the sentences that are decoded: spread evenly over the split, the same ones every time."""
+        """Choose the sentences to decode; they are spread evenly over the split and the same in every validation."""
         settings = config.search.model_copy(
             update={"beam_size": config.training.validation.beam_size, "diversity": DiversityConfig()}
         )
@@ -59,7 +59,7 @@ class Validator:
         self._warned = False
 
     def run(self) -> Validation:
-        """Score the split; processes share it out, and the first one tells the others what was found."""
+        """Score the split, which the processes share, and return the result; the matrices only in the first process."""
         smoothing = self.config.training.label_smoothing
         processes = self.trainer.processes
         loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing, processes)
@@ -73,7 +73,7 @@ class Validator:
         return Validation(processes.told(found.metrics), found.matrices)
 
     def _scores(self, metrics: dict[str, float], translations: list[Translation]) -> Validation:
-        """Return what the translations of the sentences say; samples go to the log."""
+        """Return the given metrics with those of the translations, and the alignments; write samples to the log."""
         hyps = [translation.tgt.text for translation in translations]
         samples = self.config.training.validation.samples
         for src, hyp, ref in list(zip(self.srcs, hyps, self.refs, strict=True))[:samples]:
@@ -93,7 +93,7 @@ class Validator:
         return Validation(metrics, [matrix for matrix in drawable if matrix is not None])
 
     def _agreement_with_gold(self) -> dict[str, float]:
-        """Return how well the attention over gold pairs agrees with their gold links, if there are any."""
+        """Return how well the attention agrees with the gold links, as metrics; empty if there are no such links."""
         matrices = [one.attention() for one in self.translator.force([(src, tgt) for src, tgt, _ in self.gold])]
         links = [matrix.links() for matrix in matrices if matrix is not None]
         if not links:
@@ -102,7 +102,7 @@ class Validator:
         return {"aer": score.aer, "link_precision": score.precision, "link_recall": score.recall}
 
     def _warn_of_zero_bleu(self, metrics: dict[str, float]) -> None:
-        """Say once that BLEU finds no match where chrF does: its tokenizer may not fit the language."""
+        """Warn once if BLEU finds no match but chrF does, since BLEU's tokenizer may not fit the language."""
         if not self._warned and metrics["bleu"] == 0.0 and metrics["chrf"] >= 10.0:
             self._warned = True
             log.warning(

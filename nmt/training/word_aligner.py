@@ -1,4 +1,4 @@
-"""The whole word aligner of a text: the statistical one and its network, trained once and cached."""
+"""The complete word aligner of a text: a statistical aligner and its network, trained once and cached."""
 
 import logging
 import time
@@ -13,16 +13,16 @@ from nmt.decoding.word_aligner import WordAligner
 from nmt.training.link_network import MOST_PAIRS, train_link_network
 
 log = logging.getLogger(__name__)
-_FORMAT = 1  # raise it when the same links give another network
+_FORMAT = 1  # raise it when the same links lead to a different network
 _SEED = 1  # the network belongs to the text, not to a run and its seed
 
 
 def cached_word_aligner(made: TextAligner, text: Table, cache: Path, device: torch.device) -> Path:
-    """Return the folder of a text's word aligner; its network is trained if it is not in the cache yet.
+    """Return the folder of a text's word aligner; the network is trained first if the cache does not have it yet.
 
     Args:
         made: the statistical aligner of the text.
-        text: columns `src` and `tgt`.
+        text: the sentence pairs, in the columns `src` and `tgt`.
         cache: folder of the cache.
         device: where to train.
 

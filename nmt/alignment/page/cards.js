@@ -13,10 +13,12 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// Words that light each other up. `alignment` has the words of both sides ({text, start, end}, or {text, glued} if nothing
-// stands between a word and the one before), `links` [source, target, weight] and `weights` [target][source]. `wishes`:
-// confidence of the target words, lang of both sides, wide (more room for the lines), word(side, word, index) for further
-// attributes of a word's button, roving (one tab stop for each sentence, arrow keys inside).
+// Returns the element of a sentence pair, in which a word highlights the words that it is aligned to. `alignment` has
+// the words of both sides, `links` [source, target, weight] and `weights` [target][source]. A word is
+// {text, start, end} or {text, glued}, where `glued` is true if nothing separates it from the word before. `wishes` has
+// the `confidence` of the target words, the `lang` of both sides, `wide` (more room for the lines), `roving` (one tab
+// stop for each sentence, arrow keys inside) and `word`(side, word, index), which returns further attributes of a
+// word's element.
 function pairOf(alignment, wishes) {
   const pair = element("div", {class: "pair"});
   const button = (word, index, side) => {
@@ -24,7 +26,7 @@ function pairOf(alignment, wishes) {
     const {class: more = "", ...attributes} = wishes.word ? wishes.word(side, word, index) : {};
     const before = alignment[side][index - 1];
     const glued = index > 0 && (word.glued ?? before.end === word.start);
-    // No <button>: the words of two directions of writing come in the right order only if they are inline text.
+    // Not a <button>: words of left-to-right and right-to-left scripts are in the right order only as inline text.
     const shown = element("span", {
       title: side === "target" ? `confidence ${(wishes.confidence[index] ?? 1).toFixed(2)}` : null,
       ...attributes, class: ["word", unsure ? "unsure" : "", glued ? "glued" : "", more].filter((name) => name).join(" "),
@@ -57,7 +59,8 @@ function rove(event) {
   next.focus();
 }
 
-// Light up what a word is tied to. Weights are shown as text too, so that colour is not the only sign.
+// Highlights the words and lines that a word is aligned to, or nothing if `side` is null. Weights are also shown as
+// text, so that colour is not the only sign.
 function light(pair, alignment, side, index) {
   for (const word of pair.querySelectorAll(".word")) { word.classList.remove("lit"); word.style.backgroundColor = ""; }
   for (const note of pair.querySelectorAll(".weight")) note.remove();
@@ -74,14 +77,14 @@ function light(pair, alignment, side, index) {
   for (const line of pair.querySelectorAll("line")) line.classList.toggle("lit", Number(line.dataset[side]) === index);
 }
 
-// The lines between linked words; none if `show` is false, or if the pair cannot be seen.
+// Draws the lines between linked words; none if `show` is false or if the pair is not visible.
 function drawLinks(pair, show) {
   pair.querySelector("svg.links")?.remove();
   if (!show || !pair.links || !pair.offsetParent) return;
   const box = pair.getBoundingClientRect();
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const wraps = [...pair.querySelectorAll(".sentence")].some((one) => one.offsetHeight > 1.8 * one.firstElementChild?.offsetHeight);
-  svg.setAttribute("class", wraps ? "links wraps" : "links"); // lines through text are shown for one word at a time
+  svg.setAttribute("class", wraps ? "links wraps" : "links"); // lines that cross text are shown for one word at a time
   svg.setAttribute("aria-hidden", "true");
   for (const [source, target, weight] of pair.links) {
     const from = pair.querySelector(`.source .word[data-index="${source}"]`)?.getBoundingClientRect();

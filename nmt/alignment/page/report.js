@@ -1,7 +1,7 @@
-// The report: the cards of all sentences, in the order and with the words that the reader looks for.
+// The report: the cards of all sentences that contain the text searched for, in the order that the reader chooses.
 
 const $ = (id) => document.getElementById(id);
-const AT_ONCE = 50; // cards that are made before the browser may draw
+const AT_ONCE = 50; // cards that are added before the browser may draw
 const report = JSON.parse($("data").textContent);
 const lang = {source: report.languages[0] || null, target: report.languages[1] || null};
 
@@ -18,7 +18,7 @@ function alignmentOf(sentence, option) {
     weights: option.weights.map((row) => row.map((value) => value / 100)), from: report.read_from};
 }
 
-// What sentences are ordered by, the largest first.
+// The values that sentences can be sorted by, largest first.
 const orders = {
   given: () => 0,
   unsure: ({options: [best]}) => best.confidence.length // an empty line comes last
@@ -31,7 +31,7 @@ const orders = {
   },
 };
 
-// Marks the words that are in no longest common subsequence with those of the shown translation.
+// Returns the words, marking those outside a longest common subsequence with the words of the shown translation.
 function compared(tokens, glued, shown) {
   const length = Array.from({length: tokens.length + 1}, () => new Array(shown.length + 1).fill(0));
   for (let i = tokens.length - 1; i >= 0; i--) for (let j = shown.length - 1; j >= 0; j--)

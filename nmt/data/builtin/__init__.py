@@ -1,4 +1,4 @@
-"""The corpus that comes with the program: a grammar and a lexicon that make sentence pairs with their word links.
+"""The corpus that comes with the program: a grammar and a lexicon that generate sentence pairs with word links.
 
-Corpora from files and from the hub are read by `nmt.data.sources`.
+`nmt.data.sources` reads corpora from files and from the hub.
 """

@@ -1,9 +1,10 @@
 """The built-in corpus: an English-French grammar with gold word links, for a first run without any file.
 
-Clauses are put together from a small lexicon so that French does what English does not: object pronouns before the
-verb (I do not see them / je ne les vois pas), adjectives behind the noun (the black cat / le chat noir), possessors
-behind what they own (Paul's house / la maison de Paul), agreement, elision. Every French word knows the English words
-it stands for, so the links come with the sentences. Each English sentence has one translation: *you* is always *tu*.
+Clauses are built from a small lexicon so that French differs from English. Object pronouns stand before the verb (I do
+not see them / je ne les vois pas), adjectives after the noun (the black cat / le chat noir), and possessors after what
+they own (Paul's house / la maison de Paul). French also has agreement and elision. Every French word refers to the
+English words that it translates, so each sentence comes with its links. Each English sentence has one translation:
+*you* is always *tu*.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from nmt.data.builtin.verbs import verb_group
 
 
 class Grammar(NounPhrases):
-    """Draws sentences at random; the same generator state draws the same sentence."""
+    """Generates random sentences; the same state of the random generator gives the same sentence."""
 
     def sentence(self) -> Phrase:
         """Return a sentence of any kind."""
@@ -47,21 +48,21 @@ class Grammar(NounPhrases):
         return self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
 
     def pronoun_clause(self) -> Phrase:
-        """Subject and object pronoun: I do not see them / je ne les vois pas."""
+        """Return a clause with an object pronoun: I do not see them / je ne les vois pas."""
         subject = self.subject()
         clitic = self._object_pronoun(subject, direct=True)
         tense = self.rng.choice(["present"] * 4 + ["future"] + ["modal"] * 2)
         return self._clause(subject, self.rng.choice(TRANSITIVE), tense, clitics=[clitic], tail=self._time(0.2))
 
     def object_clause(self) -> Phrase:
-        """Subject, verb and a noun phrase."""
+        """Return a clause of subject, verb and a noun phrase as the object."""
         subject = self.subject()
         noun_phrase = self.noun_phrase(PEOPLE + ANIMALS + THINGS)
         tense = self.rng.choice(["present"] * 3 + ["past"] * 2 + ["future"] + ["modal"])
         return self._clause(subject, self.rng.choice(TRANSITIVE), tense, objects=[noun_phrase], tail=self._time(0.2))
 
     def giving_clause(self) -> Phrase:
-        """Two objects, nouns or pronouns: I give it to him / je le lui donne."""
+        """Return a clause with two objects, nouns or pronouns: I give it to him / je le lui donne."""
         subject = self.subject()
         verb = self.rng.choice(DITRANSITIVE)
         receiver = self._object_pronoun(subject, direct=False)
@@ -83,14 +84,14 @@ class Grammar(NounPhrases):
         )
 
     def intransitive_clause(self) -> Phrase:
-        """Subject and verb, often with a place."""
+        """Return a clause of subject and verb, often with a place or a time."""
         verb = self.rng.choice(INTRANSITIVE)
         tense = self.rng.choice(["present", "past", "future", "modal"])
         tail = self.position() if self.rng.random() < 0.6 else self._time(0.4)
         return self._clause(self.subject(), verb, tense, tail=tail)
 
     def copula_clause(self) -> Phrase:
-        """Subject, *be* and an adjective or a place."""
+        """Return a clause of subject, *be*, and an adjective or a place."""
         subject = self.subject() if self.rng.random() < 0.6 else self.noun_phrase(THINGS + PLACES)
         word = English("am" if subject.person == 0 else "is" if subject.third_singular else "are")
         finite = French(ETRE[subject.person], (word,))
@@ -115,7 +116,7 @@ class Grammar(NounPhrases):
         return Phrase([*subject.en, word, *rest.en], [*subject.fr, finite, *rest.fr])
 
     def there_is(self) -> Phrase:
-        """There are two cats in the garden / il y a deux chats dans le jardin."""
+        """Return a clause such as: there are two cats in the garden / il y a deux chats dans le jardin."""
         noun_phrase = self.noun_phrase(PEOPLE + ANIMALS + THINGS, owner=False)
         there, verb = English("there"), English("is" if noun_phrase.person == 2 else "are")
         start = [French("il", (there,), (verb,)), French("y", (there,), (verb,)), French("a", (verb,), (there,))]
@@ -123,7 +124,7 @@ class Grammar(NounPhrases):
         return Phrase([there, verb, *noun_phrase.en, *position.en], [*start, *noun_phrase.fr, *position.fr])
 
     def wh_question(self) -> Phrase:
-        """Why do you love me ? / pourquoi est-ce que tu m'aimes ?"""
+        """Return a question such as: why do you love me ? / pourquoi est-ce que tu m'aimes ?"""
         kind = self.rng.choice(["why", "when", "who", "where"])
         mark = English("?")
         if kind in ("why", "when"):
@@ -152,7 +153,7 @@ class Grammar(NounPhrases):
         return Phrase([*told.en, mark], [*told.fr, French("?", (mark,))])
 
     def compound(self) -> Phrase:
-        """Two clauses: I see the cat but he does not see me / je vois le chat mais il ne me voit pas."""
+        """Return two joined clauses: I see the cat but he does not see me / je vois le chat mais il ne me voit pas."""
         joint = self.rng.choice([("and", ["et"]), ("but", ["mais"]), ("because", ["parce", "que"])])
         word = English(joint[0])
         conjunction = Phrase([word], [French(text, (word,)) for text in joint[1]])
@@ -170,7 +171,7 @@ class Grammar(NounPhrases):
         return self._clause(self.subject(), verb, tense, objects=[noun_phrase], question=False)
 
     def _object_pronoun(self, subject: Phrase, direct: bool) -> Phrase:
-        """Return a pronoun object that is another person than the subject, as its French clitic."""
+        """Return an object pronoun, with its French clitic, for another person than the subject."""
         fitting = [pronoun for pronoun in PRONOUNS if pronoun.person not in SAME_PERSON[subject.person]]
         pronoun = self.rng.choice(fitting)
         return linked(pronoun.en_object, pronoun.direct if direct else pronoun.indirect)
@@ -190,17 +191,17 @@ class Grammar(NounPhrases):
         question: bool | None = None,
         negate: bool | None = None,
     ) -> Phrase:
-        """Put a clause together: what English says with word order and auxiliaries, French says around the verb.
+        """Build a clause; where English uses word order and auxiliaries, French places words around the verb.
 
         Args:
-            subject: gives person and number.
+            subject: the subject, which determines person and number.
             verb: the verb.
             tense: `present`, `past`, `future` or `modal`.
-            clitics: object pronouns in French order; their English words stand behind the verb.
-            objects: noun phrases behind the verb, in both languages.
-            tail: what ends the clause.
-            question: ask or tell; drawn if None.
-            negate: deny or not; drawn if None.
+            clitics: object pronouns in French order; their English words stand after the verb.
+            objects: noun phrases after the verb, in both languages.
+            tail: a phrase that ends the clause.
+            question: whether the clause is a question; random if None.
+            negate: whether the clause is negated; random if None.
         """
         clitics, objects, tail = clitics or [], objects or [], tail or Phrase([], [])
         if question is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verb:
-    """Forms of a verb; an English form may be of two words (look-at). `present` is je, tu, il, nous, ils."""
+    """The forms of a verb. English forms may have two words (look-at); `present` is for je, tu, il, nous and ils."""
 
     base: str
     third: str
@@ -39,7 +39,7 @@ class Adjective:
     feminine_plural: str
 
     def agree(self, feminine: bool, many: bool, vowel: bool) -> str:
-        """Return the French form for a noun; `vowel` if it stands right before a vowel sound."""
+        """Return the form that agrees with a French noun; `vowel` is True if a vowel sound follows immediately."""
         if many:
             return self.feminine_plural if feminine else self.masculine_plural
         return self.feminine_form if feminine else self.before_vowel if vowel else self.masculine
@@ -70,7 +70,7 @@ class Possessive:
 
 @dataclass(frozen=True)
 class Modal:
-    """An auxiliary before an infinitive; the English form may be of two words (want-to)."""
+    """A modal verb, which is followed by an infinitive; the English form may have two words (want-to)."""
 
     base: str
     third: str
@@ -255,7 +255,7 @@ PRONOUNS = [
 ]
 
 
-# Objects of these persons would be the subject itself, or part of it.
+# For each person of the subject, the persons of an object that would be the subject itself or part of it.
 SAME_PERSON: dict[int, tuple[int, ...]] = {0: (0, 3), 1: (1,), 2: (), 3: (0, 3), 4: ()}
 
 
@@ -276,7 +276,7 @@ NAMES = [
     ("Pierre", False),
     ("Julie", True),
     ("Lucas", False),
-]  # with: is it a woman's
+]  # each with True if it is a woman's name
 
 
 NUMBERS = _pairs(

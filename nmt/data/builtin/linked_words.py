@@ -1,4 +1,4 @@
-"""English and French words of the built-in corpus, which know one another, and phrases of them."""
+"""English and French words of the built-in corpus with the links between them, and phrases of such words."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class English:
 
 @dataclass(frozen=True)
 class French:
-    """A French word and the English words it surely, and possibly, stands for."""
+    """A French word and the English words that it translates, by sure and by possible links."""
 
     text: str
     sure: tuple[English, ...]
@@ -21,7 +21,7 @@ class French:
 
 @dataclass(frozen=True)
 class Phrase:
-    """English and French words of one phrase; for noun phrases also what a verb agrees with."""
+    """English and French words of one phrase and, for noun phrases, the person and gender that a verb agrees with."""
 
     en: list[English]
     fr: list[French]
@@ -35,20 +35,20 @@ class Phrase:
 
 
 def without_article(phrase: Phrase) -> Phrase:
-    """Under negation, un and une become de: je ne vois pas de chat, je ne vois jamais de chat."""
+    """Return a phrase with un or une replaced by de, as negation requires: je ne vois pas de chat."""
     if phrase.fr and phrase.fr[0].text in ("un", "une"):
         return Phrase(phrase.en, [French("de", phrase.fr[0].sure), *phrase.fr[1:]], phrase.person, phrase.feminine)
     return phrase
 
 
 def linked(en: str, fr: str, person: int = 2, feminine: bool = False) -> Phrase:
-    """Return one English word and the French word it is."""
+    """Return a phrase of one English word and its French translation."""
     word = English(en)
     return Phrase([word], [French(fr, (word,))], person, feminine)
 
 
 def joined(*phrases: Phrase) -> Phrase:
-    """Return one phrase after the other."""
+    """Return one phrase with the words of all given phrases in order."""
     return Phrase(
         [word for phrase in phrases for word in phrase.en], [word for phrase in phrases for word in phrase.fr]
     )

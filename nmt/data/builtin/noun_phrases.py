@@ -22,7 +22,7 @@ from nmt.data.builtin.linked_words import English, French, Phrase, joined, linke
 
 
 class NounPhrases:
-    """Draws what stands before and behind a verb; the same generator state draws the same phrase."""
+    """Generates random subjects, objects and places; the same state of the random generator gives the same phrase."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
@@ -47,12 +47,12 @@ class NounPhrases:
         return linked(name, name, 2, feminine)
 
     def noun_phrase(self, nouns: list[Noun], indefinite: bool = True, owner: bool = True) -> Phrase:
-        """Determiner, adjectives and noun.
+        """Return a random noun phrase: determiner, adjectives and noun.
 
         Args:
             nouns: the table to draw the noun from.
-            indefinite: whether *a* and numbers may determine it.
-            owner: whether a possessor may (Paul's cat).
+            indefinite: whether the determiner may be *a* or a number.
+            owner: whether the determiner may be a possessor (Paul's cat).
         """
         drawn = self.rng.choice(nouns)
         kinds = (
@@ -103,7 +103,10 @@ class NounPhrases:
         return linked(whose.en, whose.plural if many else whose.feminine if feminine and not vowel else whose.masculine)
 
     def _owned(self, english: list[English], words: list[French], person: int, feminine: bool) -> Phrase:
-        """Paul's black cat / le chat noir de Paul: the owner goes behind, and the article comes from nowhere."""
+        """Return a noun phrase with a possessor: Paul's black cat / le chat noir de Paul.
+
+        In French the owner comes last, and the article has only a possible link, to the owner.
+        """
         owner = self.name() if self.rng.random() < 0.6 else self._relative()
         last = owner.en[-1]
         article = French("les" if person == 4 else "la" if feminine else "le", (), (last,))

@@ -13,7 +13,7 @@ _SIZE = {"train": 24_000, "valid": 1_000, "test": 1_000}
 
 
 def render(phrase: Phrase) -> tuple[str, str, str]:
-    """English text, French text with elision, and links in Pharaoh notation (``i-j`` sure, ``ipj`` possible)."""
+    """Return English text, French text with elision, and links in Pharaoh notation (``i-j`` sure, ``ipj`` possible)."""
     position = {id(word): at for at, word in enumerate(phrase.en)}
     english = [word.text for word in phrase.en]
     english = ["an" if word == "a" and english[at + 1][0] in "aeiou" else word for at, word in enumerate(english)]
@@ -50,7 +50,7 @@ def _splits() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def phrasebook(split: str) -> Iterator[tuple[str, str, str]]:
-    """The pairs of a split with their gold links.
+    """Yield the sentence pairs of a split with their gold links.
 
     Args:
         split: `train`, `valid` or `test`.

@@ -1,4 +1,4 @@
-"""Verbs of the built-in corpus: English auxiliaries and word order beside French inflection."""
+"""Verbs of the built-in corpus, with auxiliaries and word order in English and inflection in French."""
 
 import random
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from nmt.data.builtin.linked_words import English, French, Phrase
 
 @dataclass(frozen=True)
 class VerbGroup:
-    """English words before and behind the subject, and the French finite verb with what follows it."""
+    """A verb's English words before and after the subject, and the French finite verb with the words that follow it."""
 
     before_subject: list[English]
     behind_subject: list[English]
@@ -23,12 +23,12 @@ def verb_group(
     """Return a verb in both languages, in the person of its subject.
 
     Args:
-        subject: gives person and number.
+        subject: the subject, which determines person and number.
         verb: the verb.
         tense: `present`, `past`, `future` or `modal`.
-        negation: the word that denies; None for none.
+        negation: the English word of negation, not or never; None for no negation.
         question: whether an auxiliary goes before the subject.
-        rng: draws the modal.
+        rng: the random generator that chooses the modal verb.
     """
     person = subject.person
     never = negation is not None and negation.text == "never"
@@ -63,7 +63,7 @@ def verb_group(
 def _modal_group(
     subject: Phrase, verb: Verb, negation: English | None, words: list[English], rng: random.Random
 ) -> VerbGroup:
-    """I want to see you / je veux te voir; I cannot see you / je ne peux pas te voir."""
+    """Return a modal verb with an infinitive, as in: I want to see you / je veux te voir."""
     drawn = rng.choice(MODALS)
     wants = drawn.base == "want-to"
     does = English("does" if subject.third_singular else "do")

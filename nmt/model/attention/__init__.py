@@ -1,4 +1,4 @@
-"""Attention: how well a query fits each key, how energies become weights, and the windows and coverage around them.
+"""Attention: scores of queries with keys, normalisers that turn energies into weights, windows, and coverage.
 
-Where in a decoder attention is wired is the decoder's matter; see `nmt.model.rnn` and `nmt.model.transformer`.
+Each decoder defines where attention is wired in; see `nmt.model.rnn` and `nmt.model.transformer`.
 """

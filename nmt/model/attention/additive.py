@@ -1,4 +1,4 @@
-"""The energies vᵀ tanh(q + k) of the scores with a hidden layer, as one node of autograd's graph."""
+"""The energies vᵀ tanh(q + k) of the scores that have a hidden layer, computed in one node of autograd's graph."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 def plain_additive_energies(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-    """Return what `additive_energies` returns, as the formula has it; for reading, and for the test of the other."""
+    """Return what `additive_energies` returns, computed by the plain formula as a reference for readers and tests."""
     hidden = torch.tanh(query[:, :, None] + keys[:, None])  # [B, Q, L, A]
     return hidden @ vector[0]  # [B, Q, L]
 
@@ -29,9 +29,10 @@ def additive_energies(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
 
 
 class _Energies(torch.autograd.Function):
-    """Sum, tanh and product in float32, which on a CPU takes half the time of bfloat16; only tanh is kept in bfloat16.
+    """Compute sum, tanh and product in float32, which takes half the time of bfloat16 on a CPU.
 
-    The additive energies need the digits: they are differences of large sums.
+    Only the tanh that is saved for the backward pass has the precision of the inputs, such as bfloat16. The additive
+    energies need the digits of float32 because they are differences of large sums.
     """
 
     @staticmethod
@@ -51,5 +52,5 @@ class _Energies(torch.autograd.Function):
         d_vector = gradient.T @ hidden.flatten(0, 2)  # [1, A]
         d_hidden = (gradient @ vector.to(hidden.dtype)).view(hidden.shape)
         d_sums = torch.ops.aten.tanh_backward(d_hidden, hidden)  # [B, Q, L, A]
-        d_keys = d_sums[:, 0] if d_sums.shape[1] == 1 else d_sums.sum(dim=1)  # torch is slow to sum over one
+        d_keys = d_sums[:, 0] if d_sums.shape[1] == 1 else d_sums.sum(dim=1)  # slow for a dimension of size 1
         return d_sums.sum(dim=2), d_keys, d_vector.to(vector.dtype)

@@ -1,8 +1,8 @@
 """Attention: how much of each source position goes into the context of a query.
 
-An attention is a function of a query and a memory and has four parts: a *score* (energies of a query with each key), a
-*normaliser* (energies to weights), and if wanted a *window* and a *coverage*. The scores of the papers are in
-`nmt.model.attention.scores`; a package of your own can add one (docs/extending.md).
+An attention maps a query and a memory to a context. It has a *score*, which computes the energy of a query with each
+key, and a *normaliser*, which turns energies into weights. A *window* and a *coverage* are optional. The scores of the
+papers are in `nmt.model.attention.scores`; your own package can add one (docs/extending.md).
 
     keys     = U h             [B, L, A]   once for each sentence        Score.keys
     energies = score(s, keys)  [B, Q, L]                                 Score.energies
@@ -33,15 +33,18 @@ def apply_linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Query:
-    """The decoder's side of an attention: Q queries for each of B sentences, its target positions or its beams.
+    """The decoder's side of an attention: Q queries for each of B sentences.
+
+    The queries of a sentence are its target positions or the hypotheses of its beam.
 
     Attributes:
         state: ``[B, Q, H]`` the decoder's state.
         embedding: ``[B, Q, E]`` the embedding of the last target piece.
-        position: ``[Q]`` how many pieces came before that one.
+        position: ``[Q]`` the number of pieces before that one.
         coverage: ``[B, Q, L, C]``, or None without coverage.
-        linear: how a linear layer is applied. In training it is one whose weight gradients are computed once for all
-            steps (`DeferredLinears`), so use it, or `project`, for what is computed from a query.
+        linear: the function that applies a linear layer. In step-by-step training it is a `DeferredLinears`, which
+            computes each weight gradient once for all steps, so use it, or `project`, for every layer that reads the
+            query.
     """
 
     state: Tensor
@@ -55,7 +58,7 @@ class Query:
         return self.linear(layer, self.state)
 
     def one_by_one(self) -> "Query":
-        """Return the same queries as those of B x Q sentences with one query each, without coverage."""
+        """Return the same queries as B x Q sentences with one query each, without coverage."""
         state, embedding = (tensor.flatten(0, 1)[:, None] for tensor in (self.state, self.embedding))
         return Query(state, embedding, self.position, None, self.linear)
 
@@ -66,7 +69,7 @@ class Score(nn.Module):
     Attributes:
         context_size: width of the contexts.
         key_size: width of the keys, to which coverage is added.
-        heads: the number of heads, h; None where energies have no dimension for them.
+        heads: the number of heads, h; None if the energies have no dimension for heads.
     """
 
     heads: int | None = None
@@ -94,9 +97,10 @@ class Score(nn.Module):
 
         Args:
             energies: the result of `energies`, in float32 at least.
-            bias: what a window adds to the energies (the logarithm of its weights), broadcastable; None without one.
+            bias: what a window adds to the energies (the logarithm of its weights), broadcastable; None without a
+                window.
             allowed: broadcastable bool, True on the positions that may have weight.
-            normalise: energies with -inf to weights.
+            normalise: the function from energies to weights; an energy of -inf has weight 0.
         """
         shifted = energies if bias is None else energies + bias
         return normalise(shifted.masked_fill(~allowed, -math.inf))
@@ -121,7 +125,7 @@ class Attention(nn.Module):
         return self.score.keys(values)
 
     def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Compute the contexts and weights of the queries.
 
         Returns:
             The contexts ``[B, Q, M]`` and the weights ``[B, Q, L]`` (the mean over heads): non-negative, rows sum to 1,
@@ -138,7 +142,7 @@ class Attention(nn.Module):
         return context, weights.mean(dim=1) if weights.dim() == 4 else weights
 
     def contexts_of_each(self, memory: Memory) -> Tensor:
-        """Return ``[B, L, M]``: the context of a query whose whole weight is on one position, for each position."""
+        """Return, for each position, the context ``[B, L, M]`` of a query that gives it the entire weight."""
         batch, length, _ = memory.values.shape
         nothing = memory.values[:, :0]
         query = Query(nothing, nothing, torch.arange(0, device=nothing.device))  # a context needs weights only
@@ -150,10 +154,10 @@ class Attention(nn.Module):
     def _energies(self, query: Query, memory: Memory) -> Tensor:
         if self.coverage is None or query.coverage is None:
             return self.score.energies(query, memory.keys)
-        # With coverage each query has keys of its own: the Q queries of B sentences become those of B x Q sentences.
+        # With coverage each query has its own keys, so Q queries of B sentences become B x Q sentences of one query.
         batch, count, length, _ = query.coverage.shape
         covered = self.coverage.added_to_keys(query.coverage, query.linear)  # [B, Q, L, A]
-        # A score may keep values beside its keys; only keys are covered.
+        # A score may store values after its keys, as `QKVScore` does; coverage is added to the keys only.
         covered = functional.pad(covered, (0, memory.keys.shape[-1] - self.score.key_size))
         keys = (memory.keys[:, None] + covered).flatten(0, 1)  # [B x Q, L, *]
         energies = self.score.energies(query.one_by_one(), keys)  # [B x Q, 1, L] or [B x Q, h, 1, L]
@@ -162,7 +166,7 @@ class Attention(nn.Module):
 
 
 class NoAttention(Attention):
-    """The fixed vector (Sutskever et al. 2014): the decoder has the encoder's last state and nothing else."""
+    """No attention (Sutskever et al. 2014): the decoder gets nothing but a fixed vector, the encoder's last state."""
 
     def __init__(self) -> None:
         """Make an attention without any parameter."""

@@ -1,4 +1,4 @@
-"""Coverage: a memory of the attention so far (Tu et al. 2016)."""
+"""Coverage: a record of the attention at earlier steps (Tu et al. 2016)."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ class Coverage(nn.Module):
         """Make the projection to the keys.
 
         Args:
-            size: C, how many numbers a source position has.
+            size: C, the number of values for each source position.
             key_size: width of the keys they are added to.
         """
         super().__init__()
@@ -28,7 +28,7 @@ class Coverage(nn.Module):
 
     def start(self, memory: EncoderOutput) -> Tensor:
         """Return the coverage before the first step: zeros ``[B, L, C]``."""
-        # Sums of many small weights are too much for bfloat16.
+        # bfloat16 is too coarse for sums of many small weights.
         wide = torch.promote_types(memory.values.dtype, torch.float32)
         return memory.values.new_zeros(*memory.mask.shape, self.size, dtype=wide)
 
@@ -36,8 +36,8 @@ class Coverage(nn.Module):
         """Return the coverage after a step.
 
         Args:
-            coverage: ``[B, Q, L, C]`` before the step.
-            weights: ``[B, Q, L]`` of the step.
+            coverage: ``[B, Q, L, C]`` the coverage before the step.
+            weights: ``[B, Q, L]`` the weights of the step.
             query: ``[B, Q, H]`` the decoder's states.
             memory: the encoder's outputs.
         """
@@ -49,15 +49,15 @@ class Coverage(nn.Module):
 
 
 class LinguisticCoverage(Coverage):
-    """The sum of the weights so far over the fertility 2 sigmoid(u h) (Tu et al. 2016, equations 6 to 8)."""
+    """The sum of the weights so far, divided by the fertility 2 sigmoid(u h) (Tu et al. 2016, equations 6 to 8)."""
 
     def __init__(self, key_size: int, memory_size: int):
-        """Make the fertilities; sizes as in `Coverage`."""
+        """Make the layer that computes fertilities; `memory_size` is M, and `key_size` is that of `Coverage`."""
         super().__init__(1, key_size)
         self.fertility = nn.Linear(memory_size, 1, bias=False)
 
     def advance(self, coverage: Tensor, weights: Tensor, query: Tensor, memory: EncoderOutput) -> Tensor:
-        """Add the weights over the fertilities."""
+        """Add the weights divided by the fertilities."""
         fertility = _MAX_FERTILITY * torch.sigmoid(self.fertility(memory.values))  # [B, L, 1]
         return coverage + weights[..., None].to(coverage.dtype) / fertility[:, None]
 
@@ -66,7 +66,7 @@ class NeuralCoverage(Coverage):
     """A GRU cell that reads the weight, the source position's output and the query (Tu et al. 2016, section 3.1.2)."""
 
     def __init__(self, size: int, key_size: int, memory_size: int, query_size: int):
-        """Make the cell; sizes as in `Coverage`."""
+        """Make the cell; `memory_size` is M, `query_size` is H, and the other sizes are those of `Coverage`."""
         super().__init__(size, key_size)
         self.cell = nn.GRUCell(1 + memory_size + query_size, size)
 

@@ -17,7 +17,7 @@ def gaussian(squared: Tensor) -> Tensor:
 def boxcar(squared: Tensor) -> Tensor:
     """Return log k(u), where k(u) is 1 for |u| < 1 and 0 otherwise.
 
-    Its gradient is zero wherever there is one, so the backward pass takes the gradient of `soft_boxcar` instead.
+    Its gradient is zero wherever it is defined, so the backward pass uses the gradient of `soft_boxcar` instead.
     """
     return torch.where(squared < 1, 0.0, -torch.inf).to(squared.dtype)
 
@@ -25,8 +25,8 @@ def boxcar(squared: Tensor) -> Tensor:
 def soft_boxcar(squared: Tensor) -> Tensor:
     """Return log k(u) with k(u) = 1 / (1 + u⁴) + 0.1: a boxcar with soft edges.
 
-    The constant 0.1 keeps a gradient when no key lies inside the box, so that keys are pulled towards the query rather
-    than only ranked.
+    Because of the constant 0.1 there is a gradient even if no key lies inside the box, so that keys are pulled towards
+    the query rather than only ranked.
     """
     return torch.log(1 / (1 + squared**2) + 0.1)
 
@@ -48,19 +48,19 @@ LOG_KERNELS: dict[Kernel, Callable[[Tensor], Tensor]] = {
     "epanechnikov": epanechnikov,
     "constant": constant,
 }
-"""Each takes u² ``[...]``, the squared distance over sigma squared, and gives log k(u), -inf outside the kernel."""
+"""Each maps u² ``[...]``, the squared distance divided by sigma squared, to log k(u), -inf outside the kernel."""
 
 
 def squared_distances(queries: Tensor, keys: Tensor) -> Tensor:
     """Return |q - k|² of all pairs: queries ``[..., Q, A]``, keys ``[..., S, A]``, result ``[..., Q, S]``.
 
-    It is computed by differences, since |q|² + |k|² - 2 q k loses the digits that a compact kernel's edge needs.
+    It is computed from differences, since |q|² + |k|² - 2 q k is not precise enough at the edge of a compact kernel.
     """
     return torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
 
 def uniform_if_empty(log_weights: Tensor, allowed: Tensor) -> Tensor:
-    """Return the log weights, with 0 on all allowed keys in rows without any key inside the kernel.
+    """Return the log weights, set to 0 on all allowed keys in each row that has no key inside the kernel.
 
     Args:
         log_weights: ``[..., S]``, -inf where the kernel or the mask forbids.

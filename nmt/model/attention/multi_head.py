@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from nmt.model.dropout import Dropout
 
-_SHORT = 500  # queries of a sentence, up to which explicit weights are faster in bfloat16
+_SHORT = 500  # up to this many queries per sentence, explicit weights are faster in bfloat16
 
 
 class MultiHead(nn.Module):
-    """softmax(Q Kᵀ / √d) V for each head, then an output projection (their equations 1 and section 3.2.2)."""
+    """softmax(Q Kᵀ / √d) V for each head, then an output projection (their equation 1 and section 3.2.2)."""
 
     def __init__(self, query_size: int, memory_size: int, size: int, output_size: int, heads: int, dropout: float):
         """Make the projections.
@@ -23,7 +23,7 @@ class MultiHead(nn.Module):
             size: the width of queries, keys and values over all heads; d is size / heads.
             output_size: the width of the result.
             heads: the number of heads, h.
-            dropout: the dropout of the weights, in training.
+            dropout: the dropout on the weights in training.
         """
         super().__init__()
         self.size, self.heads = size, heads
@@ -34,15 +34,15 @@ class MultiHead(nn.Module):
         self.output_layer = nn.Linear(size, output_size)
 
     def split(self, joined: Tensor) -> Tensor:
-        """Return ``[B, N, size]`` by head, ``[B, h, N, d]``."""
+        """Return ``[B, N, size]`` split into heads, ``[B, h, N, d]``."""
         return joined.view(*joined.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return the projected keys and values of ``[B, S, M]``, side by side ``[B, S, 2 x size]``, computed once."""
+        """Return the projected keys and values of ``[B, S, M]``, concatenated to ``[B, S, 2 x size]``."""
         return torch.cat([self.key_layer(values), self.value_layer(values)], dim=-1)
 
     def energies(self, projected: Tensor, keys: Tensor) -> Tensor:
-        """Return scaled dot products ``[B, h, Q, S]`` of projected queries ``[B, Q, size]`` with `keys`' key half."""
+        """Return scaled dot products ``[B, h, Q, S]`` of projected queries ``[B, Q, size]`` and the keys in `keys`."""
         return _energies(self.split(projected), self.split(keys[..., : self.size]))
 
     def values(self, keys: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class MultiHead(nn.Module):
         return self.split(keys[..., self.size :])
 
     def merge(self, context: Tensor) -> Tensor:
-        """Return the contexts of the heads ``[B, h, Q, d]`` side by side, ``[B, Q, size]``."""
+        """Return the contexts of the heads ``[B, h, Q, d]``, concatenated to ``[B, Q, size]``."""
         return context.transpose(1, 2).flatten(2)
 
     def output(self, context: Tensor) -> Tensor:
@@ -64,14 +64,14 @@ class MultiHead(nn.Module):
     def forward(
         self, query: Tensor, keys: Tensor, allowed: Tensor | None, causal: bool = False, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Compute the attention of all heads and its output projection.
 
         Args:
             query: ``[B, Q, H]``.
             keys: what `keys` returned, ``[B, S, 2 x size]``.
             allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a weight may be positive; None: everywhere.
-            causal: True if query i sees only keys 0 to i; Q is S then, and `allowed` None.
-            need_weights: True to take the explicit path, which has the weights; both agree to rounding.
+            causal: True if query i sees only keys 0 to i; Q must then equal S, and `allowed` must be None.
+            need_weights: True to compute and return explicit weights; the contexts are the same to rounding.
 
         Returns:
             ``[B, Q, output_size]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
@@ -90,16 +90,16 @@ def attend(
     causal: bool = False,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """softmax(Q Kᵀ / √d) V, by torch's fused kernel or with explicit weights, whichever is faster.
+    """Return softmax(Q Kᵀ / √d) V, computed by torch's fused kernel or with explicit weights, whichever is faster.
 
     Args:
         queries: ``[B, h, Q, d]``.
         keys: ``[B, h, S, d]``.
         values: ``[B, h, S, d]``.
         allowed: bool, broadcastable to ``[B, h, Q, S]``, True where a weight may be positive; None: everywhere.
-        dropout: of the weights.
-        causal: True if query i sees only keys 0 to i; Q is S then, and `allowed` None.
-        need_weights: True to take the explicit path, which has the weights; both agree to rounding.
+        dropout: the dropout on the weights.
+        causal: True if query i sees only keys 0 to i; Q must then equal S, and `allowed` must be None.
+        need_weights: True to compute and return explicit weights; the contexts are the same to rounding.
 
     Returns:
         The contexts ``[B, h, Q, d]``, and the weights ``[B, h, Q, S]`` in float32 if they are needed.
@@ -115,7 +115,7 @@ def attend(
     if causal:
         allowed = torch.ones(energies.shape[-2:], dtype=torch.bool, device=energies.device).tril()
     if allowed is not None:
-        # A sum with the small mask takes a tenth of the time of filling in all energies.
+        # Adding the small mask takes a tenth of the time of filling all energies by masked_fill.
         energies = energies + torch.zeros_like(allowed, dtype=energies.dtype).masked_fill(~allowed, -math.inf)
     weights = energies.softmax(dim=-1)  # [B, h, Q, S]
     context = dropout(weights.to(values.dtype)) @ values  # [B, h, Q, d]
@@ -128,10 +128,10 @@ def _energies(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def _is_explicit_faster(queries: Tensor, dropout: Dropout) -> bool:
-    """Whether explicit weights take less time than torch's fused kernel; see docs/speed.md.
+    """Return whether explicit weights take less time than torch's fused kernel; see docs/speed.md.
 
-    On a processor the kernel draws its dropout one value after the other, and its gradient in bfloat16 is slow
-    unless sentences are long.
+    On a CPU the kernel draws the random numbers of dropout one at a time, and its gradient in bfloat16 is slow unless
+    sentences are long.
     """
     drops = dropout.training and dropout.p > 0.0
     is_short = queries.shape[2] <= _SHORT

@@ -1,6 +1,7 @@
-"""From energies to weights: non-negative, rows sum to 1, exactly 0 where the energy is -inf.
+"""Functions from energies to weights, which are non-negative and sum to 1 in each row.
 
-Every function takes energies ``[..., S]`` of float32 or float64 with at least one finite number in each row.
+A weight is exactly 0 where the energy is -inf. Every function takes energies ``[..., S]`` of float32 or float64 with at
+least one finite number in each row.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Sparse normalisers give 0 to whatever lies further than this below the maximum, so -inf can be replaced by it.
+# Sparse normalisers give weight 0 to any energy this far below the maximum, so this value can replace -inf.
 _FAR_BELOW = -10.0
 
 
 def softmax(energies: Tensor) -> Tensor:
-    """exp(e) / sum exp(e)."""
+    """Return exp(e) / sum exp(e)."""
     return energies.softmax(dim=-1)
 
 
@@ -31,20 +32,20 @@ def sparsemax(energies: Tensor) -> Tensor:
 
 
 def entmax15(energies: Tensor) -> Tensor:
-    """Entmax with alpha 1.5: max(e / 2 - tau, 0) squared (Peters et al. 2019, algorithm 2)."""
+    """Return entmax with alpha 1.5: max(e / 2 - tau, 0) squared (Peters et al. 2019, algorithm 2)."""
     shifted = _shifted(energies) / 2
     ordered, _ = shifted.sort(dim=-1, descending=True)
     rank = torch.arange(1, energies.shape[-1] + 1, device=energies.device, dtype=energies.dtype)
     mean = ordered.cumsum(dim=-1) / rank
     spread = rank * ((ordered**2).cumsum(dim=-1) / rank - mean**2)
-    # Where the support is too large the root would be of a negative number; those thresholds are never chosen.
+    # If the support is too large, this would be the root of a negative number; such thresholds are never chosen.
     thresholds = mean - ((1 - spread) / rank).clamp(min=1e-12).sqrt()
     size = (thresholds <= ordered).sum(dim=-1, keepdim=True)
     return (shifted - thresholds.gather(-1, size - 1)).clamp(min=0.0) ** 2
 
 
 def hard(energies: Tensor) -> Tensor:
-    """Return one 1 at the largest energy; the gradient is the softmax's."""
+    """Return 1 at the largest energy of each row and 0 elsewhere; the gradient is that of softmax."""
     soft = energies.softmax(dim=-1)
     return straight_through(torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0), soft)
 
@@ -58,17 +59,17 @@ NORMALISERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _shifted(energies: Tensor) -> Tensor:
-    """Energies with their row's maximum at 0 and finite; weights do not change."""
+    """Return the energies shifted to a row maximum of 0 and made finite, which does not change the weights."""
     return (energies - energies.amax(dim=-1, keepdim=True)).clamp(min=_FAR_BELOW)
 
 
 def straight_through(weights: Tensor, soft: Tensor) -> Tensor:
-    """`weights`, which have no gradient of their own, with that of the `soft` ones (Bengio et al. 2013, section 4)."""
+    """Return `weights`, whose gradient is replaced by that of `soft` (Bengio et al. 2013, section 4)."""
     return _StraightThrough.apply(weights, soft)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward the first, backward to the second."""
+    """Return the first input unchanged, and pass the gradient to the second."""
 
     @staticmethod
     def forward(context: Any, weights: Tensor, soft: Tensor) -> Tensor:

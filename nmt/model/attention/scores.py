@@ -15,7 +15,10 @@ from nmt.model.memory import Memory
 
 
 class AdditiveScore(Score):
-    """vᵀ tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2); normed: g v / |v| for v, and a bias inside tanh."""
+    """vᵀ tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2).
+
+    If `normed`, v is replaced by g v / |v|, and a bias is added inside tanh.
+    """
 
     def __init__(self, query_size: int, memory_size: int, size: int, normed: bool):
         """Make W, U and v, of hidden width A = `size`."""
@@ -35,7 +38,7 @@ class AdditiveScore(Score):
 
 
 class ConcatScore(Score):
-    """vᵀ tanh(W [q; k] + b) (Luong et al. 2015, equation 8); W is applied in its two halves."""
+    """vᵀ tanh(W [q; k] + b) (Luong et al. 2015, equation 8); the halves of W for q and for k are applied separately."""
 
     def __init__(self, query_size: int, memory_size: int, size: int, normed: bool):
         """Make W, b and v, of hidden width A = `size`; see `AdditiveScore` for `normed`."""
@@ -58,7 +61,7 @@ class DotScore(Score):
     """qᵀ k, without any parameter (Luong et al. 2015, equation 8)."""
 
     def __init__(self, memory_size: int):
-        """Take the width of the memory, which is also that of the queries."""
+        """Set the sizes; `memory_size` is also the width of the queries."""
         super().__init__(memory_size, key_size=memory_size)
 
     def energies(self, query: Query, keys: Tensor) -> Tensor:
@@ -92,7 +95,7 @@ class GeneralScore(Score):
 
 
 class QKVScore(Score):
-    """Projected queries, keys and values in heads, scaled dot products (Vaswani et al. 2017, section 3.2.2)."""
+    """Scaled dot products of projected queries and keys in several heads (Vaswani et al. 2017, section 3.2.2)."""
 
     def __init__(self, query_size: int, memory_size: int, size: int, heads: int):
         """Make the projections; `size` is their width over all heads."""
@@ -101,7 +104,7 @@ class QKVScore(Score):
         self.heads = heads
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return the projected keys and values, side by side."""
+        """Return the projected keys and values, concatenated."""
         return self.multi_head.keys(values)  # [B, L, 2 x size]
 
     def energies(self, query: Query, keys: Tensor) -> Tensor:
@@ -116,15 +119,15 @@ class QKVScore(Score):
 
 
 class LocationScore(Score):
-    """W q, one energy for each of the first positions, whatever stands there (Luong et al. 2015, equation 9)."""
+    """W q + b: one energy for each of the first positions, whatever token is there (Luong et al. 2015, equation 9)."""
 
     def __init__(self, query_size: int, memory_size: int, max_src_length: int):
-        """Make W; `max_src_length` is how many positions have an energy."""
+        """Make W and b; `max_src_length` is the number of positions that have an energy."""
         super().__init__(memory_size, key_size=1)
         self.layer = nn.Linear(query_size, max_src_length)
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return a 0 for every position: only coverage is ever added to it."""
+        """Return a 0 for every position, as a place to which coverage can be added."""
         return torch.zeros_like(values[..., :1])  # [B, L, 1]
 
     def energies(self, query: Query, keys: Tensor) -> Tensor:
@@ -133,14 +136,14 @@ class LocationScore(Score):
 
 
 class FullyConnectedScore(LocationScore):
-    """W [embedding; state] + b, one energy for each of the first positions.
+    """W [embedding; state] + b: one energy for each of the first positions.
 
-    The attention decoder of the PyTorch tutorial on translation with a sequence-to-sequence network (Robertson 2017);
-    with the `bahdanau` wiring, as there, the state is that of the step before.
+    This is the attention of the PyTorch tutorial on translation with a sequence-to-sequence network (Robertson 2017).
+    With the `bahdanau` wiring, the state is that of the previous step, as in the tutorial.
     """
 
     def __init__(self, query_size: int, word_size: int, memory_size: int, max_src_length: int):
-        """Make W and b; `max_src_length` is how many positions have an energy."""
+        """Make W and b; `max_src_length` is the number of positions that have an energy."""
         super().__init__(word_size + query_size, memory_size, max_src_length)
 
     def energies(self, query: Query, keys: Tensor) -> Tensor:
@@ -152,8 +155,8 @@ class FullyConnectedScore(LocationScore):
 class KernelScore(Score):
     """Weights in proportion to k(|W q - U k| / sigma) (Nadaraya 1964, Watson 1964).
 
-    A query without any key inside a compact kernel (boxcar, epanechnikov) gives all real positions the same weight. The
-    boxcar's weights are a boxcar's and their gradient is that of soft edges: straight-through, as with hard weights.
+    A query that has no key inside a compact kernel (boxcar, epanechnikov) gives all real positions the same weight.
+    The weights of the boxcar have the gradient of a kernel with soft edges (straight-through, as with hard weights).
     """
 
     def __init__(self, query_size: int, memory_size: int, size: int, kernel: Kernel, width: float, learned_width: bool):
@@ -162,7 +165,7 @@ class KernelScore(Score):
         self.query_layer = nn.Linear(query_size, size, bias=False)
         self.key_layer = nn.Linear(memory_size, size, bias=False)
         self.kernel = kernel
-        # The logarithm is what is learned, so that sigma stays positive; _initialise leaves it as it is.
+        # The logarithm is learned, so that sigma stays positive; _initialise does not change it.
         self.log_width = nn.Parameter(torch.full((1,), math.log(width)), requires_grad=learned_width)
 
     def keys(self, values: Tensor) -> Tensor:
@@ -191,6 +194,6 @@ class KernelScore(Score):
 
 
 def _energy_layer(size: int, normed: bool) -> nn.Linear:
-    """Return vᵀ of the scores with a hidden layer; weight-normalised if `normed` (Salimans & Kingma 2016)."""
+    """Return the layer vᵀ of a score with a hidden layer, weight-normalised if `normed` (Salimans & Kingma 2016)."""
     layer = nn.Linear(size, 1, bias=False)
     return nn.utils.parametrizations.weight_norm(layer) if normed else layer

@@ -1,4 +1,4 @@
-"""Local attention: a window of the source, outside of which every weight is 0."""
+"""Local attention: a window on the source, outside which every weight is 0."""
 
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 class Window(nn.Module):
     """Local attention (Luong et al. 2015, section 3.2): a Gaussian around p, cut at distance D.
 
-    local-m: p is the target position, or the last source position if the source is shorter. local-p, their equation 9:
-    p = (S - 1) sigmoid(vᵀ tanh(W q)). The Gaussian, of standard deviation D / 2, is multiplied in before the weights
-    are normalised, so rows sum to 1; theirs is multiplied in afterwards.
+    With local-m, p is the target position, or the last source position if the source is shorter. With local-p,
+    p = (S - 1) sigmoid(vᵀ tanh(W q)) (their equation 9). The Gaussian has the standard deviation D / 2. It is
+    multiplied in before the weights are normalised, so rows sum to 1; in the paper it is multiplied in afterwards.
     """
 
     def __init__(self, kind: Literal["local-m", "local-p"], size: float, query_size: int):
@@ -40,7 +40,7 @@ class Window(nn.Module):
             mask: ``[B, L]`` bool, True on real source positions.
 
         Returns:
-            What is added to the energies, ``[B, Q, L]`` in float32, and where the window is, bool ``[B, Q, L]``.
+            What is added to the energies, ``[B, Q, L]`` in float32, and a bool ``[B, Q, L]``, True inside the window.
         """
         last = (mask.sum(1) - 1)[:, None].float()  # [B, 1]
         match self.kind:

@@ -1,4 +1,4 @@
-"""From the encoder's last state to the decoder's first."""
+"""The bridge from the encoder's last state to the decoder's first state."""
 
 from typing import Literal, assert_never
 
@@ -11,13 +11,13 @@ from nmt.model.memory import EncoderOutput, mean_state
 class Bridge(nn.Module):
     """Computes the decoder's first state from the encoder's last one.
 
-    An encoder without a recurrent state has the mean of its outputs instead.
+    For an encoder without a recurrent state, the mean of its outputs stands for its last state.
 
     - `zero`: all zeros.
     - `last`: the encoder's last state, layer by layer; the LSTM's cell state is 0 if the encoder is a GRU.
     - `mean`: the mean of the encoder's outputs as the hidden state of every layer; the cell state is 0.
-    - `learned`: tanh(W h + b), where h is the last hidden state of the top layer; each decoder layer has a W of its own
-      for the hidden and for the cell state.
+    - `learned`: tanh(W h + b), where h is the encoder's last hidden state in the top layer; each decoder layer has its
+      own W for the hidden state and another one for the cell state.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class Bridge(nn.Module):
         """Make the parameters.
 
         Args:
-            kind: see the class.
+            kind: one of the kinds above.
             memory_size: M.
             hidden_size: H of the decoder; must be M for `last` and `mean`.
-            layers: of the decoder.
+            layers: the number of layers of the decoder.
             states: 2 for an LSTM (hidden and cell), 1 for a GRU.
         """
         super().__init__()

@@ -1,4 +1,4 @@
-"""One step of an LSTM or a GRU from gates that are summed already, with torch's parameters and torch's order."""
+"""One step of an LSTM or a GRU, given the gates' linear parts, with torch's parameters and torch's gate order."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +12,7 @@ from nmt.model.dropout import Dropout, weight_drop
 
 
 class StepWeights(NamedTuple):
-    """One recurrent layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and the biases of the two products."""
+    """The parameters of a layer: weights ``[gates x H, E]`` and ``[gates x H, H]``, and the biases of both products."""
 
     inputs: Tensor
     recurrent: Tensor
@@ -23,8 +23,8 @@ class StepWeights(NamedTuple):
 def step_weights(layer: nn.Module, dropout: Dropout) -> StepWeights:
     """Return the parameters of a one-layer ``nn.LSTM`` or ``nn.GRU``, for stepping through it by hand.
 
-    An LSTM's two biases are only ever added up, so they are one here. Recurrent weights are dropped as `weight_drop`
-    does it.
+    An LSTM only uses the sum of its two biases, so they are returned as one. As in `weight_drop`, `dropout` is applied
+    to the recurrent weights.
     """
     inputs, recurrent, input_bias, recurrent_bias = layer.parameters()
     recurrent = dropout(recurrent)
@@ -36,7 +36,7 @@ def step_weights(layer: nn.Module, dropout: Dropout) -> StepWeights:
 def layer_function(layer: nn.Module, dropout: Dropout) -> Callable[..., Any]:
     """Return an ``nn.LSTM`` or ``nn.GRU`` as a function for one batch, with `weight_drop`.
 
-    Under autocast on a processor without instructions for bfloat16, torch's LSTM fails; there it runs in float32.
+    On a CPU without instructions for bfloat16, torch's LSTM would fail under autocast, so it runs in float32 there.
     """
     function = weight_drop(layer, dropout)
     on_cpu = next(layer.parameters()).device.type == "cpu"
@@ -56,14 +56,15 @@ def _has_bfloat16() -> bool:
 
 
 def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the result of one step of an LSTM.
+    """Compute one step of an LSTM.
 
     Args:
         cell: ``[N, H]`` the old cell state, in float32 at least, since it is a sum over all steps.
-        gates: two or more ``[N, 4H]`` in torch's order (input, forget, candidate, output), whose sum is taken.
+        gates: two or more tensors ``[N, 4H]`` in torch's order (input, forget, candidate, output), which are summed.
 
     Returns:
-        The new hidden state, in the precision of the gates, and the new cell state, in that of the old one; ``[N, H]``.
+        The new hidden state ``[N, H]`` in the precision of the gates, and the new cell state ``[N, H]`` in the
+        precision of the old one.
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return _traced_lstm_cell(cell, *gates)
@@ -71,7 +72,7 @@ def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _traced_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what `lstm_cell` does, in operations that other runtimes have."""
+    """Return what `lstm_cell` does, using only operations that other runtimes have."""
     total = sum(gates[1:], gates[0])
     size = cell.shape[-1]
     input_gate, forget_gate, candidate, output_gate = (total[:, at * size : (at + 1) * size] for at in range(4))
@@ -80,7 +81,7 @@ def _traced_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _LSTMCell(torch.autograd.Function):
-    """Ten operations on small tensors, as one node of autograd's graph instead of ten."""
+    """An LSTM step, whose ten operations on small tensors are one node of autograd's graph instead of ten."""
 
     @staticmethod
     def forward(context: Any, cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,7 @@ class _LSTMCell(torch.autograd.Function):
         size = cell.shape[-1]
         squares = gates * gates
         d_gates = gates - squares  # the slopes of the sigmoids, from their values
-        d_gates[:, 2 * size : 3 * size] = 1.0 - squares[:, 2 * size : 3 * size]  # of the tanh
+        d_gates[:, 2 * size : 3 * size] = 1.0 - squares[:, 2 * size : 3 * size]  # the slope of the tanh
         d_gates[:, :size] *= d_cell * candidate
         d_gates[:, size : 2 * size] *= d_cell * cell
         d_gates[:, 2 * size : 3 * size] *= d_cell * input_gate
@@ -120,7 +121,7 @@ def gru_cell(input_gates: Tensor, recurrent_gates: Tensor, hidden: Tensor) -> Te
 
     Args:
         input_gates: ``[..., 3H]`` the input's part of the gates, in torch's order (reset, update, candidate).
-        recurrent_gates: ``[..., 3H]`` the old state's part.
+        recurrent_gates: ``[..., 3H]`` the old state's part of the gates.
         hidden: ``[..., H]`` the old state.
     """
     reset_in, update_in, candidate_in = input_gates.chunk(3, dim=-1)

@@ -1,4 +1,4 @@
-"""The recurrent attention decoder, with two faces that agree to rounding: `step` for search, `unroll` for training."""
+"""The recurrent attention decoder: `step` is for search, `unroll` for training, and both agree to rounding."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +16,19 @@ from nmt.model.rnn.cells import gru_cell, layer_function, lstm_cell, step_weight
 from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
 from nmt.model.rnn.encoder import RNN
 
-QUERIES_AT_ONCE = 32  # target positions that attend together outside training, where a pair may be of any length
+QUERIES_AT_ONCE = 32  # target positions that attend at once outside training, where a pair can have any length
 
 
 @dataclass(frozen=True)
 class DecoderState:
-    """Everything one step needs from the last; N rows, which are the sentences of a batch or their beams.
+    """Everything that a step needs from the previous one; the N rows are sentences of a batch or their hypotheses.
 
     Attributes:
-        hidden: ``[N, H]`` of each layer.
-        cell: ``[N, H]`` of each layer; none for a GRU.
+        hidden: the hidden state ``[N, H]`` of each layer.
+        cell: the cell state ``[N, H]`` of each layer; empty for a GRU.
         feed: ``[N, F]`` the last attentional hidden state h~; ``[N, 0]`` without input feeding.
-        coverage: ``[N, L, C]`` what was looked at so far; ``[N, 0, 0]`` without coverage.
-        position: how many tokens were read.
+        coverage: ``[N, L, C]`` the coverage so far; ``[N, 0, 0]`` without coverage.
+        position: the number of tokens read so far.
     """
 
     hidden: tuple[Tensor, ...]
@@ -38,7 +38,7 @@ class DecoderState:
     position: int = 0
 
     def select(self, rows: Tensor) -> "DecoderState":
-        """Return the state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        """Return the state with its rows reordered, repeated or left out; row i is the old row ``rows[i]``."""
         hidden, cell = (tuple(layer[rows] for layer in layers) for layers in (self.hidden, self.cell))
         return DecoderState(hidden, cell, self.feed[rows], self.coverage[rows], self.position)
 
@@ -46,9 +46,10 @@ class DecoderState:
 class RNNDecoder(nn.Module):
     """Embedding, recurrent layers, attention and readout, in one of two wirings.
 
-    `bahdanau` (Bahdanau et al. 2015): the previous state asks, the context goes into the cell with the last word, and
-    h~ = tanh(W [h; c; word]). `luong` (Luong et al. 2015): the cell goes first, its new state asks, and
-    h~ = tanh(W [h; c]), their equation 5. With input feeding h~ goes into the next step's cell (their section 3.3).
+    `bahdanau` (Bahdanau et al. 2015): the previous state is the query, the context enters the cell together with the
+    last word, and h~ = tanh(W [h; c; word]). `luong` (Luong et al. 2015): the cell comes first, its new state is the
+    query, and h~ = tanh(W [h; c]) (their equation 5). With input feeding, h~ is also an input of the cell at the next
+    step (their section 3.3).
     """
 
     def __init__(
@@ -72,18 +73,18 @@ class RNNDecoder(nn.Module):
         """Make the layers.
 
         Args:
-            embedding: of the target pieces.
+            embedding: the embedding of the target pieces.
             cell: `lstm` or `gru`.
             hidden_size: H.
-            layers: how many, one on the other; the top one asks.
+            layers: the number of stacked layers; the output of the top one is the query.
             wiring: `bahdanau` or `luong`.
-            input_feeding: whether h~ goes into the next step.
-            attention: the mechanism.
-            bridge: gives the first state.
+            input_feeding: whether h~ is an input of the next step.
+            attention: the attention mechanism.
+            bridge: the module that computes the first state.
             feature_size: F, width of h~.
-            dropout_embedding: on the embeddings.
-            dropout_layers: between the layers.
-            dropout_recurrent: on the recurrent weights; see `weight_drop`.
+            dropout_embedding: the dropout on the embeddings.
+            dropout_layers: the dropout between the layers.
+            dropout_recurrent: the dropout on the recurrent weights; see `weight_drop`.
             variational: whether `dropout_embedding` drops the same values at every position.
             residual: whether each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
         """
@@ -126,10 +127,10 @@ class RNNDecoder(nn.Module):
         """Read one token.
 
         Args:
-            tokens: ``[N]`` the last tokens. N may be a multiple K of the memory's B sentences; the K rows of a sentence
-                (its beams) then lie together.
-            state: of N rows.
-            memory: of B sentences.
+            tokens: ``[N]`` the last tokens. N is K x B for the memory's B sentences, and the K rows of a sentence (its
+                hypotheses) are adjacent.
+            state: the state of N rows.
+            memory: the memory of B sentences.
 
         Returns:
             Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
@@ -139,12 +140,12 @@ class RNNDecoder(nn.Module):
         return self._advance(embedded, from_words(embedded), state, memory, products, apply_linear)
 
     def step_at_each(self, tokens: Tensor, state: DecoderState, memory: Memory, contexts: Tensor) -> Tensor:
-        """Read one token as if the whole weight of the attention were on one position, for each position.
+        """Read one token with the entire weight of the attention on one position, and do so for each position.
 
         Args:
             tokens: ``[B]`` the last tokens.
-            state: of B rows.
-            memory: of the same B sentences.
+            state: the state of B rows.
+            memory: the memory of the same B sentences.
             contexts: ``[B, L, M]`` the context of each position, from `Attention.contexts_of_each`.
 
         Returns:
@@ -161,12 +162,14 @@ class RNNDecoder(nn.Module):
         return features.view(batch, length, -1)
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
-        """Read whole targets: equal to repeated `step`, but what does not wait for the last step is done at once.
+        """Read entire targets, as repeated calls of `step` would.
+
+        Everything that does not depend on the previous step is computed for all steps at once.
 
         Args:
             tgt_in: ``[B, T]`` BOS and the target pieces.
-            memory: of the same B sentences.
-            need_weights: this decoder has them in any case.
+            memory: the memory of the same B sentences.
+            need_weights: has no effect, since this decoder always computes the weights.
 
         Returns:
             Features h~ ``[B, T, F]`` and attention weights ``[B, T, L]``.
@@ -176,7 +179,7 @@ class RNNDecoder(nn.Module):
         if not self.attend_before_cell and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
         from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
-        # unbind's gradient is put together once, an index's at every step
+        # the gradient of unbind is assembled once, that of indexing at every step
         word_gates = from_words(embedded).unbind(1)
         features, weights = [], []
         linear: Linear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
@@ -187,7 +190,7 @@ class RNNDecoder(nn.Module):
         return torch.stack(features, dim=1), torch.stack(weights, dim=1)  # [B, T, F], [B, T, L]
 
     def _unroll_at_once(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Run the layers over all steps at once: for the wiring `luong` without input feeding."""
+        """Run the layers over all steps at once, for the wiring `luong` without input feeding and without coverage."""
         output = embedded  # [B, T, E], then [B, T, H]
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
@@ -199,7 +202,7 @@ class RNNDecoder(nn.Module):
             run = layer_function(layer, self.recurrent_dropout)
             outputs.append(run(output, tuple(first) if isinstance(layer, nn.LSTM) else first[0])[0])
         output = self._output(outputs)
-        # In training everything is kept for the gradients anyway; otherwise long pairs need not be held at once.
+        # Training keeps everything for the gradients anyway. Otherwise, smaller parts save memory for long pairs.
         length = output.shape[1]
         positions = torch.arange(length, device=output.device)  # [T]
         at_once = length if self.training else QUERIES_AT_ONCE
@@ -209,14 +212,14 @@ class RNNDecoder(nn.Module):
         return self._readout(output, context, embedded, apply_linear), weights
 
     def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
-        """Return what every step needs, made once for a whole unrolling.
+        """Return the matrix products that the steps need, prepared once for an entire unrolling.
 
         Args:
-            linear: makes a product from a weight and a bias.
+            linear: a function that makes a product from a weight and a bias.
 
         Returns:
-            What the words alone give to the first layer's gates, ``[..., E]`` to ``[..., gates x H]``, and the products
-            of each step.
+            The product that computes the words' part of the first layer's gates, from ``[..., E]`` to
+            ``[..., gates x H]``, and the products of each step.
         """
         layers = [step_weights(layer, self.recurrent_dropout) for layer in self.layers]
         words, feedback = layers[0].inputs.tensor_split([self.embedding_size], dim=1)
@@ -237,9 +240,12 @@ class RNNDecoder(nn.Module):
         linear: Linear,
         contexts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """Take one step for N rows, from their embeddings ``[N, E]`` and what these give to the gates.
+        """Take one step for N rows, given the embeddings ``[N, E]`` and their part of the first layer's gates.
 
-        With `contexts` ``[N, M]`` nothing is attended to: these are taken, and the weights are empty.
+        If `contexts` ``[N, M]`` are given, they replace the attention's, and the returned weights are empty.
+
+        Returns:
+            Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
 
         def attend(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -276,13 +282,16 @@ class RNNDecoder(nn.Module):
         return features, weights, DecoderState(tuple(hiddens), tuple(cells), feed, coverage, state.position + 1)
 
     def _output(self, hiddens: Sequence[Tensor]) -> Tensor:
-        """Return the output of the last of the layers whose states are given: with residual connections, their sum."""
+        """Return the output of the last given layer, which is the sum of all states if there are residual connections.
+
+        `hiddens` are the states of the layers up to that one, the lowest first.
+        """
         return sum(hiddens[1:], hiddens[0]) if self.residual else hiddens[-1]
 
     def _attend(
         self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: Linear
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the attention of rows ``[N, H]``; the K rows of one sentence are K queries to one memory.
+        """Compute the attention of states ``[N, H]``; the K rows of a sentence are K queries of its memory.
 
         Returns:
             Contexts ``[N, M]``, weights ``[N, L]`` and the updated coverage ``[N, L, C]``.
@@ -311,18 +320,18 @@ _Product = Callable[[Tensor], Tensor]
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
-    """Return the function x Wᵀ + b, as a single step needs it."""
+    """Return the function x Wᵀ + b without deferred gradients."""
     return lambda x: functional.linear(x, weight, bias)
 
 
 @dataclass(frozen=True)
 class _Products:
-    """The products of the recurrent layers: for one step, or for all steps with their weight gradients at the end.
+    """The matrix products of the recurrent layers in a step, plain or with weight gradients deferred to the last step.
 
     Attributes:
-        feedback: the product of what the attention feeds back with the first layer's weights.
-        inputs: the products of the inputs of the layers above the first with their weights.
-        recurrent: the products of each layer's own state with its recurrent weights.
+        feedback: for the first layer, the product of its weights with h~ (input feeding) and the context (`bahdanau`).
+        inputs: for each layer above the first, the product of its weights with its input.
+        recurrent: for each layer, the product of its recurrent weights with its own state.
     """
 
     feedback: _Product

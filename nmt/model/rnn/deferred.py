@@ -1,7 +1,8 @@
-"""A linear layer used in many steps, whose weight gradient is computed once over all of them.
+"""A linear layer that is used in many steps and whose weight gradient is computed once for all of them.
 
-The gradient of a weight W used in the steps y_t = x_t Wᵀ + b is the sum of g_tᵀ x_t. Autograd adds up one small product
-for each step, and each of them reads and writes all of W's gradient; side by side they are one large product.
+The gradient of a weight W used in the steps y_t = x_t Wᵀ + b is the sum of g_tᵀ x_t. Autograd would add up one small
+product per step, and each addition reads and writes the entire gradient of W. Here all x_t and g_t are concatenated, so
+that the sum is one large product.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ class DeferredLinear:
         """Begin an unrolling.
 
         Args:
-            weight: ``[out, in]``; under autocast it is cast once here and not in every step.
+            weight: ``[out, in]``; under autocast it is cast once here rather than in every step.
             bias: ``[out]``; None for none.
         """
         if bias is None:
@@ -36,21 +37,21 @@ class DeferredLinear:
 
 
 class DeferredLinears:
-    """The linear layers of the steps of one unrolling, each deferred from its first use on."""
+    """Applies linear layers in the steps of one unrolling, each as a `DeferredLinear` from its first use on."""
 
     def __init__(self) -> None:
         """Begin an unrolling."""
         self._deferred: dict[nn.Linear, DeferredLinear] = {}
 
     def __call__(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """Return what `layer` makes of `x` ``[..., in]``: ``[..., out]``."""
+        """Return the output ``[..., out]`` of `layer` for `x` ``[..., in]``."""
         if layer not in self._deferred:
             self._deferred[layer] = DeferredLinear(layer.weight, layer.bias)
         return self._deferred[layer](x)
 
 
 class _Gather(torch.autograd.Function):
-    """Forward weight and bias themselves; backward, which autograd runs after all steps, the one large product."""
+    """Forward returns weight and bias unchanged; backward, which runs after all steps, computes the large product."""
 
     @staticmethod
     def forward(context: Any, weight: Tensor, bias: Tensor, kept: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -71,7 +72,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Step(torch.autograd.Function):
-    """x Wᵀ + b; backward keeps x and the gradient for `_Gather` and passes on the input's gradient alone."""
+    """x Wᵀ + b; backward saves x and the gradient for `_Gather` and returns only the gradient of the input."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor, kept: list[tuple[Tensor, Tensor]]) -> Tensor:

@@ -15,11 +15,11 @@ from nmt.model.rnn.cells import layer_function
 RNN: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-_RUNS_AT_MOST = 4  # of an LSTM on a CPU, for as many different lengths in a batch; with more, packing is faster
+_RUNS_AT_MOST = 4  # different lengths in a batch, each run separately by an LSTM on a CPU; with more, packing is faster
 
 
 class RNNEncoder(nn.Module):
-    """Stacked LSTM or GRU, in one or both directions, over packed sequences (so padding is never read)."""
+    """A stacked LSTM or GRU, in one or both directions, that never reads padding."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class RNNEncoder(nn.Module):
             cell: `lstm` or `gru`.
             input_size: width of the embeddings.
             hidden_size: width per direction.
-            layers: how many, one on the other.
-            bidirectional: read both ways; the outputs of both are side by side.
-            dropout: between layers.
-            dropout_recurrent: on the recurrent weights; see `weight_drop`.
+            layers: the number of stacked layers.
+            bidirectional: whether to read in both directions, whose outputs are concatenated.
+            dropout: the dropout between layers.
+            dropout_recurrent: the dropout on the recurrent weights; see `weight_drop`.
             residual: whether each layer above the first adds its outputs to its inputs (Wu et al. 2016, section 3.1).
         """
         super().__init__()
         self.layers, self.directions = layers, 2 if bidirectional else 1
-        at_once = 1 if residual else layers  # of torch's own stack, which has no residual connections
+        at_once = 1 if residual else layers  # layers in torch's own stack, which has no residual connections
         self.rnn = RNN[cell](
             input_size,
             hidden_size,
@@ -72,9 +72,9 @@ class RNNEncoder(nn.Module):
             lengths: ``[B]`` on the CPU, the number of real tokens.
 
         Returns:
-            Outputs (0 on padding) and last states, the directions side by side.
+            Outputs (0 on padding) and last states, with the directions concatenated.
         """
-        found, counts = torch.unique(lengths, return_counts=True)  # of numbers on the processor, whatever the device
+        found, counts = torch.unique(lengths, return_counts=True)  # the lengths are on the CPU, whatever the device
         last: Tensor | tuple[Tensor, Tensor]
         if len(found) <= _RUNS_AT_MOST and embedded.device.type == "cpu" and isinstance(self.rnn, nn.LSTM):
             values, last = self._by_length(self._run(), embedded, lengths, found, counts)
@@ -85,14 +85,14 @@ class RNNEncoder(nn.Module):
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
     def unpadded(self, embedded: Tensor, mask: Tensor) -> EncoderOutput:
-        """Encode sentences of one length, ``[B, S, E]``; the same as `forward` does, in one operation."""
+        """Encode sentences ``[B, S, E]`` of equal length as `forward` does, but in one operation."""
         values, last = self._run()(embedded)
         hidden = self._join(last[0] if isinstance(last, tuple) else last)
         cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
         return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
 
     def _run(self) -> "_Run":
-        """Return all layers as one function, with the recurrent weights that are dropped for this batch."""
+        """Return a function that runs all layers, with the recurrent weights dropped once for this batch."""
         first, *more = [layer_function(layer, self.recurrent_dropout) for layer in (self.rnn, *self.residual_layers)]
         if not more:
             return first
@@ -111,7 +111,7 @@ class RNNEncoder(nn.Module):
         return run
 
     def _packed(self, run: "_Run", embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
-        """Encode sentences of any lengths, sorted here: torch's own sorting would wait for a GPU."""
+        """Encode packed sentences of any lengths; they are sorted here because torch's sorting would wait for a GPU."""
         order = lengths.argsort(descending=True)
         back = order.argsort().to(embedded.device, non_blocking=True)
         by_length = embedded.index_select(0, order.to(embedded.device, non_blocking=True))
@@ -124,10 +124,10 @@ class RNNEncoder(nn.Module):
     def _by_length(
         self, run: "_Run", embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Encode sentences of the same length together, the `found` lengths one after the other.
+        """Encode all sentences of one length together, and the lengths in `found` one after the other.
 
-        torch runs an LSTM on a CPU as one fused operation only where no sentence is shorter than another; packed
-        sequences of several lengths take more than twice the time.
+        On a CPU, torch runs an LSTM as one fused operation only if all sentences have the same length; packed sequences
+        of several lengths take more than twice the time.
         """
         order = lengths.argsort()  # [B]
         values, hiddens, cells = [], [], []
@@ -145,7 +145,7 @@ class RNNEncoder(nn.Module):
         return split.transpose(1, 2).flatten(2)
 
 
-_Run = Callable[[Any], Any]  # embeddings to outputs and last states, as nn.LSTM and nn.GRU have them
+_Run = Callable[[Any], Any]  # from embeddings to outputs and last states, as nn.LSTM and nn.GRU return them
 
 
 def _for_all(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The transformer's encoder and decoder, and the layers that both are made of.
+"""The transformer's encoder and decoder, and the layers of which both consist.
 
-The recurrent networks are in `nmt.model.rnn`; an encoder of one kind works with a decoder of the other.
+The recurrent networks are in `nmt.model.rnn`; an encoder of one kind can be combined with a decoder of the other.
 """

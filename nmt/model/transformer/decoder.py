@@ -1,4 +1,4 @@
-"""The Transformer's decoder (Vaswani et al. 2017), with the recurrent one's two faces: `step` and `unroll`."""
+"""The Transformer's decoder (Vaswani et al. 2017); like the recurrent decoder, it has both `step` and `unroll`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,23 +19,23 @@ from nmt.model.transformer.layers import (
 
 @dataclass(frozen=True)
 class TransformerState:
-    """What one step needs from those before it.
+    """What a step needs from the steps before it.
 
     Attributes:
-        caches: the cache of each layer's self-attention, N rows each: keys and values so far, or fast weights.
-        position: how many tokens were read.
+        caches: the cache of each layer's self-attention, with N rows: the keys and values so far, or fast weights.
+        position: the number of tokens read so far.
     """
 
     caches: tuple[Tensor, ...]
     position: int = 0
 
     def select(self, rows: Tensor) -> "TransformerState":
-        """Return the state with its rows reordered, repeated or left out: row i is what row ``rows[i]`` was."""
+        """Return the state with its rows reordered, repeated or left out; row i is the old row ``rows[i]``."""
         return TransformerState(tuple(cache[rows] for cache in self.caches), self.position)
 
 
 class TransformerDecoderLayer(nn.Module):
-    """Masked self-attention, attention to the memory, feed-forward; each in a residual block."""
+    """Masked self-attention, attention to the memory, and a feed-forward block, each with a residual connection."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class TransformerDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, cache: Tensor | None, memory: Memory, memory_keys: Tensor, need_weights: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Run over positions ``[N, T, E]``: whole targets, or (T = 1) the next position of N rows.
+        """Run the layer over entire targets, or over the next position of N rows (T = 1).
 
         Args:
-            x: the positions.
-            cache: what self-attention keeps of earlier positions, for a step; None for whole targets.
-            memory: the memory of B sentences; N is a multiple K of B, and the K rows of a sentence lie together.
+            x: the input ``[N, T, E]``.
+            cache: for a step, what self-attention needs of earlier positions; None for entire targets.
+            memory: the memory of B sentences; N is K x B, and the K rows of a sentence are adjacent.
             memory_keys: this layer's keys and values of the memory, ``[B, L, 2E]``.
-            need_weights: True if the weights over the memory are wanted.
+            need_weights: True if the weights over the memory are needed.
 
         Returns:
-            The result ``[N, T, E]``, the cache after a step, and if wanted the weights over the memory
-            ``[N, h, T, L]``.
+            The output ``[N, T, E]``, the new cache (None for entire targets), and the weights over the memory
+            ``[N, h, T, L]`` (None if they are not needed).
         """
         kept: list[Tensor] = []
         weights: list[Tensor | None] = []
@@ -89,7 +89,7 @@ class TransformerDecoderLayer(nn.Module):
 
         def look_at_memory(asking: Tensor) -> Tensor:
             batch = memory.mask.shape[0]
-            # The K rows of a sentence ask side by side: [B, K x T, E].
+            # The K rows of a sentence become the queries of one row: [B, K x T, E].
             together = asking.reshape(batch, -1, asking.shape[-1])
             result, looked = self.cross_attention(  # looked: [B, h, K x T, L]
                 together, memory_keys, memory.mask[:, None, None, :], need_weights=need_weights
@@ -108,7 +108,7 @@ class TransformerDecoderLayer(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Positions, layers, and one layer and some heads from which the alignment is read."""
+    """Position embeddings and a stack of layers; the alignment is read from some heads of one layer."""
 
     def __init__(
         self,
@@ -131,18 +131,18 @@ class TransformerDecoder(nn.Module):
 
         Args:
             embedding: the embedding of the target pieces, of width E.
-            positions: what adds the positions to the embeddings.
+            positions: the module that adds the positions to the embeddings.
             size: E.
             memory_size: M.
             layers: the number of layers.
             heads: the number of heads of every attention.
             hidden_size: the width of the feed-forward blocks.
             self_attention: the kind of attention among the target positions.
-            norm: whether layers are normalised before each block (and once after all), or after each.
-            dropout: the dropout of what each block adds.
-            dropout_attention: the dropout of attention weights.
-            alignment_layer: the layer whose weights `step` and `unroll` return, from 0.
-            alignment_heads: the heads whose mean is taken, from 0.
+            norm: `pre` normalises before each block and once after the last layer, `post` after each block.
+            dropout: the dropout on what each block adds.
+            dropout_attention: the dropout on attention weights.
+            alignment_layer: the layer whose weights `step` and `unroll` return, counted from 0.
+            alignment_heads: the heads of that layer whose mean is returned, counted from 0.
         """
         super().__init__()
         self.embedding, self.positions, self.feature_size = embedding, positions, size
@@ -156,7 +156,7 @@ class TransformerDecoder(nn.Module):
         self.alignment_layer, self.alignment_heads = alignment_layer, alignment_heads
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return every layer's keys and values of the memory, side by side ``[B, L, layers x 2E]``."""
+        """Return the keys and values of the memory for all layers, concatenated to ``[B, L, layers x 2E]``."""
         return torch.cat([layer.cross_attention.keys(values) for layer in self._layers()], dim=-1)
 
     def start(self, memory: Memory) -> TransformerState:
@@ -171,9 +171,9 @@ class TransformerDecoder(nn.Module):
         return self.norm(x)[:, 0], weights[:, 0], TransformerState(tuple(caches), state.position + 1)
 
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
-        """Read whole targets ``[B, T]``, all positions at once; see `RNNDecoder.unroll`.
+        """Read entire targets ``[B, T]``, all positions at once; see `RNNDecoder.unroll`.
 
-        Without `need_weights` every attention takes the faster of its two paths, and the weights have width 0.
+        Without `need_weights`, the returned weights have width 0, so every attention may use torch's fused kernel.
         """
         x = self.positions(self.embedding(tgt_in))  # [B, T, E]
         x, _, weights = self._run(x, None, memory, need_weights)
@@ -185,7 +185,7 @@ class TransformerDecoder(nn.Module):
     def _run(
         self, x: Tensor, caches: list[Tensor] | None, memory: Memory, need_weights: bool
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Run all layers over ``[N, T, E]``; return the result, the caches after a step, the weights ``[N, T, L]``."""
+        """Run all layers over ``[N, T, E]``; return the output, the caches after a step, and weights ``[N, T, L]``."""
         alignment = x.new_zeros(*x.shape[:2], 0)  # [N, T, 0]
         after: list[Tensor] = []
         memory_keys = memory.keys.chunk(len(self.layers), dim=-1)

@@ -12,7 +12,7 @@ from nmt.model.transformer.layers import EncoderLayer, PositionedEmbedding, Subl
 
 
 class StackEncoder(nn.Module):
-    """Positions and layers; with multi-head self-attention, the Transformer's encoder."""
+    """Position embeddings and a stack of layers; with multi-head self-attention it is the Transformer's encoder."""
 
     def __init__(
         self, positions: PositionedEmbedding, layers: Iterable[EncoderLayer], size: int, norm: Literal["pre", "post"]
@@ -20,10 +20,10 @@ class StackEncoder(nn.Module):
         """Put the stack together.
 
         Args:
-            positions: added to the embeddings.
-            layers: one on the other.
+            positions: the module that adds the positions to the embeddings.
+            layers: the layers of the stack, the lowest first.
             size: E.
-            norm: of the layers; with `pre` the stack's result is normalised once more.
+            norm: the kind of norm in the layers; with `pre`, the output of the stack is also normalised.
         """
         super().__init__()
         self.positions, self.layers = positions, nn.ModuleList(layers)
@@ -41,8 +41,9 @@ class StackEncoder(nn.Module):
 class PerceiverEncoder(nn.Module):
     """Learned latents read the source once by cross-attention, then attend to one another (Jaegle et al. 2021).
 
-    The memory has as many positions as there are latents, whatever the source's length. `EncoderOutput.origin` keeps
-    the weights with which each latent read the source (the mean of its heads), so that alignments are on source tokens.
+    The memory has one position per latent, whatever the length of the source. `EncoderOutput.origin` holds the weights
+    with which each latent read the source (the mean over heads); they turn weights over latents into weights over
+    source tokens.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class PerceiverEncoder(nn.Module):
         """Put the encoder together.
 
         Args:
-            positions: added to the embeddings.
-            layers: among the latents.
+            positions: the module that adds the positions to the embeddings.
+            layers: the layers of self-attention among the latents.
             size: E.
-            norm: of the layers; with `pre` the result is normalised once more.
-            latents: how many.
-            heads: of the cross-attention.
-            dropout: on what it adds.
-            dropout_attention: on its weights.
+            norm: the kind of norm in the layers; with `pre`, the output is also normalised.
+            latents: the number of latents.
+            heads: the number of heads of the cross-attention.
+            dropout: the dropout on what the cross-attention adds.
+            dropout_attention: the dropout on the weights of the cross-attention.
         """
         super().__init__()
         self.positions, self.layers = positions, nn.ModuleList(layers)

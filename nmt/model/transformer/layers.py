@@ -14,7 +14,7 @@ from nmt.model.transformer.linear_attention import causal_linear_attention, fast
 
 
 class PositionedEmbedding(nn.Module):
-    """Embeddings times √E plus positions (Vaswani et al. 2017, sections 3.4 and 3.5)."""
+    """The sum of embeddings times √E and positions (Vaswani et al. 2017, sections 3.4 and 3.5)."""
 
     def __init__(
         self, size: int, positions: Literal["none", "sinusoidal", "learned"], max_positions: int, dropout: float
@@ -23,9 +23,9 @@ class PositionedEmbedding(nn.Module):
 
         Args:
             size: E.
-            positions: the kind.
-            max_positions: how many `learned` ones there are.
-            dropout: on the sum.
+            positions: the kind of positions.
+            max_positions: the number of `learned` positions.
+            dropout: the dropout on the sum.
         """
         super().__init__()
         self.kind, self.size = positions, size
@@ -44,7 +44,10 @@ class PositionedEmbedding(nn.Module):
 
 
 def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor:
-    """sin(p / 10000^(2i / size)) in the even columns, cos in the odd ones: ``[count, size]`` from position `first`."""
+    """Return sinusoidal positions ``[count, size]``, beginning with position `first`.
+
+    The even columns are sin(p / 10000^(2i / size)), and the odd columns are the cosines.
+    """
     position = torch.arange(first, first + count, device=device, dtype=torch.float32)
     rates = torch.exp(torch.arange(0, size, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / size))
     angles = position[:, None] * rates
@@ -52,10 +55,10 @@ def sinusoids(first: int, count: int, size: int, device: torch.device) -> Tensor
 
 
 class DotProductSelfAttention(nn.Module):
-    """softmax(X Xᵀ / √E) X: self-attention of the dot products alone, without any parameter.
+    """softmax(X Xᵀ / √E) X: self-attention by dot products alone, without any parameter.
 
-    After layer norm x·x = E is far above all other products, so each position would attend only to itself. A norm whose
-    gain starts at `gain` flattens the softmax: the energies are a quarter of that.
+    After layer norm, x·x = E is far above all other products, so each position would attend only to itself. A norm
+    whose gain starts at `gain` makes the energies a quarter as large and thus flattens the softmax.
     """
 
     gain = 0.5
@@ -84,9 +87,10 @@ class SelfAttention(nn.Module):
 
 
 class PositionalSelfAttention(nn.Module):
-    """Weights from positions alone: softmax(R), R learned whole or as a product (Tay et al. 2021, section 3.1).
+    """Self-attention whose weights depend on positions alone: softmax(R) (Tay et al. 2021, section 3.1).
 
-    Their random Synthesizer and its factorised form, with projected values in several heads.
+    R is a learned matrix or the product of two. These are the random Synthesizer of the paper and its factorised form,
+    with projected values in several heads.
     """
 
     def __init__(self, size: int, heads: int, max_positions: int, rank: int | None, dropout: float = 0.0):
@@ -95,9 +99,9 @@ class PositionalSelfAttention(nn.Module):
         Args:
             size: E.
             heads: h.
-            max_positions: how many positions have weights.
-            rank: width of the two factors of R; None for a whole R.
-            dropout: on the weights, in training.
+            max_positions: the number of positions that have weights.
+            rank: the width of the two factors of R; None if R is a single matrix.
+            dropout: the dropout on the weights in training.
         """
         super().__init__()
         self.heads, self.dropout = heads, dropout
@@ -107,7 +111,7 @@ class PositionalSelfAttention(nn.Module):
         self.value_layer, self.output_layer = nn.Linear(size, size), nn.Linear(size, size)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Return the weights ``[B, h, S, S]`` for sentences of the mask ``[B, S]``."""
+        """Return the weights ``[B, h, S, S]`` for sentences with the mask ``[B, S]``."""
         length = mask.shape[1]
         rows = self.position_rows[:, :length]
         energies = (
@@ -140,18 +144,18 @@ class LinearSelfAttention(nn.Module):
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention of each position to itself and those before; `whole` and `step` agree to rounding."""
+    """Multi-head self-attention to the same and earlier positions; `whole` and `step` agree to rounding."""
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
         self.multi_head = MultiHead(size, size, size, size, heads, dropout)
 
     def start(self, rows: int, like: Tensor) -> Tensor:
-        """Return the keys and values of no position: ``[N, 0, 2E]``."""
+        """Return an empty cache of keys and values, ``[N, 0, 2E]``."""
         return like.new_zeros(rows, 0, 2 * self.multi_head.size)
 
     def whole(self, x: Tensor) -> Tensor:
-        """Return all positions ``[N, T, E]`` at once (energies above the diagonal are -inf)."""
+        """Return the outputs ``[N, T, E]`` of all positions at once, with energies of -inf above the diagonal."""
         return self.multi_head(x, self.multi_head.keys(x), None, causal=True)[0]  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,7 +166,7 @@ class CausalSelfAttention(nn.Module):
             cache: ``[N, T, 2E]`` the keys and values of the T positions before it.
 
         Returns:
-            The output ``[N, 1, E]``, and the cache with this position ``[N, T + 1, 2E]``.
+            The output ``[N, 1, E]``, and the cache including this position, ``[N, T + 1, 2E]``.
         """
         keys = self.multi_head.keys(x)
         keys = torch.cat([cache.to(keys.dtype), keys], dim=1)
@@ -170,7 +174,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class CausalLinearAttention(nn.Module):
-    """Causal self-attention with linear attention: `step` keeps fast weights, which do not grow with the length."""
+    """Causal self-attention with linear attention; the cache of `step` is fast weights, whose size is constant."""
 
     def __init__(self, size: int, heads: int):
         super().__init__()
@@ -183,7 +187,7 @@ class CausalLinearAttention(nn.Module):
         return like.new_zeros(rows, heads, width, width + 1)
 
     def whole(self, x: Tensor) -> Tensor:
-        """Return all positions ``[N, T, E]`` at once."""
+        """Return the outputs ``[N, T, E]`` of all positions at once."""
         return self.multi_head.output(causal_linear_attention(*self._project(x)))
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,7 +198,7 @@ class CausalLinearAttention(nn.Module):
             cache: the fast weights of the positions before it.
 
         Returns:
-            The output ``[N, 1, E]``, and the fast weights with this position.
+            The output ``[N, 1, E]``, and the fast weights including this position.
         """
         queries, keys, values = (projected[:, :, 0] for projected in self._project(x))
         mixed, cache = fast_weights_step(queries, keys, values, cache)
@@ -205,16 +209,16 @@ class CausalLinearAttention(nn.Module):
 
 
 class Sublayer(nn.Module):
-    """A residual block: x + dropout(f(norm(x))) with norm first, or norm(x + dropout(f(x)))."""
+    """A residual block: x + dropout(f(norm(x))) for `pre`, or norm(x + dropout(f(x))) for `post`."""
 
     def __init__(self, size: int, norm: Literal["pre", "post"], dropout: float, gain: float = 1.0):
         """Make the norm.
 
         Args:
             size: E.
-            norm: before the block or after the sum.
-            dropout: on what the block adds.
-            gain: what a norm before the block multiplies by at first.
+            norm: `pre` for a norm before the block, `post` for a norm after the sum.
+            dropout: the dropout on what the block adds.
+            gain: the initial gain of a norm before the block.
         """
         super().__init__()
         self.norm, self.pre, self.dropout = nn.LayerNorm(size), norm == "pre", Dropout(dropout)
@@ -229,7 +233,7 @@ class Sublayer(nn.Module):
 
 
 def feed_forward(size: int, hidden_size: int, dropout: float) -> nn.Sequential:
-    """W2 dropout(relu(W1 x)) (Vaswani et al. 2017, equation 2)."""
+    """Return the module W2 dropout(relu(W1 x)) (Vaswani et al. 2017, equation 2)."""
     return nn.Sequential(nn.Linear(size, hidden_size), nn.ReLU(), Dropout(dropout), nn.Linear(hidden_size, size))
 
 
@@ -244,9 +248,9 @@ class EncoderLayer(nn.Module):
         Args:
             self_attention: ``(x [B, S, E], mask [B, S]) -> [B, S, E]``.
             size: E.
-            hidden_size: of the feed-forward block; 0 for none.
-            norm: before or after each block.
-            dropout: on what each block adds.
+            hidden_size: the hidden width of the feed-forward block; 0 for no such block.
+            norm: `pre` for a norm before each block, `post` for a norm after it.
+            dropout: the dropout on what each block adds.
         """
         super().__init__()
         gain = self_attention.gain if isinstance(self_attention, DotProductSelfAttention) else 1.0

@@ -1,4 +1,4 @@
-"""Linear attention: weights without a softmax, so that sums over keys can be kept as fast weights."""
+"""Linear attention: weights without a softmax, so that sums over keys can be stored as fast weights."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,10 @@ from torch.nn import functional
 
 
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """f(q) (sum_s f(k_s) v_sᵀ) / f(q) sum_s f(k_s) with f = elu + 1 (Katharopoulos et al. 2020, equation 5 and 7).
+    """Return f(q) (sum_s f(k_s) v_sᵀ) / f(q) sum_s f(k_s) with f = elu + 1.
 
-    The sums over s can also be made one key at a time, as fast weights that are written to (Schlag et al. 2021); here
-    they are one product. They are kept in float32.
+    See Katharopoulos et al. 2020, equations 5 and 7. The sums over s are computed at once, in float32. They could
+    also be built one key at a time, as fast weights that are written to (Schlag et al. 2021).
 
     Args:
         queries: ``[..., Q, d]``.
@@ -27,7 +27,7 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
 
 
 def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Do the same where query t sees keys 0 to t: ``[..., T, d]`` each, all positions at once."""
+    """Return linear attention in which query t sees keys 0 to t, for all positions ``[..., T, d]`` at once."""
     wide = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
@@ -35,7 +35,7 @@ def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Te
 
 
 def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute one position of `causal_linear_attention` as a recurrent network does.
+    """Compute one position of `causal_linear_attention` from a recurrent state.
 
     See Katharopoulos et al. 2020, equations 16 to 20; f is `feature_map`.
 
@@ -59,5 +59,5 @@ def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) 
 
 
 def feature_map(x: Tensor) -> Tensor:
-    """elu(x) + 1, which is positive."""
+    """Return elu(x) + 1, which is positive."""
     return functional.elu(x) + 1

@@ -1,5 +1,5 @@
 "use strict";
-// Shows openapi.json: each address with its fields.
+// Shows openapi.json: each path with its fields.
 
 async function show() {
   const description = await (await fetch("/openapi.json")).json();

@@ -1,5 +1,6 @@
 "use strict";
-// The page of `nmt serve`. State is the text and, for each line, what the reader has changed: a forced beginning, hidden words.
+// The page of `nmt serve`. Its state is the text and the reader's changes to each line: a beginning that the
+// translation must have, and words hidden from the attention.
 
 const $ = (id) => document.getElementById(id);
 const PAUSE = 150; // milliseconds without a keystroke after which the text is translated
@@ -41,7 +42,7 @@ let running = null;
 async function translate() {
   clearTimeout(timer);
   const number = ++asked;
-  if (running) running.abort(); // an old request is of no use to anybody
+  if (running) running.abort(); // the answer to the old request is no longer needed
   running = new AbortController();
   const lines = $("source").value.split("\n");
   history.replaceState(null, "", lines.join("").trim() ? "#q=" + encodeURIComponent($("source").value) : location.pathname);
@@ -98,7 +99,7 @@ function fill(card, line, at, names, answers, folded) {
   } else card.append(columns, tools);
 }
 
-// A sentence and its translation, with what else is known of it; a click on a word changes things.
+// Returns the element of a sentence and its translation, with score and alternatives. A click on a word offers changes.
 function translated(line, at, model, answer, change) {
   const alignment = answer.alignment;
   const info = models.find((one) => one.name === model) || {};
@@ -160,7 +161,8 @@ function offerToHide(anchor, at, word, hidden) {
   button.focus();
 }
 
-// What else could stand here: the reader chooses or types, and the rest follows. The attention may be held to one word.
+// Offers other words for this place. The reader chooses or types one, and the rest is translated again. The reader may
+// also restrict the attention to one source word.
 async function choose(anchor, line, at, model, text, word, source) {
   const before = text.slice(0, word.start).trimEnd();
   const glue = before ? before + (/\s$/.test(text.slice(0, word.start)) ? " " : "") : "";
