@@ -9,7 +9,7 @@ from nmt.errors import AlignmentError
 
 @dataclass(frozen=True)
 class AlignmentScore:
-    """Agreement with gold over a corpus, each from 0 to 1; lower is better for `aer`."""
+    """Agreement with gold links over a corpus, as figures from 0 to 1. For `aer`, lower is better."""
 
     precision: float
     recall: float
@@ -23,7 +23,7 @@ def score_links(found: Sequence[Iterable[Link]], gold: Sequence[GoldLinks]) -> A
     precision = |A∩P| / |A|, recall = |A∩S| / |S|, AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|) (Och & Ney 2003).
 
     Raises:
-        AlignmentError: if there are not as many sentences on both sides.
+        AlignmentError: if `found` and `gold` have different numbers of sentences.
     """
     if len(found) != len(gold):
         raise AlignmentError(f"{len(found)} sentences are aligned, but the gold has {len(gold)}")

@@ -1,4 +1,4 @@
-"""Sentence pairs of similar lengths together, so that little of a batch is padding."""
+"""Batches of sentence pairs of similar lengths, which need little padding."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ Ints = NDArray[np.int64]
 
 
 def similar_pairs(lengths: Ints, most_cells: int) -> Iterator[Ints]:
-    """Yield the indices of the pairs of each batch, the shortest first; a pair with an empty side is in none.
+    """Yield the indices of the pairs of each batch, the shortest first; pairs with an empty side are left out.
 
     Args:
         lengths: ``[N, 2]`` source and target length of each pair.
-        most_cells: of a padded batch ``[B, T, S]``; a single pair may have more.
+        most_cells: the most cells of a padded batch ``[B, T, S]``; a single pair may have more.
     """
     longer, shorter = lengths.max(axis=1), lengths.min(axis=1)
     order = np.lexsort((shorter, longer))

@@ -1,8 +1,8 @@
-"""Word links of a bitext from nothing but the bitext: HMMs on several segmentations of its words, averaged.
+"""Word links learned from the bitext alone: the mean of HMMs on several segmentations of its words.
 
-Words that are rare (inflected forms, compounds) are common in pieces, and the errors that an HMM makes on words differ
-from those that it makes on pieces of one size or another. On 60 hand-aligned sentences of Multi30k the mean makes half
-as many errors as an HMM on words; docs/alignment.md has the figures.
+Rare words (inflected forms, compounds) consist of common pieces, and an HMM on words makes other errors than HMMs on
+pieces of different sizes. On 60 hand-aligned sentences of Multi30k the mean makes half as many errors as an HMM on
+words; docs/alignment.md has the figures.
 """
 
 import json
@@ -36,15 +36,15 @@ SEGMENTATIONS: tuple[Segmentation | None, ...] = (
     ("bpe", 2000),
     ("bpe", 4000),
 )
-_MOST_CELLS = 60_000_000  # pairs of pieces that one segmentation's HMM learns from; 1.3 KB of memory for 100 of them
-_LARGEST_PAIR = 1_000_000  # cells; a pair with more has no links
+_MOST_CELLS = 60_000_000  # pairs of pieces that one segmentation's HMM learns from; 100 of them take 1.3 KB of memory
+_LARGEST_PAIR = 1_000_000  # cells; a sentence pair with more gets no links
 _PAIRS_AT_ONCE = 5_000
 _LARGEST_FILE = 1 * GIB
 _NAMES, _ARRAYS = "aligner.json", "aligner.safetensors"
 
 
 class BitextAligner:
-    """An aligner that was trained on a bitext."""
+    """A word aligner that was trained on a bitext."""
 
     def __init__(self, views: Sequence["_View"], level: WordLevel):
         """Take the trained views; see `fit`."""
@@ -61,17 +61,17 @@ class BitextAligner:
         """Return an aligner trained on sentence pairs.
 
         Args:
-            pairs: their words; case is ignored.
-            level: what these words are: `words`, or white-space separated `tokens`.
+            pairs: the words of each sentence pair; case is ignored.
+            level: whether these are `words` or white-space separated `tokens`.
             threads: how many segmentations are trained at the same time.
-            done: is called after each of the `SEGMENTATIONS`.
+            done: a function that is called after each of the `SEGMENTATIONS`.
         """
         lowered = [(_lower(src), _lower(tgt)) for src, tgt in pairs]
 
         def view(segmentation: Segmentation | None) -> "_View | None":
             try:
                 return _View.fit(lowered, segmentation)
-            except RuntimeError:  # the text has too few words, or too many characters, for pieces of this number
+            except RuntimeError:  # the text has too few words, or too many characters, for this number of pieces
                 return None
             finally:
                 done()
@@ -82,13 +82,13 @@ class BitextAligner:
 
     @property
     def largest_pieces(self) -> tuple[Pieces, Pieces]:
-        """Source and target pieces of the segmentation with the most pieces; whole words only if there is no other."""
+        """Source and target pieces of the segmentation with the most pieces; words only if there is no other one."""
         with_model = [view for view in self._views if view.src.model is not None]
         view = max(with_model or self._views, key=lambda view: len(view.src) + len(view.tgt))
         return view.src, view.tgt
 
     def posteriors(self, pairs: Sequence[WordPair], threads: int = 1) -> list[Floats]:
-        """Return for each pair ``[T, S]`` how likely each link is, from 0 to 1."""
+        """Return ``[T, S]`` for each pair: the probability of each link, from 0 to 1."""
         lowered = [
             (_lower(src), _lower(tgt)) if len(src) * len(tgt) <= _LARGEST_PAIR else ([], []) for src, tgt in pairs
         ]
@@ -158,7 +158,7 @@ def _lower(words: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _View:
-    """An HMM on the words as one segmentation cuts them."""
+    """The pieces of one segmentation of the words, and an HMM on these pieces."""
 
     src: Pieces
     tgt: Pieces
@@ -166,17 +166,17 @@ class _View:
 
     @classmethod
     def fit(cls, pairs: Sequence[WordPair], segmentation: Segmentation | None) -> "_View":
-        """Train pieces and HMM.
+        """Train the pieces and the HMM of a segmentation.
 
         Raises:
-            RuntimeError: if the text cannot have so many pieces.
+            RuntimeError: if the text does not allow this number of pieces.
         """
         src, tgt = (Pieces.train([pair[side] for pair in pairs], segmentation) for side in (0, 1))
         encoded = [(src_ids, tgt_ids) for (src_ids, _), (tgt_ids, _) in encode_pairs(src, tgt, pairs)]
         return cls(src, tgt, BidirectionalHMM.fit(_spread(encoded), len(src), len(tgt)))
 
     def posteriors(self, pairs: Sequence[WordPair]) -> list[Floats]:
-        """Return ``[T, S]`` for each pair; a link of two words is as likely as the likeliest of their pieces' links."""
+        """Return ``[T, S]`` for each pair; the probability of a link is the largest among the words' pieces."""
         encoded = encode_pairs(self.src, self.tgt, pairs)
         by_piece = self.hmm.posteriors([(src, tgt) for (src, _), (tgt, _) in encoded])
         return [
@@ -188,7 +188,7 @@ class _View:
 
 
 def _spread(pairs: Sequence[Pair]) -> Sequence[Pair]:
-    """Return as many pairs, spread evenly, as an HMM may learn from."""
+    """Return an evenly spread selection of the pairs, without empty and very large ones, for an HMM to learn from."""
     usable = [pair for pair in pairs if 0 < len(pair[0]) * len(pair[1]) <= _LARGEST_PAIR]
     cells = sum(len(src) * len(tgt) for src, tgt in usable)
     return usable[:: max(1, -(-cells // _MOST_CELLS))]

@@ -1,4 +1,4 @@
-"""The pairs of words that occur in a corpus, as keys: the rows of a translation table that has no others."""
+"""Keys for the pairs of words that occur in a corpus. A translation table has an entry for these pairs only."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nmt.alignment.batches import Ints
 
 Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
-_MOST_DENSE = 1 << 25  # pairs of words, of which a table without gaps is kept in training (128 MiB)
+_MOST_DENSE = 1 << 25  # training keeps a table of all possible pairs of words if they are not more (128 MiB)
 
 
 def keys_of(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
@@ -23,7 +23,7 @@ def keys_of(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
 
 
 def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
-    """Return the keys that occur in a corpus, in order."""
+    """Return the keys that occur in a corpus, in ascending order."""
     is_dense = src_size * tgt_size <= _MOST_DENSE
     seen = np.zeros(src_size * tgt_size if is_dense else 0, dtype=np.bool_)
     parts: list[Ints] = []
@@ -39,14 +39,14 @@ def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
 
 
 def dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
-    """Return the number of each possible key among `keys`, `len(keys)` for one that is not there.
+    """Return the index of each possible key in `keys`, or `len(keys)` for a key that is not in it.
 
     Args:
-        keys: in order.
+        keys: the keys, in ascending order.
         size: number of possible keys.
 
     Returns:
-        ``[size]``, or None if that is too much memory.
+        ``[size]``, or None if that would take too much memory.
     """
     if size > _MOST_DENSE:
         return None
@@ -56,7 +56,7 @@ def dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
 
 
 def numbers_of(keys: Ints, known: Ints) -> Ints:
-    """Return the number of each key among the `known` ones, which are in order, `len(known)` for any other."""
+    """Return the index of each key in `known` (in ascending order), or `len(known)` for a key that is not in it."""
     if not len(known):
         return np.zeros(keys.shape, dtype=np.int64)
     numbers = np.minimum(np.searchsorted(known, keys), len(known) - 1)

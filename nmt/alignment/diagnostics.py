@@ -1,4 +1,4 @@
-"""What a matrix tells about its translation: how sharp, how much of the source was read, what was said twice."""
+"""Diagnostics of a translation from its matrix: sharpness, coverage of the source, and repetitions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,24 @@ import numpy as np
 
 from nmt.alignment.matrix import AlignmentMatrix
 
-UNREAD = 0.1  # a source token whose weights sum to less was hardly looked at
-OMITTED_RUN = 3  # so many unread tokens in a row are a likely omission
+UNREAD = 0.1  # a source token whose weights sum to less is unread
+OMITTED_RUN = 3  # this many unread tokens in a row are a likely omission
 LONGEST_REPEAT = 4  # tokens
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Numbers of one translation, from its matrix on words.
+    """Figures about one translation, computed from its matrix on words.
 
     Attributes:
-        entropy: mean over target tokens of -sum w log w, in nats; 0 is one source token for each.
+        entropy: mean over target tokens of -sum w log w, in nats; 0 if each attends to one source token only.
         coverage: share of source tokens whose weights sum to at least 0.1.
-        repeats: how often a run of 1 to 4 target words is followed by itself; punctuation is left aside.
-        jumps: mean over neighbouring target tokens of how far the largest weight moves, beyond one place on.
-        likely_omission: three or more source tokens in a row are unread.
-        likely_repetition: two or more tokens are followed by themselves, or one is said three times in a row.
+        repeats: how often a run of 1 to 4 target words is followed by itself; punctuation is ignored.
+        jumps: how far the largest weight of a target token is from the source token after that of the previous target
+            token, as a mean over the target tokens.
+        likely_omission: whether three or more source tokens in a row are unread.
+        likely_repetition: whether a run of two or more tokens is followed by itself, or a token occurs three times in a
+            row.
     """
 
     entropy: float
@@ -34,7 +36,7 @@ class Diagnostics:
 
 
 def diagnose(matrix: AlignmentMatrix) -> Diagnostics:
-    """Look at one matrix; an EOS row is left aside. A matrix without rows or columns is blameless."""
+    """Return the diagnostics of a matrix without its EOS row; if it is empty, only repetitions can be found."""
     words = len(matrix.tgt_tokens) - (matrix.eos == "row")
     weights, tokens = matrix.weights[:words].astype(np.float64), matrix.tgt_tokens[:words]
     runs = _repeats([token for token in tokens if any(char.isalnum() for char in token)])
@@ -50,7 +52,7 @@ def diagnose(matrix: AlignmentMatrix) -> Diagnostics:
 
 
 def _repeats(tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """(size, times said again) of runs of tokens that are followed by themselves, the longest from each place on."""
+    """Return (size, repetitions) of each run of tokens that is followed by itself, the longest run at each position."""
     found = []
     start = 0
     while start < len(tokens):
@@ -59,7 +61,7 @@ def _repeats(tokens: Sequence[str]) -> list[tuple[int, int]]:
             while list(tokens[start + (times + 1) * size : start + (times + 2) * size]) == run:
                 times += 1
             if times:
-                if len(set(run)) == 1:  # a a a a is a said again three times, not a a said again once
+                if len(set(run)) == 1:  # "a a a a" is "a" repeated three times, not "a a" repeated once
                     size, times = 1, size * (times + 1) - 1
                 found.append((size, times))
                 start += size * times

@@ -22,8 +22,8 @@ def check_suffix(path: Path, more: Sequence[str] = (), only: bool = False) -> No
 
     Args:
         path: the file.
-        more: suffixes beside those that `write_alignments` knows.
-        only: whether these are all that can be written.
+        more: suffixes to allow in addition to those of `write_alignments`.
+        only: whether to allow no suffixes but those in `more`.
 
     Raises:
         AlignmentError: for an unknown suffix, naming the known ones, or a missing folder.
@@ -59,18 +59,18 @@ def alignment_writer(path: str | Path) -> Iterator["AlignmentWriter"]:
 
     The file appears at `path` only if the ``with`` block ends without an exception.
 
-    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``; `src`, `tgt` token lists,
-      `weights` ``[target tokens][source tokens]``; `null` beside `weights` if a word aligner made the matrix;
-      `read_from` says whether the weights are the attention's or the aligner's.
+    - ``.json``: ``{"level", "eos", "read_from", "sentences": [{"src", "tgt", "weights"}]}``. `src` and `tgt` are lists
+      of tokens, and `weights` is ``[target tokens][source tokens]``. If a word aligner made the matrices, each
+      sentence also has `null`. `read_from` says whether the weights come from the attention or the aligner.
     - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` (and ``null_<i>``) from 0, and `level`, `eos` and
       `read_from`; no pickle.
     - ``.pharaoh``: one line of ``source-target`` links per sentence, words counted from 0.
-    - ``.png``: heat maps, the first 50 at most.
+    - ``.png``: heat maps of the first 50 matrices.
 
-    Only the matrices that are drawn are held in memory.
+    Only matrices that will be drawn are held in memory.
 
     Raises:
-        AlignmentError: for another suffix, a folder that is missing, or a ``.png`` if all sentences are empty.
+        AlignmentError: if the suffix is another one, the folder is missing, or all sentences for a ``.png`` are empty.
     """
     path = Path(path)
     check_suffix(path)
@@ -84,7 +84,7 @@ def alignment_writer(path: str | Path) -> Iterator["AlignmentWriter"]:
 
 
 class AlignmentWriter:
-    """A file of matrices that is written piece by piece."""
+    """A file of matrices that is written one matrix at a time."""
 
     def __init__(self, path: Path):
         """Open the file."""
@@ -181,7 +181,7 @@ class _PictureWriter(AlignmentWriter):
 
 
 def matrix_fields(matrix: AlignmentMatrix) -> dict[str, Any]:
-    """A matrix as the fields of a JSON object: both token lists, and the weights rounded to six digits."""
+    """Return a matrix as the fields of a JSON object: both lists of tokens, and the weights rounded to six digits."""
     weights = [[round(float(w), 6) for w in row] for row in matrix.weights]
     null = {} if matrix.null is None else {"null": [round(float(value), 6) for value in matrix.null]}
     return {"src": matrix.src_tokens, "tgt": matrix.tgt_tokens, "weights": weights, **null}
@@ -191,7 +191,7 @@ def read_alignments(path: str | Path) -> list[AlignmentMatrix]:
     """Read what `write_alignments` wrote as ``.json`` or ``.npz``; nothing is unpickled.
 
     Raises:
-        AlignmentError: if the file cannot be read, or is something else.
+        AlignmentError: if the file cannot be read, or does not hold alignment matrices.
     """
     path = Path(path)
     if path.suffix not in _READERS:

@@ -1,4 +1,4 @@
-"""Alignment matrices drawn: in the terminal with words along the sides, or as a picture."""
+"""Drawing alignment matrices with words along the sides, as text for a terminal or as a picture."""
 
 import os
 import sys
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHADES = " ░▒▓█"
-_MOST_PIXELS = 30_000  # of a picture's side; matplotlib refuses twice as many
+_MOST_PIXELS = 30_000  # the longest side of a picture; matplotlib refuses twice as many
 
 
 def terminal_heatmap(matrix: AlignmentMatrix, width: int | None = None) -> str:
     """Return the matrix as text: one row per target token, one column per source token, darker for more weight.
 
-    Source tokens stand at the top, each over its own column; the row's largest weight is given as a number at the end.
-    If that is wider than the terminal, each row has the two source tokens of the largest weights instead.
+    The source tokens are at the top, each above its column. Each row ends with its largest weight as a number and the
+    source token of that weight. If this is wider than the terminal, each row lists only the two source tokens with the
+    largest weights.
 
     Args:
-        matrix: what to show.
-        width: the columns of the terminal; None for those of the terminal at standard error, as many as needed if
-            there is none.
+        matrix: the matrix to show.
+        width: the number of columns of the terminal; None for that of the terminal at standard error, or for as many
+            columns as needed if there is no terminal.
     """
     sources = [_printable(token) for token in matrix.src_tokens]
     targets = [_printable(token) for token in matrix.tgt_tokens]
@@ -57,7 +58,7 @@ def terminal_heatmap(matrix: AlignmentMatrix, width: int | None = None) -> str:
 
 
 def _terminal_width() -> int | None:
-    """Return the columns of the terminal at standard error; None if there is none."""
+    """Return the number of columns of the terminal at standard error; None if there is no terminal."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else None
     except (OSError, ValueError):
@@ -65,10 +66,10 @@ def _terminal_width() -> int | None:
 
 
 def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | None = None) -> "Figure":
-    """Return the matrices as one figure: one heat map below the other, in several columns if they are many.
+    """Return one figure with a heat map of each matrix, one below the other, in several columns if there are many.
 
     Args:
-        matrices: at least one.
+        matrices: at least one matrix.
         titles: a heading for each.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,7 +77,7 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
 
     sizes = [_size(matrix) for matrix in matrices]
     width = max(width for width, _ in sizes)
-    # the least columns that do not make the figure much higher than it is wide
+    # the smallest number of columns with which the figure is not much higher than it is wide
     columns = 1
     while len(matrices) > 3 and columns < len(matrices):
         heights = _heights(sizes, columns)
@@ -99,7 +100,7 @@ def draw_heatmaps(matrices: Sequence[AlignmentMatrix], titles: Sequence[str] | N
 
 
 def _size(matrix: AlignmentMatrix) -> tuple[float, float]:
-    """Return the width and height of a heat map in inches, its slanting source words and its target words included."""
+    """Return the width and height of a heat map in inches, including its slanted source words and its target words."""
     above = max((_width(token) for token in matrix.src_tokens), default=0)
     beside = max((_width(token) for token in matrix.tgt_tokens), default=0)
     width = 0.9 + 0.42 * len(matrix.src_tokens) + 0.09 * beside + 0.05 * above
@@ -113,12 +114,12 @@ def _heights(sizes: Sequence[tuple[float, float]], columns: int) -> list[float]:
 
 
 def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], columns: int = 6) -> "Figure":
-    """Matrices of the same sentences by several models, side by side.
+    """Return a figure with the matrices of several models for the same sentences, side by side.
 
     Args:
-        rows: for each sentence one matrix of each model.
+        rows: for each sentence, one matrix of each model.
         titles: the models' names.
-        columns: models in one line of the figure; the others follow below.
+        columns: the most models in one row of the figure; the others follow below.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -178,7 +179,7 @@ def _printable(token: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns that `text` takes in a terminal: two for wide characters, none for combining ones."""
+    """Return how many columns `text` takes in a terminal: two for wide characters, none for combining ones."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )

@@ -1,8 +1,8 @@
 """The HMM of word alignment (Vogel et al. 1996), trained in both directions by agreement (Liang et al. 2006).
 
-Shapes: B sentence pairs, S source words, T target words. A *cell* is one pair of a source and a target word of a pair.
-In the forward direction every target word has a hidden state, the source word that it is aligned to or the null word;
-in the backward direction the sides are exchanged.
+Shapes: B sentence pairs, S source words, T target words. A *cell* is one source word and one target word of a sentence
+pair. In the forward direction, every target word has a hidden state: the source word that it is aligned to, or the null
+word. In the backward direction, the sides are exchanged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from nmt.alignment.cells import Pair, dense_numbers, distinct_keys, keys_of, num
 
 Floats = NDArray[np.float32]
 
-ALPHA = 1e-3  # of the symmetric Dirichlet prior of the translation probabilities (Riley & Gildea 2012)
+ALPHA = 1e-3  # parameter of the symmetric Dirichlet prior of translation probabilities (Riley & Gildea 2012)
 NULL_PROBABILITY = 0.1
 MODEL1_ITERATIONS, HMM_ITERATIONS = 4, 5
 _JUMPS = 50  # jumps farther than this share one probability
-_SMALLEST = 1e-12  # probability of a translation
-_KEPT = 1e-4  # entries of the table below are not saved
-_EXTRA = 3  # entries after a table: of pairs that are not in it, of unknown words, and of padding
-_CELLS_IN_TRAINING = 1 << 19  # of a batch; each batch adds to counts that are as long as the table
-_CELLS_AT_ONCE = 1 << 17  # of a batch when links are found: arrays that fit a cache, and little padding
+_SMALLEST = 1e-12  # the smallest probability of a translation
+_KEPT = 1e-4  # only larger table entries are saved
+_EXTRA = 3  # entries at the end of a table, for pairs that are not in it, for unknown words, and for padding
+_CELLS_IN_TRAINING = 1 << 19  # cells of a batch in training; large, as each batch adds to counts as long as the table
+_CELLS_AT_ONCE = 1 << 17  # cells of a batch when links are found; its arrays fit a cache and have little padding
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class _Batch:
         pairs: ``[B]`` the positions of the pairs in the corpus.
         src, tgt: ``[B, S]`` and ``[B, T]`` word ids.
         src_mask, tgt_mask: True on real words.
-        cells: ``[B, T, S]`` the entry of the translation table of each cell. Of the `_EXTRA` last entries the first is
-            that of words that never met in training, the second that of unseen words, the third that of padding.
+        cells: ``[B, T, S]`` the index of each cell's entry in the translation table. The last `_EXTRA` entries are for
+            words that never occurred together in training, for unseen words, and for padding, in this order.
     """
 
     pairs: Ints
@@ -52,12 +52,13 @@ class _Direction:
     """The parameters of one direction: translation, null and jump probabilities."""
 
     def __init__(self, given: Ints, sizes: tuple[int, int], frequencies: Floats):
-        """Start uniform.
+        """Start with uniform probabilities.
 
         Args:
-            given: for each entry of the translation table the word that is translated.
-            sizes: numbers of words of the side that is given and of the side that is generated.
-            frequencies: relative frequencies of the words that are generated, which are the null word's translations.
+            given: for each entry of the translation table, the word that is translated.
+            sizes: the vocabulary sizes of the given side and of the generated side.
+            frequencies: the relative frequencies of the generated words, which are the null word's probabilities of
+                generating them.
         """
         self.given, self.sizes = given, sizes
         self.null = np.append(frequencies, np.float32(1.0 / max(1, sizes[1])))  # id -1 reads the last entry
@@ -74,10 +75,10 @@ class _Direction:
 
 
 class BidirectionalHMM:
-    """Both directions of the HMM over one translation table's cells."""
+    """The HMMs of both directions, whose translation tables have entries for the same pairs of words."""
 
     def __init__(self, pairs: Sequence[Pair], src_size: int, tgt_size: int):
-        """Collect the cells of a corpus; `fit` trains.
+        """Collect the pairs of words that occur in a corpus; `fit` also trains the model.
 
         Args:
             pairs: the sentence pairs to learn from, as word ids.
@@ -107,7 +108,7 @@ class BidirectionalHMM:
         return model
 
     def posteriors(self, pairs: Sequence[Pair]) -> list[Floats]:
-        """Return for each pair ``[T, S]`` the mean of both directions' link posteriors, 0 to 1."""
+        """Return ``[T, S]`` for each pair: the mean of both directions' link posteriors, 0 to 1."""
         results = [np.zeros((len(tgt), len(src)), dtype=np.float32) for src, tgt in pairs]
         for batch in self._batches(pairs):
             ahead = _posteriors(self.forward, batch, jump_counts=None)  # [B, T, S]
@@ -119,9 +120,9 @@ class BidirectionalHMM:
         return results
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the parameters; `from_arrays` makes the same model of them.
+        """Return the parameters, from which `from_arrays` rebuilds the model.
 
-        Entries of the table that neither direction believes in are left out, which are nearly all.
+        Table entries that are improbable in both directions are left out; these are nearly all entries.
         """
         sides = {"forward": self.forward, "backward": self.backward}
         kept = np.maximum(*(side.translation[:-_EXTRA] for side in sides.values())) > _KEPT
@@ -137,7 +138,7 @@ class BidirectionalHMM:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], src_size: int, tgt_size: int) -> "BidirectionalHMM":
-        """Return the model of `arrays`.
+        """Return the model whose parameters were returned by `arrays`.
 
         Raises:
             KeyError: if an array is missing.
@@ -173,12 +174,12 @@ class BidirectionalHMM:
     def _batches(
         self, pairs: Sequence[Pair], most_cells: int = _CELLS_AT_ONCE, numbers: NDArray[np.int32] | None = None
     ) -> Iterator[_Batch]:
-        """Yield padded batches of similar lengths; a pair with an empty side is in none.
+        """Yield padded batches of pairs of similar lengths; pairs with an empty side are left out.
 
         Args:
             pairs: sentence pairs, as word ids.
-            most_cells: of a batch.
-            numbers: see `dense_numbers`.
+            most_cells: the most cells of a batch; a single pair may have more.
+            numbers: the result of `dense_numbers` for `self.keys`; None to look the keys up.
         """
         lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs], dtype=np.int64).reshape(-1, 2)
         for chosen in similar_pairs(lengths, most_cells):
@@ -224,16 +225,16 @@ class _JumpCounts:
         self.first = np.zeros(_JUMPS + 1)
 
     def add(self, transitions: Floats, first: Floats) -> None:
-        """Add counts ``[S, S]`` from row to column, and ``[S]`` of first positions."""
+        """Add the counts ``[S, S]`` of jumps (from row to column) and ``[S]`` of first positions."""
         length = len(first)
         self.jumps += np.bincount(_offsets(length).ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
         self.first += np.bincount(np.minimum(np.arange(length), _JUMPS), first, minlength=_JUMPS + 1)
 
 
 def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts | None) -> Floats:
-    """Return the probabilities ``[B, T, S]`` of each link, 0 on padding.
+    """Return the posterior probability ``[B, T, S]`` of each link, 0 on padding.
 
-    Before the first HMM iteration all jumps are equally likely, which makes the HMM IBM Model 1.
+    Before the first HMM iteration all jumps are equally likely, so the HMM is the same as IBM Model 1.
     """
     emission = direction.translation[batch.cells] * np.float32(1 - NULL_PROBABILITY)
     null = np.where(batch.tgt_mask, direction.null[batch.tgt], np.float32(0)) * np.float32(NULL_PROBABILITY)  # [B, T]
@@ -248,10 +249,10 @@ def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts |
 def _forward_backward(
     direction: _Direction, batch: _Batch, emission: Floats, null: Floats, jump_counts: _JumpCounts | None
 ) -> Floats:
-    """Return the link posteriors ``[B, T, S]`` of the scaled forward-backward algorithm.
+    """Compute the link posteriors ``[B, T, S]`` with the scaled forward-backward algorithm.
 
     Each position has a state, and a null state that remembers it (Och & Ney 2003, section 2.1). The expected jumps and
-    first positions are added to `jump_counts`, if there are any.
+    first positions are added to `jump_counts`, unless that is None.
     """
     size, steps, length = emission.shape
     jumps = direction.jumps[_offsets(length)].astype(np.float32)  # [S, S], from row to column
@@ -289,7 +290,7 @@ def _forward_backward(
 
 
 def _offsets(length: int) -> Ints:
-    """Return the index of the jump from each position to each other, ``[S, S]``."""
+    """Return the index of the jump from each position (row) to each position (column), ``[S, S]``."""
     positions = np.arange(length)
     offsets: Ints = np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
     return offsets
@@ -311,7 +312,7 @@ def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
 
 
 def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
-    """Return the relative frequency of each word, with one more occurrence of each."""
+    """Return the relative frequency of each word, after adding one occurrence of each word."""
     counts = np.bincount(np.concatenate(sentences) if sentences else np.zeros(0, dtype=np.int64), minlength=size) + 1.0
     shares: Floats = (counts / counts.sum()).astype(np.float32)
     return shares
@@ -319,7 +320,7 @@ def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
 
 def _digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the digamma function of positive numbers, to 1e-8 (Abramowitz & Stegun 1964, 6.3.5 and 6.3.18)."""
-    shifted = x + 6.0  # the series is exact enough from there on, and the recurrence leads back
+    shifted = x + 6.0  # the series is exact enough for arguments above 6, and the recurrence leads back to x
     result = -1 / x
     for step in range(1, 6):
         result -= 1 / (x + step)

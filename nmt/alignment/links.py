@@ -1,4 +1,4 @@
-"""Word links: which are likely, and their notations, Pharaoh (i-j) and NAACL (sentence src tgt)."""
+"""Word links: choosing the likely ones, and the notations Pharaoh (i-j) and NAACL (sentence src tgt)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from nmt.errors import AlignmentError
 Link = tuple[int, int]  # source word, target word, from 0
 
 
-LINK, LINK_ONE_FREE, LINK_BOTH_FREE = 0.4, 0.3, 0.1  # the least probabilities of `likely_links`
+LINK, LINK_ONE_FREE, LINK_BOTH_FREE = 0.4, 0.3, 0.1  # the smallest probabilities for `likely_links`
 _PHARAOH = re.compile(r"(\d+)([-p?])(\d+)")
 
 
@@ -27,12 +27,12 @@ class GoldLinks:
 
 
 def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
-    """Links like ``0-0 1p2 3?4``: source, then target; ``-`` is sure, ``p`` and ``?`` are possible.
+    """Parse links like ``0-0 1p2 3?4``: source, then target; ``-`` is sure, ``p`` and ``?`` are possible.
 
     Args:
         line: one sentence's links.
         base: 0 or 1, the number of the first word.
-        where: names the place in messages.
+        where: the place of the line, for error messages.
 
     Raises:
         AlignmentError: for anything else, or a number below `base`.
@@ -50,7 +50,7 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
 
 
 def transposed(line: str) -> str:
-    """Return a line of Pharaoh links with source and target exchanged; items that are no links are kept unchanged."""
+    """Return a line of Pharaoh links with source and target exchanged; items that are not links stay unchanged."""
     return _PHARAOH.sub(r"\3\2\1", line)
 
 
@@ -60,8 +60,8 @@ class GoldFile:
 
     Attributes:
         path: the file.
-        kind: `pharaoh`, one line per sentence; or `naacl`, one line per link: ``sentence src tgt [S|P]`` (the shared
-            task of 2003), sentences counted from 1 and S where nothing stands.
+        kind: `pharaoh` has one line per sentence. `naacl` (the shared task of 2003) has one line per link,
+            ``sentence src tgt [S|P]``, with sentences counted from 1 and S as the default.
         base: 0 or 1, the number of the first word.
     """
 
@@ -74,8 +74,8 @@ def read_gold(gold: GoldFile, lines: Iterable[str], sentences: int) -> list[Gold
     """Return the gold links of a corpus.
 
     Args:
-        gold: the file, which names it in messages, and its notation.
-        lines: its lines.
+        gold: the path of the file, for error messages, and its notation.
+        lines: the lines of the file.
         sentences: how many sentence pairs there are.
 
     Raises:
@@ -116,12 +116,12 @@ def _from_base(src: int, tgt: int, base: int, where: str) -> Link:
 
 
 def format_pharaoh(links: Iterable[Link]) -> str:
-    """Links as ``0-0 2-1 1-2``."""
+    """Return links in the form ``0-0 2-1 1-2``."""
     return " ".join(f"{src}-{tgt}" for src, tgt in links)
 
 
 def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) -> list[str]:
-    """Gold links as the lines that `read_gold` reads: possible links that are not sure are ``ipj``, or end in ``P``."""
+    """Return gold links as lines for `read_gold`, with ``ipj`` (or a final ``P``) for links that are only possible."""
     lines = []
     for number, sentence in enumerate(gold, start=1):
         links = [
@@ -137,9 +137,9 @@ def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) 
 def likely_links(probabilities: NDArray[np.float32]) -> list[Link]:
     """Return the links (source, target) of a sentence pair, in the order of target words.
 
-    Every link with a probability of at least 0.4 is taken. Then, the likeliest first, come links of at least 0.3 of
-    which one word has no link yet, and links of at least 0.1 of which neither has: the idea of `grow-diag-final`
-    (Koehn et al. 2003).
+    Every link with a probability of at least 0.4 is taken. Other links are then tested, the most likely first. A link
+    is added if only one of its words has no link yet and its probability is at least 0.3, or if neither word has a link
+    and it is at least 0.1. This is the idea of `grow-diag-final` (Koehn et al. 2003).
 
     Args:
         probabilities: ``[T, S]``, 0 to 1.

@@ -23,18 +23,18 @@ EOS_TOKEN = "</s>"
 
 @dataclass(frozen=True, eq=False)
 class AlignmentMatrix:
-    """Which source token did each target token look at?
+    """How much weight each target token gives to each source token.
 
     Attributes:
         weights: ``[T, S]``, rows = target, columns = source, each row sums to 1.
         src_tokens: S tokens.
         tgt_tokens: T tokens.
         level: whether the tokens are `words`, white-space separated `tokens`, or `pieces`.
-        eos: `row` if the last row is the one that predicted the end of the sentence, `dropped` if it was left out. The
-            source has no end mark, so there is never such a column.
-        read_from: what the weights are read from, for a person: the attention, or the word aligner.
-        null: ``[T]`` how likely it is that a target token has no counterpart, 0 to 1; None if the weights are those of
-            an attention, which always looks somewhere.
+        eos: `row` if the last row is that of the step that predicted EOS, `dropped` if that row was left out. The
+            source has no EOS, so there is never such a column.
+        read_from: a description of where the weights come from: the attention, or the word aligner.
+        null: ``[T]`` the probability that a target token has no counterpart, 0 to 1; None if the weights come from an
+            attention, which always attends to something.
     """
 
     weights: Floats
@@ -113,8 +113,8 @@ class AlignmentMatrix:
     def links(self) -> list[Link]:
         """Return the links (source, target) from 0, in the order of target tokens; an EOS row has none.
 
-        Those of an attention link each target token to the source token of its largest weight; those of a word aligner
-        are the likely ones (see `nmt.alignment.links.likely_links`).
+        If the weights come from an attention, each target token is linked to the source token of its largest weight. If
+        they come from a word aligner, the likely links are taken (see `nmt.alignment.links.likely_links`).
         """
         if not self.src_tokens:
             return []
@@ -127,13 +127,13 @@ class AlignmentMatrix:
 def piece_matrix(
     weights: Floats, src_pieces: Sequence[str], tgt_pieces: Sequence[str], keep_eos: bool = False
 ) -> AlignmentMatrix:
-    """The matrix on pieces.
+    """Return the matrix on pieces.
 
     Args:
-        weights: ``[len(tgt_pieces) + 1, len(src_pieces)]``; the last row predicted EOS.
+        weights: ``[len(tgt_pieces) + 1, len(src_pieces)]``; the last row is that of the step that predicted EOS.
         src_pieces: source pieces.
         tgt_pieces: target pieces without EOS.
-        keep_eos: whether that last row stays.
+        keep_eos: whether the last row is kept.
     """
     if keep_eos:
         return AlignmentMatrix(weights, list(src_pieces), [*tgt_pieces, EOS_TOKEN], "pieces", "row")
@@ -149,17 +149,17 @@ def word_matrix(
     keep_eos: bool = False,
     level: Literal["words", "tokens"] = "words",
 ) -> AlignmentMatrix:
-    """The matrix on words: a source word sums its pieces' weights, a target word averages its pieces' rows.
+    """Return the matrix on words: the weights of a source word's pieces are summed, a target word's rows averaged.
 
-    A piece that belongs to two words is shared between them by its characters in each.
+    A piece that overlaps several words is divided among them in proportion to its characters in each.
 
     Args:
-        weights: ``[len(tgt_offsets) + 1, len(src_offsets)]``; the last row predicted EOS.
+        weights: ``[len(tgt_offsets) + 1, len(src_offsets)]``; the last row is that of the step that predicted EOS.
         src_text: the source.
         src_offsets: character spans of the source pieces.
         tgt_text: the target.
         tgt_offsets: character spans of the target pieces.
-        keep_eos: whether the EOS row stays.
+        keep_eos: whether the EOS row is kept.
         level: `words`, split at punctuation too, or `tokens`, split at white space only.
     """
     src_spans = spans_at(level, src_text) if src_offsets else []
@@ -169,7 +169,7 @@ def word_matrix(
     )
     to_src = piece_shares(src_offsets, src_spans)
     of_tgt = piece_shares(tgt_offsets, tgt_spans)
-    # A word of characters that the tokenizer leaves out is read with the piece before it.
+    # A target word whose characters the tokenizer leaves out takes the row of the piece before it.
     for word in np.flatnonzero(of_tgt.sum(axis=0) == 0):
         before = [piece for piece, (start, _) in enumerate(tgt_offsets) if start <= tgt_spans[word][0]]
         of_tgt[before[-1] if before else 0, word] = 1.0
@@ -183,10 +183,10 @@ def word_matrix(
 
 @dataclass(frozen=True)
 class WordLinks:
-    """What a word aligner says of one sentence pair.
+    """The link probabilities of a word aligner for one sentence pair.
 
     Attributes:
-        probabilities: ``[T, S]`` how likely it is that two words are translations of each other, 0 to 1.
+        probabilities: ``[T, S]`` the probability that two words are translations of each other, 0 to 1.
         src_spans: character spans of the S source words.
         tgt_spans: character spans of the T target words.
         read_from: a description of the aligner.
@@ -206,13 +206,13 @@ class WordLinks:
     ) -> AlignmentMatrix:
         """Return the matrix on other tokens of the same texts.
 
-        A link of two tokens is as likely as the likeliest link of the words that they overlap.
+        The probability of a link between two tokens is the largest among the words that they overlap.
 
         Args:
             src: the source tokens and their character spans.
             tgt: the target tokens and their character spans.
             level: what these tokens are.
-            keep_eos: whether a row for EOS is appended, which is linked to nothing.
+            keep_eos: whether to append a row for EOS, which has no link.
         """
         found = _spread_over(self.probabilities, self.tgt_spans, tgt[1])  # [target tokens, S]
         found = _spread_over(found.T, self.src_spans, src[1]).T  # [target tokens, source tokens]
@@ -235,7 +235,7 @@ class WordLinks:
 
 
 def _spread_over(rows: Floats, spans: Sequence[Span], tokens: Sequence[Span]) -> Floats:
-    """Return for each token the largest values of the rows whose spans it overlaps."""
+    """Return a row for each token: the elementwise maximum of the rows whose spans the token overlaps."""
     if list(spans) == list(tokens):
         return rows
     overlaps = piece_shares(tokens, spans) > 0  # [tokens, rows]
@@ -244,10 +244,10 @@ def _spread_over(rows: Floats, spans: Sequence[Span], tokens: Sequence[Span]) ->
 
 
 def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Floats:
-    """How much of each piece belongs to each word, ``[pieces, words]``; rows sum to 1 if there is a word.
+    """Return how much of each piece belongs to each word, ``[pieces, words]``; rows sum to 1 if there is a word.
 
-    A piece without characters of its own (a space, or a byte of an unfinished character) belongs to the word that
-    comes at or after it, or to the last word.
+    A piece without characters of a word (a space, or a byte of an unfinished character) belongs to the word at or after
+    its position, or to the last word if there is none.
     """
     shares = np.zeros((len(offsets), len(spans)), dtype=np.float32)
     if not spans:

@@ -1,4 +1,4 @@
-"""How one side's words are cut into pieces for the word aligner, and the number of each piece."""
+"""Segmentation of one side's words into numbered pieces, for the word aligner."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ import numpy as np
 from nmt.alignment.batches import Ints
 
 Segmentation = tuple[Literal["unigram", "bpe"], int]  # sentencepiece's model type and number of pieces
-_MOST_SENTENCES = 20_000  # that a sentencepiece model is trained on
+_MOST_SENTENCES = 20_000  # a sentencepiece model is trained on fewer than twice as many sentences
 _MOST_KNOWN = 1_000_000  # words whose pieces are remembered
 _SPACE = "\u2581"
 
 
 class Pieces:
-    """Words as numbered pieces: of a sentencepiece model, or whole."""
+    """Numbered pieces of words. They come from a sentencepiece model, or are the words themselves."""
 
     def __init__(self, names: Sequence[str] = (), model: bytes | None = None):
         """Number the pieces.
@@ -38,10 +38,10 @@ class Pieces:
 
         Args:
             sentences: the words of each sentence.
-            segmentation: None for whole words.
+            segmentation: the type of the sentencepiece model and its number of pieces; None for words as pieces.
 
         Raises:
-            RuntimeError: if the text cannot have so many pieces.
+            RuntimeError: if the text does not allow this number of pieces.
         """
         pieces = cls(model=None if segmentation is None else _train(sentences, *segmentation))
         words = list({word: None for words in sentences for word in words})
@@ -58,7 +58,7 @@ class Pieces:
         return len(self._numbers)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[tuple[Ints, Ints]]:
-        """Return the numbers of each sentence's pieces, -1 for unknown ones, and where each word begins among them."""
+        """Return the numbers of each sentence's pieces (-1 if unknown) and the index of each word's first piece."""
         known = self._known
         unknown = list({word: None for words in sentences for word in words if word not in known})
         found = {
@@ -81,7 +81,7 @@ class Pieces:
 def encode_pairs(
     src: Pieces, tgt: Pieces, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]
 ) -> list[tuple[tuple[Ints, Ints], tuple[Ints, Ints]]]:
-    """Return what `Pieces.encode` says of both sentences of each pair."""
+    """Return the results of `Pieces.encode` for the source and the target of each pair."""
     return list(zip(src.encode([pair[0] for pair in pairs]), tgt.encode([pair[1] for pair in pairs]), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The report: the page of `nmt serve` with the translations inside, in one file that asks nothing of a network."""
+"""The report: the page of `nmt serve` with translations included, in one file that needs no network."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +22,11 @@ class ReportOption:
     """One translation of a sentence.
 
     Attributes:
-        matrix: its alignment.
-        confidence: in each of its tokens, 0 to 1.
-        score: what search ranked it by.
-        texts: source and translation as they read; where they are missing, spaces stand between all tokens.
-        links: its word links; None for those of the matrix.
+        matrix: the alignment matrix of the translation.
+        confidence: the confidence in each target token, 0 to 1.
+        score: the score by which search ranked the translation.
+        texts: the texts of source and translation; if they are empty, the page shows spaces between all tokens.
+        links: the word links; None for those of the matrix.
     """
 
     matrix: AlignmentMatrix
@@ -38,11 +38,11 @@ class ReportOption:
 
 @dataclass(frozen=True)
 class ReportHead:
-    """What the page says of itself.
+    """The facts at the head of the page.
 
     Attributes:
-        facts: name and value of whatever a reader should know of the model, such as its scores.
-        languages: codes of the source and the target language, as HTML knows them; "" if they are unknown.
+        facts: what a reader should know about the model, such as its scores, as names and values.
+        languages: the codes of the source and the target language in HTML; "" if they are unknown.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -55,12 +55,12 @@ def write_report(
     head: ReportHead | None = None,
     references: Sequence[str] | None = None,
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     Args:
         path: the file.
-        sentences: for each its translations, best first.
-        head: what the page says of itself.
+        sentences: the translations of each sentence, the best first.
+        head: the facts at the head of the page.
         references: a reference translation for each sentence.
     """
     head, every = head or ReportHead(), [list(options) for options in sentences]
@@ -98,7 +98,7 @@ def _sentence(options: Sequence[ReportOption], reference: str | None) -> dict[st
 
 
 def _option(option: ReportOption) -> dict[str, Any]:
-    """Weights and confidences in hundredths: what a colour can show, and small."""
+    """Return the fields of a translation, with weights and confidences in hundredths: enough for colours, and short."""
     matrix = option.matrix
     return {
         "tgt": matrix.tgt_tokens,
@@ -111,11 +111,11 @@ def _option(option: ReportOption) -> dict[str, Any]:
 
 
 def _glued(tokens: Sequence[str], text: str, matrix: AlignmentMatrix) -> list[int]:
-    """Return the numbers of the tokens before which the text has no space."""
+    """Return the indices of the tokens before which the text has no space."""
     if not text or matrix.level == "pieces":
         return []
     spans = spans_at(matrix.level, text)
-    same = [text[start:end] for start, end in spans] == list(tokens[: len(spans)])  # the end mark may come after them
+    same = [text[start:end] for start, end in spans] == list(tokens[: len(spans)])  # EOS may come after them
     return _without_space(spans) if same else []
 
 

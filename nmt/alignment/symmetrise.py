@@ -1,4 +1,4 @@
-"""Links from matrices, and one set of links from the two directions' (Och & Ney 2003; Koehn et al. 2003)."""
+"""Extracting links from matrices, and merging the links of both directions (Och & Ney 2003; Koehn et al. 2003)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class LinkExtraction:
     """How links are extracted from an alignment matrix.
 
     Attributes:
-        method: `auto`: `argmax` for the weights of an attention, and for a word aligner its likely links;
-            `argmax`: each target word is linked to the source word of its largest weight; `src-argmax`: each source
-            word to the target word of its largest weight; `threshold`: all pairs with a weight of at least `threshold`.
-        threshold: for the method of that name, 0 to 1.
+        method: `argmax` links each target word to the source word of its largest weight. `src-argmax` links each source
+            word to the target word of its largest weight. `threshold` links all pairs with a weight of at least
+            `threshold`. `auto` is `argmax` for the weights of an attention, and the likely links of a word aligner.
+        threshold: the smallest weight of a link for the method `threshold`, 0 to 1.
         null_below: a word whose largest weight is below this has no link.
 
     `threshold` and `null_below` are compared with link probabilities if a word aligner made the matrix, and with
@@ -58,14 +58,15 @@ class LinkExtraction:
 
 
 def symmetrise(forward: Iterable[Link], backward: Iterable[Link], method: Symmetrisation) -> list[Link]:
-    """Return one set of links from two.
+    """Return one set of links that merges the links of two directions.
 
     Args:
         forward: (source, target) links of the model that translates source to target.
-        backward: (source, target) links of the model that translates target to source, turned round.
-        method: `intersection`; `union`; `grow-diag`: the intersection and, as long as there are any, links of the union
-            beside a link that is in, of which a word has none yet; `grow-diag-final-and`: after that also links of
-            either direction both of whose words have none (Koehn et al. 2003, section 4.5; 2005).
+        backward: links of the model that translates target to source, also given as (source, target).
+        method: `intersection` and `union` are the set operations. `grow-diag` starts with the intersection. It then
+            adds links of the union that are next to a chosen link and have a word without a link, until there are no
+            more. `grow-diag-final-and` finally adds links of either direction whose words both have no link (Koehn et
+            al. 2003, section 4.5; 2005).
 
     Returns:
         The links in order of target, then source.
@@ -85,7 +86,7 @@ def symmetrise(forward: Iterable[Link], backward: Iterable[Link], method: Symmet
 
 
 def _grow(links: set[Link], union: set[Link]) -> None:
-    """Add, in place, neighbours from the union of which a word has no link yet, until there are none."""
+    """Add to `links`, in place, neighbours from `union` with a word that has no link yet, until there are no more."""
     queue = _ordered(links)
     while queue:
         grown = []

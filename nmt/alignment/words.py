@@ -1,4 +1,4 @@
-"""Where the words of a text are: the units that links and alignment matrices on words speak of."""
+"""Splitting texts into words, the units of word links and of alignment matrices on words."""
 
 import re
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Literal
 SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
 
 
-FORMAT = 2  # raise it when a text has other words than before
+FORMAT = 2  # raise it when texts are split into other words than before
 
 # A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte), which only stands
 # before a vowel or a mute h; other apostrophes (English don't, o'clock, c'mon; French aujourd'hui) are inside a word.
@@ -17,15 +17,16 @@ _ELIDED = (
 )
 _VOWEL = "aeiouyhàâäæèéêëìíîïòóôöœùúûü"
 
-# Punctuation and symbols by block: Python's \w leaves out combining marks, which Hindi or Arabic words are full of.
+# Blocks of punctuation and symbols. Python's \w is not used, since it excludes the combining marks that are common in
+# words of Hindi or Arabic.
 _SIGN = (
     r"!-/:-@\[-^`{-~\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u05be\u060c\u061b\u061f"
     r"\u0964\u0965\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u3001-\u303f\uff00-\uff0f\uff1a-\uff20\U0001f000-\U0001faff"
 )
 
 
-# Scripts that are written without spaces have no words that could be seen; their units are small enough to be linked: a
-# Han or Hiragana character, a run of Katakana, a Thai, Lao, Khmer or Myanmar consonant with its vowels and marks.
+# Scripts that are written without spaces do not show where words end. Their units are small enough to be linked: a Han
+# or Hiragana character, a run of Katakana, or a Thai, Lao, Khmer or Myanmar consonant with its vowels and marks.
 _HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _KANA = r"\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\uff66-\uff9f"
 _UNSPACED = rf"{_HAN}{_KANA}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
@@ -45,13 +46,13 @@ _WORD = (
     rf"(?:{_ELIDED})['’](?=[{_VOWEL}])"  # an elided word with its apostrophe
     rf"|{_LETTER}+(?:[-.,'’]{_LETTER}+)*"  # letters, marks and digits, joined by inner hyphens, points and apostrophes
     rf"|{_UNSPACED_WORD}"
-    r"|\S"  # any other sign by itself
+    r"|\S"  # any other single character
 )
 
 
 @cache
 def _word() -> re.Pattern[str]:
-    """Compiled when it is needed: that takes a tenth of a second where nobody may ask for words."""
+    """Return the pattern of a word. It is compiled on first use, since compiling takes a tenth of a second."""
     return re.compile(_WORD, re.IGNORECASE)
 
 
@@ -59,15 +60,15 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """Return the character spans ``[start, end)`` of the words of `text`, in order.
 
     Words end at white space and at punctuation, but a single hyphen, point, comma or apostrophe between letters or
-    digits does not part a word (well-known, 3.14, don't). The apostrophe of an elision does: ``je t'aime.`` has je, t',
-    aime and the full stop. In scripts without spaces a word is one Han or Hiragana character, a run of Katakana, or one
-    consonant with its vowels and marks (Thai, Lao, Khmer, Burmese).
+    digits does not split a word (well-known, 3.14, don't). The apostrophe of an elision does: the words of
+    ``je t'aime.`` are je, t', aime and the full stop. In scripts without spaces, a word is one Han or Hiragana
+    character, a run of Katakana, or one consonant with its vowels and marks (Thai, Lao, Khmer, Burmese).
     """
     return [match.span() for match in _word().finditer(text)]
 
 
 def token_spans(text: str) -> list[tuple[int, int]]:
-    """Character spans of what white space separates, for text that is tokenised already."""
+    """Return the character spans of white-space separated tokens, for text that is already tokenised."""
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
@@ -85,5 +86,5 @@ def spans_at(level: Literal["words", "tokens"], text: str) -> list[tuple[int, in
 
 
 def split_words(text: str) -> list[str]:
-    """The words of `text`; see `word_spans`."""
+    """Return the words of `text`; see `word_spans`."""
     return [text[start:end] for start, end in word_spans(text)]

@@ -1,4 +1,4 @@
-"""Parallel text on its way to batches: sources, reading, tokenizers, the cache, datasets and batching.
+"""From parallel text to batches: sources, reading, tokenizers, the cache, datasets and batching.
 
-The settings are in `nmt.config`, and what is made of the batches in `nmt.training`.
+The settings are in `nmt.config`; the batches are used in `nmt.training`.
 """

@@ -15,7 +15,7 @@ Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
-WINDOW_BATCHES = 500  # of 64 sentences, some 3 % of the tokens are padding then; 12 % with 50
+WINDOW_BATCHES = 500  # with batches of 64 sentences, some 3 % of the tokens are padding; with windows of 50, 12 %
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Batch:
         src_lengths: ``[B]`` the number of real source tokens, always on the CPU, where packing needs it.
         tgt_in: ``[B, T]`` BOS and the target pieces.
         tgt_out: ``[B, T]`` the target pieces and EOS.
-        tgt_mask: ``[B, T]`` bool, of both.
-        tgt_positions: ``[N]`` where the real target tokens stand in ``[B x T]``; what is chosen by them needs no look
-            at a GPU's memory, as a mask does.
+        tgt_mask: ``[B, T]`` bool, for both `tgt_in` and `tgt_out`.
+        tgt_positions: ``[N]`` the positions of the real target tokens in ``[B x T]``. Unlike selecting by a mask,
+            selecting by positions does not have to wait for a value from a GPU's memory.
         src_tokens: number of real source tokens.
         tgt_tokens: number of real target tokens, EOS counted.
         guide: ``[B, T, S]`` the target alignment; rows sum to 1, or to 0 for tokens without links;
@@ -53,11 +53,11 @@ class Batch:
         return self._moved(lambda values: values.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
-        """Return the same batch in memory that a GPU can read by itself, while the program goes on."""
+        """Return the same batch in pinned memory, which a GPU can read while the program continues."""
         return self._moved(Tensor.pin_memory)
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
-        """Return the same batch with every tensor moved but the lengths, which stay on the CPU."""
+        """Return the same batch with `move` applied to every tensor except the lengths, which stay on the CPU."""
         moved: dict[str, Any] = {
             field.name: move(value)
             for field in fields(self)
@@ -66,11 +66,11 @@ class Batch:
         return replace(self, **moved)
 
     def twice(self, cut: float) -> "Batch":
-        """Return the same pairs twice, first as they are, then with some input tokens cut.
+        """Return a batch with the same pairs twice, first unchanged, then with some input tokens cut.
 
         Args:
-            cut: the probability with which a token of the second half is cut: it becomes PAD, whose embedding is 0, and
-                the masks still count it.
+            cut: the probability with which an input token of the second half is cut. A cut token becomes PAD, whose
+                embedding is 0, but the masks still treat it as a real token.
         """
         both: dict[str, Any] = {
             field.name: torch.cat([value, value])
@@ -110,7 +110,7 @@ class Batch:
 
 
 def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
-    """Return a batch of piece ids held in memory."""
+    """Return the batch of sentence pairs that are given as source and target piece ids."""
     sides = zip(*pairs, strict=True)
     ragged = (
         (np.concatenate([np.asarray(s, dtype=np.int64) for s in side]), np.array([len(s) for s in side]))
@@ -120,7 +120,7 @@ def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
 
 
 def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
-    """Pad source and target; an empty source becomes one unknown piece, so that there is something to attend to.
+    """Return a padded batch. An empty source becomes one unknown piece, so that there is something to attend to.
 
     Args:
         src: the ids of all source sentences concatenated, and the length of each sentence.
@@ -168,24 +168,25 @@ def plan_batches(
     epoch: int,
     weights: Floats | None = None,
 ) -> list[Ints]:
-    """Plan the batches of one epoch and their order; the plan depends on the lengths, `seed` and `epoch` alone.
+    """Plan the batches of one epoch and their order; the same arguments always give the same plan.
 
-    The pairs are shuffled, sorted by length within windows, cut into batches, and the batches shuffled. Each pair comes
-    exactly once, or as often as its weight says.
+    The pairs are shuffled, sorted by length within windows and cut into batches; then the batches are shuffled. Each
+    pair occurs exactly once, or as often as its weight says.
 
     Args:
         src_len: ``[N]`` the number of source pieces of each pair.
         tgt_len: ``[N]`` the number of target pieces of each pair, without EOS.
         batch_size: the largest size of a batch, in `unit`.
-        unit: `sentences`, or `tokens`: sentences x pieces of the longest one, padding included, on the side where that
-            is more; EOS counts on the target.
+        unit: what `batch_size` counts: `sentences`, or `tokens`. The tokens of a batch are its sentences times the
+            pieces of the longest one (so they include padding), on the side where that is more. EOS counts on the
+            target.
         seed: the seed of the run.
         epoch: the number of the epoch, from 0.
-        weights: ``[N]`` how often each pair comes; of the pairs with the same fraction, as many as it says are chosen
-            at random for one occurrence more. None for once each.
+        weights: ``[N]`` how often each pair occurs; None if each occurs once. A fractional part is the share of the
+            pairs with this fractional part that are chosen at random to occur once more.
 
     Returns:
-        The positions of each batch's pairs, in the order of training.
+        The positions of each batch's pairs, with the batches in the order of training.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(src_len) if weights is None else _occurrences(weights, random))
@@ -201,7 +202,7 @@ def plan_batches(
 
 
 def _occurrences(weights: Floats, random: np.random.Generator) -> Ints:
-    """Return the positions of pairs, each as often as its weight says."""
+    """Return the position of each pair as often as its weight says."""
     whole = np.floor(weights).astype(np.int64)
     chosen = [np.repeat(np.arange(len(weights)), whole)]
     fractions = weights - whole
@@ -212,20 +213,20 @@ def _occurrences(weights: Floats, random: np.random.Generator) -> Ints:
 
 
 def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
-    """Return what each pair takes of a token budget: the pieces of its longer side, EOS counted on the target."""
+    """Return how many tokens of a budget each pair takes: the pieces of its longer side, with EOS on the target."""
     costs: Ints = np.maximum(src_len, tgt_len + 1)
     return costs
 
 
 def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
-    """Cut `order` into runs that stay within the budget; a pair that alone is over it becomes a batch of its own."""
+    """Cut `order` into batches within the budget; a pair that exceeds the budget becomes a batch of its own."""
     if unit == "sentences":
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     batches: list[Ints] = []
     in_order = costs[order].astype(np.int64)
     start = 0
     while start < len(order):
-        most = max(1, batch_size // max(1, int(in_order[start])))  # no batch that begins here has more pairs
+        most = max(1, batch_size // max(1, int(in_order[start])))  # a batch that begins here cannot have more pairs
         widest = np.maximum.accumulate(in_order[start : start + most])
         sizes = widest * np.arange(1, len(widest) + 1)
         end = start + max(1, int(np.searchsorted(sizes, batch_size, side="right")))

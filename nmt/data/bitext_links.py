@@ -1,4 +1,4 @@
-"""Word links that are made from a text table itself, and the aligner that makes them; each made once and cached."""
+"""Word links computed from a text table itself, and the aligner that computes them. Both are made once and cached."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from nmt.quiet import no_bar
 
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when the same text gives another aligner
-_MOST_PAIRS = 200_000  # that an aligner learns from, spread evenly
+_MOST_PAIRS = 200_000  # the most pairs that an aligner learns from, spread evenly over the text
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class TextAligner:
 
 
 def text_aligner(text: Table, text_id: str, level: WordLevel, cache: Path) -> TextAligner:
-    """Return the statistical aligner of a text; the first time it is trained, with a bar.
+    """Return the statistical aligner of a text. If it is not in the cache, train it and show a progress bar.
 
     Args:
         text: columns `src` and `tgt`.
         text_id: fingerprint of the text.
-        level: what is aligned.
+        level: the units to align, `words` or white-space separated `tokens`.
         cache: folder of the cache.
 
     Raises:
@@ -48,11 +48,11 @@ def text_aligner(text: Table, text_id: str, level: WordLevel, cache: Path) -> Te
 
 
 def text_links(text: Table, made: TextAligner, cache: Path) -> Table:
-    """Return the links of a text: one string in Pharaoh notation for each row, in the column `links`.
+    """Return a table of the links of a text; its column `links` has one string in Pharaoh notation for each row.
 
     Args:
         text: columns `src` and `tgt`.
-        made: its aligner.
+        made: the aligner of the text, from `text_aligner`.
         cache: folder of the cache.
 
     Raises:
@@ -78,7 +78,7 @@ def _train(text: Table, level: WordLevel) -> BitextAligner:
 
 
 def spread_rows(count: int, most: int) -> range:
-    """Return at most `most` of `count` rows, spread evenly."""
+    """Return the indices of at most `most` of `count` rows, spread evenly."""
     return range(0, count, max(1, -(-count // most)))
 
 

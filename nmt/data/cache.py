@@ -1,4 +1,4 @@
-"""The cache: tables and folders that are made once, checked whenever they are opened, and made anew when damaged."""
+"""The cache: tables and folders that are made once, checked whenever they are opened, and rebuilt if damaged."""
 
 import errno
 import io
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000  # rows of one record batch; with few batches, looking up a row is fast in a large table
 _ROWS_IN_PYTHON = 10_000  # rows that are held as Python objects while a table is written
-_TRAILER_MARK = b"nmt-crc-32"  # the last bytes of a table's file are this mark and the CRC-32 of everything before it
+_TRAILER_MARK = b"nmt-crc-32"  # a table's file ends with this mark and the CRC-32 of everything before the mark
 _TRAILER_SIZE = len(_TRAILER_MARK) + 4
-_DAMAGE = "damage of a table"  # what is remembered of a large one; "" if there is none
+_DAMAGE = "damage of a table"  # the name under which the check of a large table is stored; the result "" is no damage
 _CHECKSUMS = "sha256.json"  # the file in a cached folder that names the checksums of its other files
 
 _LEFTOVER_AGE = 24 * 3600  # seconds
@@ -39,7 +39,7 @@ _LEFTOVER_FOLDER = re.compile(
 
 
 class Table:
-    """Rows with named columns, an Arrow table that is usually memory-mapped."""
+    """A table with named columns. It wraps an Arrow table that is usually memory-mapped."""
 
     def __init__(self, data: "pyarrow.Table"):
         """Take the Arrow table `data`."""
@@ -55,7 +55,7 @@ class Table:
     def __getitem__(self, key: slice) -> "Table": ...
 
     def __getitem__(self, key: str | slice) -> "list[Any] | Table":
-        """Return all values of the column `key`, or the table of a slice of the rows."""
+        """Return all values of the column `key`, or a table of the rows in the slice `key`."""
         if isinstance(key, slice):
             return self.select(range(*key.indices(len(self))))
         values: list[Any] = self.column(key).to_pylist()
@@ -80,7 +80,7 @@ class Table:
         return Table(self._data.take(pyarrow.array(rows, pyarrow.int64())))
 
     def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the values of the named columns, row by row, and hold only some rows in memory at a time."""
+        """Yield the values of the named columns, row by row, holding only some rows in memory at a time."""
         for batch in self._data.select(list(names)).to_batches(max_chunksize=2000):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
@@ -91,7 +91,7 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
     Args:
         path: the table's file in the cache.
         columns: column name → name of an Arrow type, or a list with one such name for a list column.
-        rows: read only if the table has to be written, and never held in memory as a whole.
+        rows: the rows, which are read only if the table has to be written, and never all held in memory at once.
 
     Raises:
         DataError: if the cache cannot be read or written.
@@ -113,9 +113,9 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
 
 
 def write_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
-    """Write a table to `path`, all of it or nothing; see `cached_table` for the arguments.
+    """Write a table to `path`, either completely or not at all; see `cached_table` for the arguments.
 
-    The file holds an Arrow stream and, behind it, a checksum of the stream.
+    The file holds an Arrow stream, followed by a checksum of the stream.
 
     Raises:
         OSError: if the file cannot be written.
@@ -154,7 +154,7 @@ def _record_batches(rows: Iterable[dict[str, Any]], schema: "pyarrow.Schema") ->
 
 
 class _ChecksumWriter(io.RawIOBase):
-    """Passes bytes on to a file and computes their CRC-32, which finds damage three times as fast as a SHA-256."""
+    """Passes bytes on to a file and computes their CRC-32, which detects damage three times as fast as SHA-256."""
 
     def __init__(self, file: IO[bytes]):
         super().__init__()
@@ -169,7 +169,7 @@ class _ChecksumWriter(io.RawIOBase):
 
 
 def open_table(path: Path) -> Table:
-    """Return the table that `write_table` wrote, memory-mapped, without a look at its checksum."""
+    """Return the table that `write_table` wrote, memory-mapped, without verifying its checksum."""
     import pyarrow
 
     with pyarrow.memory_map(str(path)) as file:
@@ -178,14 +178,14 @@ def open_table(path: Path) -> Table:
 
 
 def _table_damage(path: Path) -> str | None:
-    """Return what is wrong with the file of a table, or None if it is as it was written."""
+    """Return what is wrong with the file of a table, or None if it is intact."""
     import pyarrow
 
     size = path.stat().st_size
     if size <= _TRAILER_SIZE:
         return "it is cut short"
     with pyarrow.memory_map(str(path)) as file:
-        content = memoryview(file.read_buffer()).cast("B")  # Arrow's bytes have a sign, so they would equal no others
+        content = memoryview(file.read_buffer()).cast("B")  # Arrow's are signed and would equal no other bytes
     trailer = bytes(content[-_TRAILER_SIZE:])
     mark, checksum = trailer[: len(_TRAILER_MARK)], trailer[len(_TRAILER_MARK) :]
     if mark != _TRAILER_MARK:
@@ -200,7 +200,7 @@ def cached_folder(path: Path, make: Callable[[Path], None]) -> Path:
 
     Args:
         path: the folder.
-        make: called with an empty folder, which then takes the place of `path`.
+        make: fills the empty folder that it is called with, which then replaces `path`.
 
     Raises:
         DataError: if the cache cannot be read or written.
@@ -240,7 +240,7 @@ def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def _folder_damage(path: Path) -> str | None:
-    """Return what is wrong with a cached folder, or None if it is as it was made."""
+    """Return what is wrong with a cached folder, or None if it is intact."""
     try:
         checksums = json.loads((path / _CHECKSUMS).read_bytes())
     except FileNotFoundError:
@@ -258,7 +258,7 @@ def _folder_damage(path: Path) -> str | None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half written in the cache, if it is older than a day."""
+    """Remove unfinished files and folders that killed processes left in the cache more than a day ago."""
     if not folder.is_dir():
         return
     oldest = time.time() - _LEFTOVER_AGE
@@ -270,12 +270,12 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
             elif _LEFTOVER_FOLDER.fullmatch(path.name) and not path.is_symlink():
                 shutil.rmtree(path)
-        except OSError:  # a leftover of another user, or one that another process removes at this moment
+        except OSError:  # it belongs to another user, or another process is removing it at this moment
             continue
 
 
 def _cache_error(path: Path, error: OSError) -> DataError:
-    """Return the message for a table or folder `path` of the cache that cannot be read or written."""
+    """Return the error to raise if a table or folder `path` of the cache cannot be read or written."""
     reason = error.strerror or str(error)
     if isinstance(error, (IsADirectoryError, NotADirectoryError)) and path.exists():
         return DataError(f"{path}: nmt would keep a part of its cache there, but: {reason}; move it away or delete it")

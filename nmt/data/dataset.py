@@ -19,14 +19,14 @@ PIECE_COLUMNS = {"src_ids": ["int32"], "tgt_ids": ["int32"]}
 
 @dataclass(frozen=True)
 class DroppedPairs:
-    """How many pairs each filter took from the training data."""
+    """How many training pairs were dropped, by reason."""
 
     empty: int
     too_long: int
 
 
 class PieceCorpus:
-    """Sentence pairs as piece ids in a memory-mapped table, and the rows of it that are used."""
+    """Sentence pairs as piece ids in a memory-mapped table, of which some or all rows are used."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class PieceCorpus:
         Args:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
-            rows: use just these rows, and drop nothing.
+            rows: use exactly these rows, without dropping any; None for all rows that `max_length` does not drop.
             guide: the target alignments of guided attention; None if the attention is not guided.
-            weights: how often each row of the table comes in an epoch; None for once each.
+            weights: how often each row of the table occurs in an epoch; None if each occurs once.
         """
         self.guide = guide
         self._src, self._tgt = (_ListColumn(table.column(name)) for name in ("src_ids", "tgt_ids"))
@@ -75,27 +75,27 @@ class PieceCorpus:
         return replace(batch, guide=torch.from_numpy(guide))
 
     def token_counts(self, chosen: Ints) -> tuple[int, int]:
-        """Return the source and target tokens of the pairs `chosen`, as `Batch` counts them."""
+        """Return the numbers of source and target tokens of the pairs `chosen`, as `Batch` counts them."""
         return int(np.maximum(self.src_len[chosen], 1).sum()), int(self.tgt_len[chosen].sum()) + len(chosen)
 
     def _pieces(self, rows: Ints) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-        """Return, for each side, the piece ids of the rows one after the other, and their number in each row."""
+        """Return, for each side, the concatenated piece ids of the rows and the number of pieces in each row."""
         return self._src.take(rows), self._tgt.take(rows)
 
     def in_order(self, batch_size: int = 4096) -> Iterator[Batch]:
-        """Yield all pairs by length, in batches of at most `batch_size` padded tokens on the longer side."""
+        """Yield all pairs, sorted by length, in batches of at most `batch_size` padded tokens on the longer side."""
         order = np.lexsort((self.src_len, self.tgt_len))
         for chosen in cut_batches(order, self.costs, batch_size, "tokens"):
             yield self.batch(chosen)
 
     @functools.cached_property
     def costs(self) -> Ints:
-        """The tokens of a batch's budget that each pair takes; see `pair_costs`. They are computed once."""
+        """How many tokens of a batch's budget each pair takes; see `pair_costs`. This is computed once."""
         return pair_costs(self.src_len, self.tgt_len)
 
 
 class _ListColumn:
-    """An Arrow column of lists, read in place: a row costs the same however many chunks the table has."""
+    """An Arrow column of lists that is read in place. Looking up a row is as fast with many chunks as with one."""
 
     def __init__(self, column: Any):
         self._chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks if len(chunk)]
@@ -109,7 +109,7 @@ class _ListColumn:
         return lengths
 
     def take(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Return the values of the chosen rows one after the other, and their number in each row."""
+        """Return the concatenated values of the chosen rows and the number of values in each row."""
         chunks = np.searchsorted(self._starts, rows, side="right") - 1
         parts = []
         for chunk, row in zip(chunks.tolist(), (rows - self._starts[chunks]).tolist(), strict=True):
@@ -120,11 +120,11 @@ class _ListColumn:
 
 
 def encode_table(text: Table, tokenizer: Tokenizer, path: Path) -> Table:
-    """Return the piece ids of a text table, memory-mapped; write them to the cache if they are not there yet.
+    """Return the piece ids of a text table as a memory-mapped table; write it to the cache first if it is missing.
 
     Args:
         text: columns `src` and `tgt`.
-        tokenizer: the models.
+        tokenizer: the tokenizer of both sides.
         path: the table's file in the cache.
 
     Raises:
@@ -138,7 +138,7 @@ def piece_rows(text: Table, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
 
     Args:
         text: columns `src` and `tgt`.
-        tokenizer: the models.
+        tokenizer: the tokenizer of both sides.
     """
     for src, tgt in tokenizer.encode_corpus(text_pairs(text)):
         yield {"src_ids": src, "tgt_ids": tgt}

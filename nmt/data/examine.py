@@ -1,4 +1,4 @@
-"""What may be wrong with parallel text, read once and without keeping it."""
+"""Examination of parallel text for likely faults, in one pass and without keeping the text in memory."""
 
 import math
 from array import array
@@ -17,13 +17,13 @@ _EXAMPLES = 3  # lines that are named for each finding
 _BINS = (5, 10, 20, 30, 50, 100)
 _CUT_MARKS = (" 't ", " n't ", " . ", " , ", " ? ", " ! ")
 _VOCABULARY_LINES = 20_000  # lines whose words are kept
-_BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once
-_CLEARLY = 0.25  # a correlation higher by this much is no chance
+_BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once: as a rule, and at least
+_CLEARLY = 0.25  # a correlation that is higher by this much is not due to chance
 
 
 @dataclass
 class Finding:
-    """Something suspicious in the data: how many pairs have it, and the line numbers (from 1) of the first ones."""
+    """A kind of fault in the data: how many pairs have it, and the line numbers (from 1) of the first such pairs."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)
@@ -42,14 +42,14 @@ class Examination:
     Attributes:
         pairs: the number of pairs.
         words: the numbers of source and of target words.
-        findings: the findings by kind; only those that occurred.
-        lengths: the numbers of pairs by the longer side's words: up to 5, 10, 20, 30, 50, 100, and more.
+        findings: the findings by kind; only the kinds that occurred.
+        lengths: the numbers of pairs whose longer side has up to 5, 10, 20, 30, 50, 100, and more words.
         filters: the names of the filters that would leave pairs out.
         scripts: the usual script of each side.
-        hashes: the hashes of the pairs, for overlaps.
-        tokenised: the numbers of source and target lines with marks that stand apart, as in ``do n't .``.
+        hashes: the hashes of the pairs, for finding overlaps with other splits.
+        tokenised: the numbers of source and target lines that look tokenised, as ``do n't .`` does.
         vocabularies: the source and target words of the first lines.
-        sizes: the logarithms of the characters on both sides, pair by pair.
+        sizes: the logarithms of the numbers of source and target characters of each pair.
     """
 
     pairs: int = 0
@@ -68,7 +68,7 @@ class Examination:
         self.findings.setdefault(kind, Finding()).add(line)
 
     def histogram(self) -> Iterator[tuple[str, int]]:
-        """Return the names of the length bins up to the last that is not empty, and how many pairs each holds."""
+        """Return the name and the number of pairs of each length bin, up to the last bin that is not empty."""
         names = [f"longer side up to {limit} words" for limit in _BINS]
         names.append(f"longer side more than {_BINS[-1]} words")
         filled = max((at for at, count in enumerate(self.lengths, start=1) if count), default=0)
@@ -81,12 +81,12 @@ class Examination:
 
     @property
     def is_tokenised(self) -> tuple[bool, bool]:
-        """Whether most lines of the source, and of the target, were cut into tokens before."""
+        """Whether most lines of the source, and of the target, are already tokenised."""
         return self.tokenised[0] > self.pairs / 2, self.tokenised[1] > self.pairs / 2
 
 
 def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
-    """Read a split once.
+    """Examine a split in one pass.
 
     Args:
         pairs: source and target texts.
@@ -113,19 +113,19 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
 
 
 def _is_cut(text: str) -> bool:
-    """Whether punctuation stands apart from words, as tokenizers leave it."""
+    """Return whether punctuation is separated from words, as in tokenised text."""
     return any(mark in f"{text} " for mark in _CUT_MARKS)
 
 
 def slip(found: Examination) -> tuple[int, int] | None:
-    """Return where one side seems to lie a line lower than the other, from the lengths of the texts.
+    """Find where one side seems to be shifted by a line, judging by the lengths of the texts.
 
-    Translations of long texts are long, so the lengths of the sides go together. Where they go together better with the
-    line before or after, a line is missing on one side.
+    Long texts have long translations, so the lengths of both sides are correlated. Where the correlation is clearly
+    higher with the other side's previous or next line, a line is missing on one side.
 
     Returns:
-        The first line of the block where it was noticed, and +1 if the target lies a line lower, -1 if higher; None if
-        there is no such place.
+        The first line of the block where a shift was noticed, and +1 if the target is a line too low or -1 if it is a
+        line too high; None if there is no shift.
     """
     src, tgt = (np.frombuffer(side, dtype=np.float32) for side in found.sizes)
     for first in range(0, len(src), _BLOCK):
@@ -147,14 +147,14 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def sides_are_swapped(train: Examination, other: Examination) -> bool:
-    """Return True if the source of another split has the words of the training target, and the other way round."""
+    """Return True if the words of another split fit the training data better with source and target exchanged."""
     (src, tgt), (known_src, known_tgt) = other.vocabularies, train.vocabularies
     straight = len(src & known_src) + len(tgt & known_tgt)
     return len(src & known_tgt) + len(tgt & known_src) > straight
 
 
 def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:
-    """Return the pairs of another split that are in the training data, too."""
+    """Return how many pairs of another split are also in the training data, with the first line numbers."""
     shared = Finding()
     for line, (src, tgt) in enumerate(other, start=1):
         if pair_hash(src, tgt) in train.hashes:
@@ -163,7 +163,7 @@ def overlap(train: Examination, other: Iterable[tuple[str, str]]) -> Finding:
 
 
 def finding_rows(examination: Examination) -> Sequence[tuple[str, str]]:
-    """Return the findings as text, the commonest first."""
+    """Return the kind and the description of each finding, the most frequent first."""
     ordered = sorted(examination.findings.items(), key=lambda item: -item[1].count)
     return [(kind, described(finding)) for kind, finding in ordered]
 
@@ -178,7 +178,7 @@ def described(finding: Finding) -> str:
 
 
 def split_report(name: str, found: Examination) -> Iterator[str]:
-    """Yield the lines that say what was found in a split.
+    """Yield the lines of a report on what was found in a split.
 
     Raises:
         DataError: if there is no pair.

@@ -1,4 +1,4 @@
-"""What can be wrong with a sentence pair, and leaving such pairs out of the training data."""
+"""Checks for faulty sentence pairs, and filters that leave such pairs out of the training data."""
 
 import functools
 import hashlib
@@ -13,14 +13,14 @@ from typing import NamedTuple, TypeVar
 from nmt.alignment.words import split_words
 from nmt.config import Filter
 
-Pair = TypeVar("Pair", bound=tuple[str, ...])  # source, target, and what belongs to the pair, such as links
+Pair = TypeVar("Pair", bound=tuple[str, ...])  # source text, target text and further fields, such as links
 
 _LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"}
 _MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
 _SUSPICIOUS_RATIO = 1.6  # how far the logarithm of a pair's ratio of lengths may be from the corpus's mean
-_LONG = 10  # words from which a side's length says something
-_HEAD = 1000  # pairs from which the usual script of each side is known
-_LETTERS = 3  # letters from which a side has a script
+_LONG = 10  # the lengths of a pair are compared only if one side has at least this many words
+_HEAD = 1000  # the first pairs of a corpus, which decide the usual script of each side
+_LETTERS = 3  # a text with fewer letters has no script
 _ONE_SCRIPT = {"CJK": "Chinese or Japanese", "HIRAGANA": "Chinese or Japanese", "KATAKANA": "Chinese or Japanese"}
 
 
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
     Attributes:
         filter: the filter that leaves such pairs out; None if none does.
-        text: what it is, for a person.
+        text: a description of the fault for people.
     """
 
     filter: Filter | None
@@ -38,16 +38,17 @@ class Fault(NamedTuple):
 
 @dataclass
 class PairChecker:
-    """Says what is suspicious about the pairs of a corpus, one after the other.
+    """Finds what is suspicious about the pairs of a corpus, which are checked one after the other.
 
-    A pair's lengths are suspicious if one side is far longer than the other, for this corpus: the logarithm of the
-    ratio of characters is more than 1.6 from the running mean, which is a factor of 5, and one side has ten words at
-    least. A side is in another script if most of its letters are not in the usual script of that side.
+    A pair's lengths are suspicious if one side is unusually long for this corpus compared with the other. That is, the
+    logarithm of the ratio of their numbers of characters differs by more than 1.6 (a factor of 5) from the running
+    mean, and at least one side has ten or more words. A side is in another script if most of its letters are not in the
+    usual script of that side.
 
     Attributes:
         scripts: the usual script of each side; None where there are no letters.
-        held_out: the hashes of the pairs that are in no training data.
-        hashes: the hashes of the pairs so far.
+        held_out: the hashes of the validation and test pairs, which must not occur in the training data.
+        hashes: the hashes of the pairs checked so far.
     """
 
     scripts: tuple[str | None, str | None]
@@ -62,7 +63,7 @@ class PairChecker:
         Args:
             src: the source text.
             tgt: the target text.
-            words: the numbers of words on both sides, if they are known.
+            words: the numbers of source and target words; None to count them.
         """
         found: list[Fault] = []
         sizes = words or (len(split_words(src)), len(split_words(tgt)))
@@ -93,7 +94,7 @@ class PairChecker:
 def checker_and_pairs(
     pairs: Iterable[Pair], held_out: frozenset[int] = frozenset()
 ) -> tuple[PairChecker, Iterator[Pair]]:
-    """Return a checker that knows the usual scripts of the pairs, and all the pairs again."""
+    """Return a checker that knows the usual script of each side, and an iterator over all the pairs."""
     stream = iter(pairs)
     head = list(itertools.islice(stream, _HEAD))
     scripts = usual_script(pair[0] for pair in head), usual_script(pair[1] for pair in head)
@@ -103,10 +104,10 @@ def checker_and_pairs(
 def judged(
     pairs: Iterable[Pair], filters: Sequence[Filter], held_out: frozenset[int] = frozenset()
 ) -> Iterator[tuple[int, Pair, str | None]]:
-    """Yield each pair with its number from 1 and the reason why one of the filters leaves it out, None if none does.
+    """Yield the number of each pair (from 1), the pair, and the reason why a filter leaves it out (None if it is kept).
 
     Args:
-        pairs: texts of source and target, and what belongs to the pair, such as links.
+        pairs: source text, target text and further fields, such as links, of each pair.
         filters: names of filters.
         held_out: hashes of the pairs that `overlap` leaves out.
     """
@@ -117,19 +118,19 @@ def judged(
 
 
 def pair_hash(src: str, tgt: str) -> int:
-    """Return 64 bits that two pairs share only if they are the same but for white space at the ends."""
+    """Return a 64-bit hash of a pair, which ignores white space at both ends of the texts."""
     text = f"{src.strip()}\n{tgt.strip()}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def usual_script(texts: Iterable[str]) -> str | None:
-    """Return the script of most texts; None if none has letters."""
+    """Return the script of most texts; None if no text has a script."""
     counts = Counter(script for script in map(script_of, texts) if script is not None)
     return counts.most_common(1)[0][0] if counts else None
 
 
 def script_of(text: str) -> str | None:
-    """Return the script of most letters of a text, such as LATIN; None with fewer than three letters."""
+    """Return the script of most letters of a text, such as LATIN; None if it has fewer than three letters."""
     if text.isascii():
         return "LATIN" if sum(map(str.isalpha, text)) >= _LETTERS else None
     counts = Counter(script for script in map(_script_of_character, text) if script is not None)
@@ -138,7 +139,7 @@ def script_of(text: str) -> str | None:
 
 @functools.lru_cache(maxsize=100_000)
 def _script_of_character(character: str) -> str | None:
-    """Return the script that Unicode's name of a letter begins with; those of one language are one script."""
+    """Return the script of a letter, the first word of its Unicode name; Chinese and Japanese scripts count as one."""
     if not character.isalpha():
         return None
     name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")

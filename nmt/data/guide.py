@@ -29,8 +29,8 @@ class GuidanceCounts:
     Attributes:
         guided: pairs whose links guide the attention.
         no_links: pairs without a link.
-        words_changed: pairs with links whose pieces spell other words than their text, because the tokenizer normalises
-            a character or does not know it; their links would point beside the words.
+        words_changed: pairs with links whose pieces spell more or fewer words than their text, because the tokenizer
+            normalises a character or does not know it; their links would point to wrong words.
     """
 
     guided: int
@@ -39,7 +39,7 @@ class GuidanceCounts:
 
 
 class TargetAlignments:
-    """The links of every pair, on words, projected to whatever pieces an epoch has."""
+    """The word links of every pair, projected to the pieces that the pair has in an epoch."""
 
     def __init__(
         self,
@@ -52,11 +52,12 @@ class TargetAlignments:
         """Keep the tables; the links are read batch by batch.
 
         Args:
-            links: its column `links` has one string in Pharaoh notation for each row of the corpus.
-            guidance: the rows of `guidance_rows` for the same corpus.
+            links: a table whose column `links` has one string in Pharaoh notation for each row of the corpus.
+            guidance: a table of the rows of `guidance_rows` for the same corpus.
             tokenizer: turns piece ids back into words.
-            level: what the links are between.
-            step: whether the step that predicts a word is guided to its links, or the one that has it as input.
+            level: the units that the links connect.
+            step: which decoder step is guided to the links of a target word: the step that `predicts` the word, or the
+                step that has it as `input`.
         """
         self._first_row = 0 if step == "predicts" else 1
         self._links, self._tokenizer, self._level = links.column("links"), tokenizer, level
@@ -74,8 +75,8 @@ class TargetAlignments:
             shape: T and S of the padded batch.
 
         Returns:
-            ``[B, T, S]``: for the step of each piece of a linked target word, equal weights on all pieces of the source
-            words that it is linked to, with sum 1; rows of 0 where there is no link, and for BOS or EOS.
+            ``[B, T, S]``: the row of each piece of a linked target word has equal weights on all pieces of the source
+            words that it is linked to, with sum 1. The rows of words without links, and of BOS or EOS, are 0.
         """
         target = np.zeros((len(srcs), *shape), dtype=np.float32)  # [B, T, S]
         for index, (row, src, tgt) in enumerate(zip(rows, srcs, tgts, strict=True)):
@@ -92,16 +93,16 @@ class TargetAlignments:
 def guidance_rows(
     links: Table, text: Table, pieces: Table, tokenizer: Tokenizer, level: WordLevel = "words"
 ) -> Iterator[dict[str, int]]:
-    """Yield for each pair whether it is guided, and if not why; the rows of a table with `GUIDANCE_COLUMNS`.
+    """Yield a row with `GUIDANCE_COLUMNS` for each pair: whether it is guided, and if not, why not.
 
-    All segmentations of a text spell the same words, so this holds for sampled ones, too.
+    All segmentations of a text spell the same words, so the result also holds for sampled segmentations.
 
     Args:
         links: column `links`.
         text: columns `src` and `tgt`.
         pieces: columns `src_ids` and `tgt_ids`.
-        tokenizer: the one that made the pieces.
-        level: what the links are between.
+        tokenizer: the tokenizer that made the pieces.
+        level: the units that the links connect.
     """
     sides = tokenizer.decode_src, tokenizer.decode_tgt
     corpus = zip(links.rows("links"), text.rows("src", "tgt"), pieces.rows("src_ids", "tgt_ids"), strict=True)
@@ -135,23 +136,23 @@ def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: 
 
 
 def word_of_pieces(encoded: Encoded, level: WordLevel = "words") -> Ints:
-    """Return the number of the word that each piece ends in; a piece of white space alone belongs to the next one."""
+    """Return the index of the word that each piece ends in; a piece of only white space belongs to the next word."""
     ends = np.array([end for _, end in spans_at(level, encoded.text)] or [0])
     last = [max(start, end - 1) for start, end in encoded.offsets]
     return np.minimum(np.searchsorted(ends, last, side="right"), len(ends) - 1).astype(np.int64)
 
 
 def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]], level: WordLevel = "words") -> None:
-    """Refuse lines that are no links, and links of words that their pair does not have.
+    """Refuse lines that are not links, and links to words that their pair does not have.
 
     Args:
         name: the name of the file, for the message.
         links: one line for each pair.
         pairs: source and target texts.
-        level: what the links are between.
+        level: the units that the links connect.
 
     Raises:
-        AlignmentError: naming the first bad lines, or both counts if there are not as many lines as pairs.
+        AlignmentError: naming the first bad lines, or both counts if the numbers of lines and pairs differ.
     """
     bad: list[str] = []
     counts = [0, 0]
@@ -159,7 +160,7 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
         counts[0] += line is not None
         counts[1] += pair is not None
         if line is None or pair is None:
-            continue  # read on, for both counts
+            continue  # read on to complete both counts
         try:
             gold = parse_pharaoh(line, where=f"{name}, line {number}")
         except AlignmentError as error:

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Raw = TypeVar("Raw", bytes, bytes | None)
 
-_HEAD_BYTES = 4096  # how much of a file is looked at to recognise its encoding
-_PAUSE = 0.05  # seconds without a new line after which those that are there are answered
-_LONGEST_WAIT = 0.2  # seconds that a line waits for others at most
-_WARNINGS = 5  # bad lines that get a warning each; the others are summed up
+_HEAD_BYTES = 4096  # bytes of a file that are examined to recognise its encoding
+_PAUSE = 0.05  # after this many seconds without a new line, the lines that have arrived are processed
+_LONGEST_WAIT = 0.2  # the longest time in seconds that a line waits for others
+_WARNINGS = 5  # the first bad lines get a warning each; the others are only counted
 
 _PACKED = {
     b"\x1f\x8b\x08": "gzip",
@@ -40,12 +40,13 @@ _BYTE_ORDER_MARKS = {  # UTF-32 comes first, since its mark begins with that of 
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""Yield the lines of a UTF-8 text file, plain, .gz or .zst, split at ``\n`` only.
+    r"""Yield the lines of a UTF-8 text file (plain, .gz or .zst), split at ``\n`` only.
 
     A ``\r`` before the line end and a byte order mark at the start are dropped.
 
     Raises:
-        DataError: if the file cannot be read, is compressed, or is not UTF-8, with the line and the remedy.
+        DataError: if the file cannot be read, is compressed in another way, or is not UTF-8. The message names the
+            line and the remedy.
     """
     with open_lines(path) as stream:
         head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
@@ -65,7 +66,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, plain, .gz or .zst, as a stream of bytes.
+    """Open a file (plain, .gz or .zst) as a stream of uncompressed bytes.
 
     Raises:
         DataError: if the file cannot be opened or its first bytes cannot be read.
@@ -94,12 +95,12 @@ def _opened(path: Path) -> io.BufferedReader:
 
 
 def without_packing(name: str) -> str:
-    """Return the name of a file without the ending that says how it is compressed."""
+    """Return the name of a file without the suffix .gz or .zst of a compressed file."""
     return name.removesuffix(".gz").removesuffix(".zst")
 
 
 def _numbered(path: Path, lines: Iterable[Raw]) -> Iterator[Raw]:
-    """Yield the lines of a stream, and None as it comes; a line that cannot be read is named in the message."""
+    """Yield the lines (and any None) of a stream unchanged; raise an error with the line number if reading fails."""
     number = 0
     try:
         for raw in lines:
@@ -115,11 +116,11 @@ def _reason(error: Exception) -> str:
 
 
 def _other_encoding(path: Path, head: bytes) -> str | None:
-    """Return what the first bytes of a file show it to be, with the remedy; None if it may be UTF-8 text."""
+    """Return why the first bytes of a file are not UTF-8 text, with the remedy; None if they may be."""
     for magic, name in _PACKED.items():
         if head.startswith(magic):
             ending = {"gzip": ".gz", "zstd": ".zst"}.get(name)
-            is_named = ending is None or path.suffix == ending  # packed twice, or in another way
+            is_named = ending is None or path.suffix == ending  # compressed twice, or in an unsupported format
             remedy = "decompress it" if is_named else f"give it a name that ends with {ending}"
             return f"the file is compressed with {name}; {remedy}"
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
@@ -133,12 +134,12 @@ def _other_encoding(path: Path, head: bytes) -> str | None:
 
 
 def _wide_encoding(head: bytes) -> str | None:
-    """Return UTF-16LE or UTF-16BE if zero bytes alternate with others as in text without a byte order mark."""
+    """Return UTF-16LE or UTF-16BE if zero bytes alternate with other bytes as in these encodings; else None."""
     zeros = head[0::2].count(0), head[1::2].count(0)
     few, many = min(zeros), max(zeros)
     try:
         head[: max(0, len(head) - 4)].decode("utf-8")
-        share = 0.1  # the bytes are UTF-8 too, so it must be clear that they are something else
+        share = 0.1  # the bytes are also valid UTF-8, so the signs of another encoding must be clear
     except UnicodeDecodeError:
         share = 0.01
     if many < 4 or many < share * len(head) or few > many / 10:
@@ -147,7 +148,7 @@ def _wide_encoding(head: bytes) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """Return the text without line ends, so that it stays one line."""
+    """Return the text with its line ends replaced by spaces, so that it stays one line."""
     return text.replace("\n", " ")
 
 
@@ -158,10 +159,10 @@ def argument_lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def input_lines(path: Path | None) -> Iterator[str | None]:
-    r"""Yield the lines of a file, plain, .gz or .zst, or of standard input, split at ``\n`` only.
+    r"""Yield the lines of a file (plain, .gz or .zst), or of standard input if `path` is None, split at ``\n`` only.
 
-    Every line counts, whatever it holds: bytes that are not UTF-8 become replacement characters, with a warning. None
-    stands wherever standard input has no more lines for the moment, so that those before it can be answered.
+    No line is skipped: bytes that are not UTF-8 become replacement characters, with a warning. None is yielded whenever
+    standard input has no more lines for the moment, so that the lines before it can be processed.
 
     Raises:
         DataError: if the file cannot be read.
@@ -177,7 +178,7 @@ def input_lines(path: Path | None) -> Iterator[str | None]:
 
 
 def count_lines(path: Path) -> int | None:
-    """Return the number of lines of a file, plain, .gz or .zst; None if it is no regular file, which is read only once.
+    """Return the number of lines of a file (plain, .gz or .zst); None for a pipe or device, which is read only once.
 
     Raises:
         DataError: if the file cannot be read.
@@ -189,7 +190,7 @@ def count_lines(path: Path) -> int | None:
 
 
 def in_chunks(lines: Iterable[Item | None], size: int) -> Iterator[list[Item]]:
-    """Yield lists of up to `size` lines, or pairs; None among them ends a list early."""
+    """Yield lists of up to `size` lines or other items; a None among the items ends a list early."""
     chunk: list[Item] = []
     for line in lines:
         if line is not None:
@@ -202,10 +203,10 @@ def in_chunks(lines: Iterable[Item | None], size: int) -> Iterator[list[Item]]:
 
 
 def _arriving(stream: io.BufferedReader) -> Iterator[bytes | None]:
-    """Yield the lines of a stream, and None when no more arrive for the moment."""
+    """Yield the lines of a stream, and None whenever no further lines arrive for the moment."""
     try:
         stream.fileno()
-        waits = os.name == "posix"  # elsewhere only sockets can be asked whether something arrives
+        waits = os.name == "posix"  # on other systems, `select` works with sockets only
     except OSError:
         waits = False
     if not waits:
@@ -230,7 +231,7 @@ def _arriving(stream: io.BufferedReader) -> Iterator[bytes | None]:
 
 
 def _replaced(lines: Iterable[bytes | None]) -> Iterator[str | None]:
-    """Yield lines decoded from UTF-8, with replacement characters and a warning for what is not; None stays None."""
+    """Yield lines decoded from UTF-8, with replacement characters and a warning for bad bytes; None stays None."""
     bad = number = 0
     for raw in lines:
         if raw is None:

@@ -1,4 +1,4 @@
-"""Two parallel text files, and where they slip when their lengths differ."""
+"""Reading two parallel text files, and finding where their lines stop matching if their lengths differ."""
 
 import math
 from collections import Counter, deque
@@ -9,9 +9,9 @@ from pathlib import Path
 from nmt.data.lines import read_lines
 from nmt.errors import DataError
 
-_WINDOW = 8  # lines that are looked at together
-_SUSPECTS = 4  # ratios in a window that are far from the usual one after a slip
-_UNUSUAL = math.log(1.7)  # how far from the usual ratio of lengths, in logarithms
+_WINDOW = 8  # lines that are examined together
+_SUSPECTS = 4  # a window with this many unusual length ratios comes after a slip
+_UNUSUAL = math.log(1.7)  # a ratio is unusual if its logarithm is farther than this from that of the usual ratio
 _BIN = 0.02  # width of the bins, in logarithms, from which the median ratio is taken
 
 
@@ -49,9 +49,9 @@ def _describe_slip(src: Path, tgt: Path, common: int) -> str:
 
 
 def _first_slip(src: Path, tgt: Path, usual: float) -> int | None:
-    """Return the first line of a window in which most length ratios are far from the usual one.
+    """Return the first line with an unusual length ratio in the first window in which half of the ratios are unusual.
 
-    After a slip, unrelated sentences face each other.
+    After a slip, unrelated sentences are paired, so their length ratios vary.
     """
     window: deque[bool] = deque(maxlen=_WINDOW)
     for number, pair in enumerate(zip(read_lines(src), read_lines(tgt), strict=False), start=1):

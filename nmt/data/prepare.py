@@ -30,17 +30,17 @@ _TOKENIZER_FORMAT = 3  # raise it when the same settings and text give another t
 
 @dataclass(frozen=True)
 class Corpora:
-    """What training reads.
+    """The data that training reads.
 
     Attributes:
-        tokenizer: trained on the training text.
-        train_text: columns `src`, `tgt`, `links`.
-        valid_text: the same of the validation split.
-        train: the training pairs that no filter dropped.
+        tokenizer: the tokenizer of both sides.
+        train_text: the training text, with columns `src`, `tgt`, `links`.
+        valid_text: the validation text, with the same columns.
+        train: the training pairs that were not dropped.
         valid: all validation pairs.
-        fingerprint: of training text and tokenizer; another one is other data.
+        fingerprint: the fingerprint of the training text and the tokenizer; if it differs, so do the data.
         aligner: the statistical word aligner of the training text, if it made the links.
-        links_from: where the links that guide the attention come from, for a person; None without guidance.
+        links_from: a description of where the links that guide the attention come from; None without guidance.
     """
 
     tokenizer: Tokenizer
@@ -63,12 +63,13 @@ class _Guidance:
 
 
 def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide: bool = True) -> Corpora:
-    """Read, tokenise and measure the training and validation data.
+    """Read and tokenise the training and validation data, and read the test data to check them.
 
     Args:
-        config: of the run.
-        tokenizer: of a run that is resumed; None to train one (or take the cached one of the same text and settings).
-        with_guide: whether word links are read or made, if the configuration wants guided attention.
+        config: the configuration of the run.
+        tokenizer: the tokenizer of another run, or of this one if it is resumed; None for the tokenizer that the
+            configuration describes, which is imported, taken from the cache or trained.
+        with_guide: whether word links are read or made if the configuration asks for guided attention.
 
     Raises:
         DataError: if the data cannot be read, or nothing is left to train on.
@@ -82,7 +83,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     train_text, train_id = load_text(train_source, "train", cache, config.data.filters, held_out)
     valid_text, valid_id = load_text(valid_source, "valid", cache)
     if test_source is not None:
-        load_text(test_source, "test", cache)  # better now than after the training
+        load_text(test_source, "test", cache)  # so that an error in them shows before training and not after it
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
     train_path = pieces_path(cache, train_id, tokenizer)
@@ -104,11 +105,11 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
 
 
 def pair_weights(source: Source, text: Table, temperature: float) -> Floats | None:
-    """Return how often each pair comes in an epoch; None if each comes once.
+    """Return how often each pair occurs in an epoch; None if each occurs once.
 
     Args:
-        source: the training data.
-        text: its table.
+        source: the source of the training data.
+        text: the table of its pairs.
         temperature: see `DataConfig`.
     """
     weights = np.array([part.weight for part in source.each])
@@ -126,7 +127,7 @@ def pair_weights(source: Source, text: Table, temperature: float) -> Floats | No
 def _load_guide(
     config: Config, text: Table, text_id: str, pieces: Table, pieces_path: Path, tokenizer: Tokenizer, cache: Path
 ) -> _Guidance:
-    """Return what guides the attention.
+    """Return the target alignments of guided attention; all fields are None if the attention is not guided.
 
     Raises:
         ConfigError: if the corpus should bring links and does not.
@@ -177,7 +178,7 @@ def _links_of_file(config: Config, name: str, text: Table, text_id: str, cache: 
 
 
 def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:
-    """Refuse pairs that a model with a fixed number of places could not score; no pair is dropped from evaluation.
+    """Refuse pairs that are too long for a model with a fixed number of positions, since evaluation drops no pair.
 
     Raises:
         DataError: naming the first such line.
@@ -195,7 +196,7 @@ def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str)
 
 
 def pieces_path(cache: Path, text_id: str, tokenizer: Tokenizer) -> Path:
-    """Return where the piece ids of a text under a tokenizer are cached."""
+    """Return the path in the cache of the piece ids that a tokenizer makes of a text."""
     return cache / f"pieces-{text_id}-{digest(tokenizer.fingerprint)}.arrow"
 
 

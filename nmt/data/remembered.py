@@ -1,4 +1,4 @@
-"""What large files were found to hold, so that one that has not changed is not read to its end at every start."""
+"""Stored facts about large files, such as checksums, so that an unchanged file is not read in full at every start."""
 
 import json
 import os
@@ -10,20 +10,20 @@ from nmt.atomic import atomic_write
 from nmt.data.checksums import digest
 
 LARGE = 256 * 2**20  # bytes; a smaller file is read within half a second
-_SETTLED = 2.0  # seconds; a file that is younger may change again without another time
+_SETTLED = 2.0  # seconds; a file that was modified more recently may change again without a new time stamp
 
 
 def remembered(path: Path, cache: Path, what: str, compute: Callable[[], str]) -> str:
-    """Return what `compute` finds in a file; for a large file, what it found before if the file has not changed.
+    """Return the result of `compute` for a file; for a large file that has not changed, return the stored result.
 
-    A file has not changed if it has the size, the number (inode) and both times (of its content, of its entry) that it
-    had: programs that write to a file change one of them, and only damage to the disk itself does not.
+    A file counts as unchanged if it still has the same size, inode number, modification time and change time. Programs
+    that write to a file change at least one of these; only damage to the disk itself does not.
 
     Args:
         path: the file.
-        cache: the folder of the cache, which remembers.
+        cache: the cache folder, where results are stored.
         what: a name for what is computed.
-        compute: reads the file.
+        compute: reads the file and returns the result.
 
     Raises:
         OSError: if the file cannot be read.
@@ -36,7 +36,7 @@ def remembered(path: Path, cache: Path, what: str, compute: Callable[[], str]) -
         state, value = json.loads(note.read_bytes())
         if state == before and isinstance(value, str):
             return value
-    except (OSError, ValueError, TypeError):  # there is no note, or none that can be read
+    except (OSError, ValueError, TypeError):  # the note is missing or unreadable
         pass
     value = compute()
     if _state(path) == before and before[1] < time.time_ns() - _SETTLED * 1e9:
@@ -45,7 +45,7 @@ def remembered(path: Path, cache: Path, what: str, compute: Callable[[], str]) -
 
 
 def remember(path: Path, cache: Path, what: str, value: str) -> None:
-    """Note what a large file holds, for one that was written just now by us; see `remembered`."""
+    """Store a result for a large file that this process has just written; see `remembered`."""
     state, note = _state(path), _note(path, cache, what)
     if state[0] < LARGE:
         return
@@ -53,7 +53,7 @@ def remember(path: Path, cache: Path, what: str, value: str) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(note) as tmp_path:
             tmp_path.write_text(json.dumps([state, value]), encoding="utf-8")
-    except OSError:  # a cache that cannot be written to is reported where it must be
+    except OSError:  # the code that needs to write to the cache reports the error
         pass
 
 

@@ -1,4 +1,4 @@
-"""The training pairs under subword sampling: each epoch segments them anew, batch by batch."""
+"""Training pairs with subword sampling: each epoch has new segmentations, which are sampled batch by batch."""
 
 from collections.abc import Callable
 from typing import Literal, assert_never
@@ -13,28 +13,27 @@ from nmt.data.subword_regularization import Sampler, Sampling
 
 
 class SampledCorpus(PieceCorpus):
-    """The pairs of one epoch; a pair's segmentation is a function of the seed, the epoch and its row alone.
+    """The pairs of one epoch. The segmentation of a pair depends only on the seed, the epoch and its row.
 
-    The lengths, by which batches are planned, are those of the best segmentation, so a batch has somewhat more tokens
-    than planned.
+    Batches are planned with the lengths of the best segmentations, so a batch has somewhat more tokens than planned.
     """
 
     def __init__(self, best: PieceCorpus, samplers: tuple[Sampler, Sampler], seed: int, epoch: int, longest: int):
-        """Take the pairs in their best segmentation.
+        """Share the table of `best` and start without sampled segmentations.
 
         Args:
-            best: the training pairs.
-            samplers: of both sides.
-            seed: of the run.
-            epoch: from 0.
-            longest: a side whose sampled segmentation has more pieces takes the best one.
+            best: the training pairs in their best segmentation.
+            samplers: the samplers of the source and the target side.
+            seed: the seed of the run.
+            epoch: the number of the epoch, from 0.
+            longest: a side keeps its best segmentation if the sampled one has more pieces than this.
         """
-        vars(self).update(vars(best))  # the same table, rows and lengths, none of which is copied
+        vars(self).update(vars(best))  # share the table, rows and lengths without copying them
         self._samplers, self._seed, self._longest = samplers, seed << 32 | epoch, longest
-        self._sampled: dict[int, tuple[Ints, Ints]] = {}  # of the rows that were counted last
+        self._sampled: dict[int, tuple[Ints, Ints]] = {}  # row → source and target, of the last count
 
     def token_counts(self, chosen: Ints) -> tuple[int, int]:
-        """Return the source and target tokens of the pairs `chosen`, as `Batch` counts them."""
+        """Return the numbers of source and target tokens of the pairs `chosen`, as `Batch` counts them."""
         rows = self.rows[chosen]
         sides = [np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in super()._pieces(rows)]
         self._sampled = {
@@ -57,11 +56,13 @@ class SampledCorpus(PieceCorpus):
 
 
 def sampled_epochs(config: Config, corpora: Corpora) -> Callable[[int], PieceCorpus]:
-    """Return what gives the training pairs of an epoch (from 0): sampled anew if the tokenizer samples, or the same.
+    """Return a function that takes the number of an epoch (from 0) and returns its training pairs.
+
+    If the tokenizer samples, each epoch has newly sampled segmentations; otherwise the pairs are always the same.
 
     Args:
         config: the configuration of the run.
-        corpora: its tokenizer and pairs.
+        corpora: the tokenizer and the pairs of the run.
     """
     settings = config.tokenizer
     if not (isinstance(settings, TokenizerConfig) and settings.sampling.enabled):
@@ -72,7 +73,7 @@ def sampled_epochs(config: Config, corpora: Corpora) -> Callable[[int], PieceCor
 
 
 def _sampled_type(settings: TokenizerConfig) -> Literal["bpe", "unigram"]:
-    """Return the type of a tokenizer that can sample; the configuration lets no other sample."""
+    """Return the type of a tokenizer that can sample; the configuration allows sampling for no other type."""
     match settings.type:
         case "bpe" | "unigram":
             return settings.type

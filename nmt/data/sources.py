@@ -39,21 +39,22 @@ def load_text(
     filters: Sequence[Filter] = (),
     held_out: Mapping[str, Source | None] | None = None,
 ) -> tuple[Table, str]:
-    """Return one split's sentence pairs as a memory-mapped table, with the fingerprint of the text.
+    """Return the sentence pairs of one split as a memory-mapped table, and the fingerprint of the text.
 
     Args:
         source: where the text comes from, with paths resolved.
         split: ``train``, ``valid`` or ``test``; picks the split of a built-in corpus and names the data in messages.
-        cache_dir: where tables are kept.
-        filters: which pairs are left out.
+        cache_dir: the cache folder.
+        filters: the names of the filters that leave pairs out.
         held_out: the other splits, whose pairs the filter `overlap` leaves out.
 
     Returns:
-        The table with columns `src`, `tgt`, `links` (strings), with filters also `line` (the number of the pair in the
-        whole corpus, from 1), of a list also `part` (its number in the list, from 0), and its fingerprint.
+        The table and its fingerprint. The table has the columns `src`, `tgt` and `links` (strings). With filters, it
+        also has `line`, the number of the pair in the entire corpus, from 1. If the source is a list, it also has
+        `part`, the number of the pair's source in the list, from 0.
 
     Raises:
-        DataError: naming file, line and remedy.
+        DataError: if the text cannot be read or no pair is left; the message names file, line and remedy.
     """
     columns = {"src": "string", "tgt": "string", "links": "string"} | ({"part": "int32"} if source.parts else {})
     if filters:
@@ -86,7 +87,7 @@ def _load_filtered(
     def rows() -> Iterator[dict[str, Any]]:
         hashes = pair_hashes(others)
         left_out: Counter[str] = Counter()
-        ends: list[int] = []  # of the parts that were read to their end: the number of their last pair
+        ends: list[int] = []  # the number of the last pair of each part that has been read completely
 
         def pairs() -> Iterator[Pair]:
             count = 0
@@ -114,13 +115,13 @@ def _load_filtered(
 
 
 def read_pairs(source: Source, split: str) -> Iterator[Pair]:
-    """Yield the pairs of a source, one by one, with their tags; nothing is dropped here."""
+    """Yield all pairs of a source, with their tags."""
     for part in source.each:
         yield from (_tagged(part, pair) for pair in _untagged(part, split))
 
 
 def _tagged(source: Source, pair: Pair) -> Pair:
-    """Return a pair with the tag of its source before the source text, and the links moved by the tag's words."""
+    """Return a pair with the tag put before its source text, and its links shifted by the number of the tag's words."""
     src, tgt, links = pair
     if source.tag is None or not src.strip():
         return pair
@@ -130,7 +131,7 @@ def _tagged(source: Source, pair: Pair) -> Pair:
 
 
 def _untagged(source: Source, split: str) -> Iterator[Pair]:
-    """Yield the pairs of a source that is no list."""
+    """Yield the pairs of a source that is not a list, without the tag."""
     match source:
         case Source(builtin=str()):
             from nmt.data.builtin.phrasebook import phrasebook
@@ -148,7 +149,7 @@ def _untagged(source: Source, split: str) -> Iterator[Pair]:
 
 
 def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
-    """Yield source and target text of every sentence pair, without the tag that `Source.tag` puts before the former.
+    """Yield the source text (without the tag of `Source.tag`) and the target text of every sentence pair.
 
     Args:
         source: where the pairs are.
@@ -158,10 +159,10 @@ def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
 
 
 def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
-    """Return the hashes of the pairs of several splits, by which the filter `overlap` knows them.
+    """Return the hashes of the pairs of several splits, by which the filter `overlap` recognises them.
 
     Args:
-        splits: the source of each split, by its name; None for a split that is missing.
+        splits: name of a split → its source, or None if the split is missing.
     """
     return frozenset(
         pair_hash(*pair) for name, source in splits.items() if source is not None for pair in read_texts(source, name)
@@ -169,10 +170,10 @@ def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
 
 
 def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pair]:
-    """Yield the pairs with the links of the source's file, or with none.
+    """Yield the pairs with the links of the source's file, or with empty links if it has no such file.
 
     Raises:
-        DataError: if there are not as many lines of links as pairs.
+        DataError: if the numbers of pairs and of lines of links differ.
     """
     if source.links is None:
         yield from ((src, tgt, "") for src, tgt in pairs)
@@ -217,7 +218,7 @@ def _hub_error(source: Source, split: str, error: Exception) -> DataError:
 
 
 def _identity(source: Source, split: str, cache: Path) -> dict[str, Any]:
-    """Return what decides the text of a source: the bytes of its files, or the fingerprint of a hub dataset."""
+    """Return everything that determines the text of a source: digests of its files, or a hub dataset's fingerprint."""
     if source.parts:
         return {"parts": [_identity(part, split, cache) for part in source.parts]}
     tag = {} if source.tag is None else {"tag": source.tag}
@@ -227,7 +228,7 @@ def _identity(source: Source, split: str, cache: Path) -> dict[str, Any]:
 def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any]:
     identity: dict[str, Any] = source.model_dump(exclude={"path", "revision", "links", "tag", "weight", "parts"})
     if source.header:
-        del identity["header"]  # as it was before there was a choice
+        del identity["header"]  # so that fingerprints stay as they were before this setting existed
     if source.links is not None:
         identity |= {"links": _file_digest(Path(source.links), cache), "turned": source.turns_links}
     match source:
@@ -248,9 +249,9 @@ def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any
 
 
 def _hub_identity(source: Source, folder: Path, split: str, cache: Path) -> dict[str, Any]:
-    """Return what changes when a dataset does: the bytes of a local folder, or the fingerprint that the hub gives.
+    """Return values that change when a dataset changes: digests of a local folder's files, or the hub's fingerprint.
 
-    A revision that is a whole commit needs no question to the hub.
+    If the revision is a full commit hash, the hub is not contacted.
     """
     if folder.is_dir():
         return {"files": [_file_digest(path, cache) for path in sorted(folder.rglob("*")) if path.is_file()]}
@@ -283,10 +284,10 @@ def _describe(source: Source) -> str:
 
 
 def export_text(source: Source, split: str, folder: Path, src_lang: str, tgt_lang: str) -> list[Path]:
-    """Write a split as plain text files ``SPLIT.SRC``, ``SPLIT.TGT`` and, where there is gold, ``SPLIT.links``.
+    """Write a split as plain text files ``SPLIT.SRC``, ``SPLIT.TGT`` and, if it has gold links, ``SPLIT.links``.
 
     Returns:
-        The files written.
+        The paths of the files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = list(read_pairs(source, split))

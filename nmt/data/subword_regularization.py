@@ -1,8 +1,8 @@
-"""Segmentations sampled at random: BPE-dropout and the sampling of a unigram model, from a generator of one's own.
+"""Sampling of segmentations with a seeded random generator: BPE-dropout, and sampling from a unigram model.
 
-sentencepiece samples, too, but its generator depends on the process, so a resumed run would get other segmentations
-than the run it goes on with. Here the same seeds give the same ones in every process. Words are sampled one by one: a
-piece never reaches over the space between two words.
+sentencepiece can sample, too, but its generator depends on the process, so a resumed run would get other segmentations
+than an uninterrupted one. Here the same seed gives the same segmentation in every process. Each word is sampled
+separately, since a piece never extends over the space between two words.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any, Literal, assert_never
 
 from nmt.alignment.words import SPACE
 
-_WORDS_KEPT = 50_000  # words whose segmentations are kept
+_WORDS_KEPT = 50_000  # words whose segmentations are cached
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class _Arc:
-    """A piece that may end somewhere in a word."""
+    """A piece that may end at a given position of a word."""
 
     start: int
     piece: int
-    energy: float  # of all segmentations up to here that end with it, in nats
+    energy: float  # log of the sum of P ** alpha over all segmentations up to here that end with this piece
 
 
 class Sampler:
-    """Samples segmentations of texts whose best one is known."""
+    """Samples segmentations of texts whose best segmentation is known."""
 
     def __init__(self, processor: Any, sampling: Sampling):
         """Read the pieces.
@@ -57,14 +57,14 @@ class Sampler:
         plain = [piece for piece in range(size) if piece not in whole and not any(special[piece::size])]
         self._vocabulary = {self._pieces[piece]: (piece, float(processor.get_score(piece))) for piece in plain}
         self._longest = max(map(len, self._vocabulary), default=1)
-        # Only those of the latest words are kept: a large corpus has more kinds of words than memory holds.
+        # Only the results for recent words are cached: a large corpus has more distinct words than fit in memory.
         self._lattices = functools.lru_cache(_WORDS_KEPT)(self._lattice)
         self._best = functools.lru_cache(_WORDS_KEPT)(self._best_segmentations)
 
     def sample(self, ids: Sequence[int], seed: int) -> list[int]:
-        """Return another segmentation of the text whose best one is `ids`; the same seed gives the same one.
+        """Sample a segmentation of the text whose best segmentation is `ids`; the same seed gives the same result.
 
-        Words with unknown pieces, bytes or user-defined symbols stay as they are.
+        Words with unknown pieces, bytes or user-defined symbols keep their best segmentation.
         """
         self._random.seed(seed)
         sampled: list[int] = []
@@ -97,11 +97,11 @@ class Sampler:
         return words
 
     def _with_dropout(self, text: str, best: list[int]) -> list[int]:
-        """BPE-dropout (Provilkov et al. 2020): each merge that comes up is left out with probability alpha."""
+        """Sample by BPE-dropout (Provilkov et al. 2020): leave out each merge that comes up with probability alpha."""
         merges = len(text) - len(best)
         until_dropped = self._merges_until_dropped()
         if until_dropped >= merges:
-            return best  # nothing is left out, which the best segmentation shows
+            return best  # no merge is left out, so the result is the best segmentation
         symbols, dropped = list(text), set()
         while True:
             found, at, start = -math.inf, -1, 0
@@ -121,12 +121,12 @@ class Sampler:
                 until_dropped -= 1
 
     def _merges_until_dropped(self) -> float:
-        """Return how many merges are done before the next is left out."""
+        """Sample how many merges are done before the next one is left out."""
         alpha = self.sampling.alpha
         return 0 if alpha >= 1.0 else math.log(1.0 - self._random.random()) // math.log1p(-alpha)
 
     def _from_lattice(self, text: str) -> list[int]:
-        """One of all segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2), from the end backwards."""
+        """Sample from all segmentations in proportion to P ** alpha (Kudo 2018, section 3.2), starting at the end."""
         lattice, end, sampled = self._lattices(text), len(text), []
         while end > 0:
             arcs = lattice[end]
@@ -137,7 +137,7 @@ class Sampler:
         return sampled[::-1]
 
     def _lattice(self, text: str) -> list[list[_Arc]]:
-        """Return, for each position, the pieces that end there."""
+        """Return, for each position in a word, the pieces that may end there."""
         sums: list[float] = [0.0]
         lattice: list[list[_Arc]] = [[]]
         for end in range(1, len(text) + 1):
@@ -152,11 +152,11 @@ class Sampler:
         return lattice
 
     def _of_the_best(self, text: str) -> list[int]:
-        """Return one of the word's `nbest` best segmentations, in proportion to P ** alpha (Kudo 2018, section 3.2)."""
+        """Sample from the word's `nbest` best segmentations in proportion to P ** alpha (Kudo 2018, section 3.2)."""
         return list(self._random.choices(*self._best(text))[0])
 
     def _best_segmentations(self, text: str) -> tuple[list[tuple[int, ...]], list[float]]:
-        """Return the word's `nbest` best segmentations, and their weights when one is sampled."""
+        """Return the word's `nbest` best segmentations and the weights with which they are sampled."""
         best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())]]
         for end in range(1, len(text) + 1):
             found = [
@@ -171,17 +171,17 @@ class Sampler:
 
 
 def _user_defined(model: bytes) -> set[int]:
-    """Return the ids of a sentencepiece model's user-defined symbols, which its processor tells nobody.
+    """Return the ids of a sentencepiece model's user-defined symbols, which its processor does not expose.
 
-    A model is a message of protocol buffers. Its fields of number 1 are the pieces, in the order of their ids, each a
-    message whose field 3 is the kind of piece; 4 is a user-defined symbol.
+    A model is a message in Protocol Buffers format. Its fields with number 1 are the pieces, in the order of their ids.
+    Each piece is itself a message; its field 3 is the kind of piece, where 4 is a user-defined symbol.
     """
     pieces = [value for number, value in _fields(model) if number == 1]
     return {index for index, piece in enumerate(pieces) if isinstance(piece, bytes) and (3, 4) in _fields(piece)}
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the numbers and values of a message of protocol buffers."""
+    """Yield the number and value of each field of a message in Protocol Buffers format."""
     at = 0
 
     def varint() -> int:

@@ -15,7 +15,7 @@ _SEPARATORS = {";": "';'", "\t": "tabs", ",": "','", "|": "'|'"}
 
 
 def table_format(path: Path) -> TableFormat:
-    """Return the format that the name of a file ends with.
+    """Return the format of a table by the suffix of its file name.
 
     Raises:
         DataError: if its ending is unknown.
@@ -29,7 +29,7 @@ def table_format(path: Path) -> TableFormat:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a table's columns; of JSON Lines, the keys of the first object.
+    """Return the names of a table's columns; for JSON Lines, return the keys of the first object.
 
     Raises:
         DataError: if the file cannot be read.
@@ -60,7 +60,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_table(path: Path, src: str, tgt: str, header: bool = True) -> Iterator[tuple[str, str]]:
-    """Yield the texts of two columns.
+    """Yield the source and target text of each row.
 
     Args:
         path: the table.
@@ -69,7 +69,7 @@ def read_table(path: Path, src: str, tgt: str, header: bool = True) -> Iterator[
         header: whether the first line names the columns; otherwise their names are "1", "2" and so on.
 
     Raises:
-        DataError: naming file, line and remedy.
+        DataError: if the table cannot be read; the message names file, line and remedy.
     """
     kind = table_format(path)
     if not header and kind not in ("tsv", "csv"):
@@ -81,7 +81,7 @@ def read_table(path: Path, src: str, tgt: str, header: bool = True) -> Iterator[
             yield from _read_jsonl(path, src, tgt)
         case "tsv":  # there is no quoting: a tab is always the end of a column
             yield from _read_columns(path, src, tgt, _tab_rows(read_lines(path)), "\t", header)
-        case "csv":  # quoted as RFC 4180 has it
+        case "csv":  # fields are quoted as in RFC 4180
             yield from _read_columns(path, src, tgt, _csv_rows(read_lines(path), path), ",", header)
         case _:
             assert_never(kind)
@@ -135,7 +135,7 @@ def _tab_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows with the number of their last line; a quoted field may hold several lines."""
+    """Yield the number of each row's last line and the row; a quoted field may span several lines."""
     reader = csv.reader((line + "\n" for line in lines), strict=True)
     try:
         yield from ((reader.line_num, row) for row in reader)
@@ -174,17 +174,17 @@ def _read_parquet(path: Path, src: str, tgt: str) -> Iterator[tuple[str, str]]:
 def texts_of(row: dict[str, Any], src: str, tgt: str, place: str) -> tuple[str, str]:
     """Return the texts of two columns of a row.
 
-    A column is named by its key. One inside an object is named by both keys with a point between them, as in
-    ``translation.en``; inside an object ``translation`` the second key is enough.
+    A column is named by its key. A column inside an object is named by both keys with a dot between them, as in
+    ``translation.en``. If the object is called ``translation``, the second key is enough.
 
     Args:
         row: column name → value.
         src: name of the source column.
         tgt: name of the target column.
-        place: names the row in messages.
+        place: the name of the row in error messages.
 
     Raises:
-        DataError: if a column is missing, or holds no text.
+        DataError: if a column is missing, or its value is not a text.
     """
     return _text_of(row, src, place), _text_of(row, tgt, place)
 

@@ -1,4 +1,4 @@
-"""Texts to pieces and back: encoding with character offsets, and decoding."""
+"""Tokenizers, which encode texts as pieces with character offsets and decode pieces to texts."""
 
 import functools
 import hashlib
@@ -20,8 +20,8 @@ from nmt.regular import MIB, read_regular
 from nmt.threads import available_cores
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-# A space in its name keeps a special piece out of every text, where sentencepiece has its own mark for a space; with
-# the usual names, a text with "<s>" or "<unk>" in it would be encoded with special ids.
+# The names of the special pieces contain a space. No text can match them, since sentencepiece replaces each space in a
+# text by its own mark. With the usual names, a text that contains "<s>" or "<unk>" would be encoded with special ids.
 SPECIALS: dict[str, Any] = {
     name + suffix: value
     for index, name in enumerate(("pad", "unk", "bos", "eos"))
@@ -38,11 +38,11 @@ class Encoded:
     """A text as pieces.
 
     Attributes:
-        text: the text that the offsets count in.
+        text: the text that the offsets refer to.
         ids: piece ids, without BOS and EOS.
         pieces: the pieces as sentencepiece writes them (with its mark for a space).
-        offsets: for each piece its characters ``[start, end)`` in `text`, a leading space included; a byte piece that
-            does not complete its character is empty.
+        offsets: the span of characters ``[start, end)`` of each piece in `text`, including a leading space; the span
+            of a byte piece that does not complete its character is empty.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Encoded:
 
 
 class Tokenizer(ABC):
-    """Texts to piece ids and back, on both sides; a subclass for each kind.
+    """Converts texts of both sides to piece ids and back. Each kind of tokenizer is a subclass.
 
     The ids 0 to 3 are padding, unknown, begin and end of sentence.
     """
@@ -74,24 +74,24 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode_src(self, ids: Sequence[int]) -> Encoded:
-        """Return source ids (without PAD, BOS and EOS) as text, with the characters ``[start, end)`` of each piece."""
+        """Decode source ids (without PAD, BOS and EOS) to a text with the span ``[start, end)`` of each piece."""
 
     @abstractmethod
     def decode_tgt(self, ids: Sequence[int]) -> Encoded:
-        """Return target ids (without PAD, BOS and EOS) as text, with the characters ``[start, end)`` of each piece."""
+        """Decode target ids (without PAD, BOS and EOS) to a text with the span ``[start, end)`` of each piece."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write everything that loading needs into `folder`."""
+        """Write everything that is needed to load the tokenizer into `folder`."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """A digest that two tokenizers share only if they encode alike."""
+        """A digest that is equal for two tokenizers only if they encode texts in the same way."""
 
     @functools.cached_property
     def tgt_pieces(self) -> list[str]:
-        """The target pieces as they are written, with sentencepiece's mark for a space."""
+        """The target pieces as strings, with sentencepiece's mark for a space."""
         return [self._tgt_piece(piece) for piece in range(self.tgt_size)]
 
     @functools.cached_property
@@ -113,7 +113,7 @@ class Tokenizer(ABC):
             yield self.encode_src(src).ids, self.encode_tgt(tgt).ids
 
     def samplers(self, sampling: Sampling) -> tuple[Sampler, Sampler]:
-        """Return what samples other segmentations of a source text and of a target text.
+        """Return the samplers of other segmentations, one for source texts and one for target texts.
 
         Raises:
             TokenizerError: if this tokenizer cannot sample.
@@ -122,7 +122,7 @@ class Tokenizer(ABC):
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """Both sides' sentencepiece models; one and the same when the vocabulary is joint."""
+    """A tokenizer with a sentencepiece model for each side, or one model for both if the vocabulary is joint."""
 
     def __init__(self, src_model: bytes, tgt_model: bytes | None = None):
         """Load from serialised models.
@@ -132,7 +132,7 @@ class SentencePieceTokenizer(Tokenizer):
             tgt_model: the target side's model; None if joint.
 
         Raises:
-            TokenizerError: for a model that is damaged or has other special ids.
+            TokenizerError: if a model is damaged or its special ids are not 0 to 3.
         """
         self.models = (src_model,) if tgt_model is None else (src_model, tgt_model)
         processors = [load_model(model) for model in self.models]
@@ -149,11 +149,11 @@ class SentencePieceTokenizer(Tokenizer):
         return _encode(self.tgt, text)
 
     def decode_src(self, ids: Sequence[int]) -> Encoded:
-        """Return source piece ids as text, with the characters ``[start, end)`` of each piece."""
+        """Decode source piece ids to a text with the span ``[start, end)`` of each piece."""
         return _decode(self.src, ids)
 
     def decode_tgt(self, ids: Sequence[int]) -> Encoded:
-        """Return target piece ids as text, with the characters ``[start, end)`` of each piece."""
+        """Decode target piece ids to a text with the span ``[start, end)`` of each piece."""
         return _decode(self.tgt, ids)
 
     def _tgt_piece(self, piece: int) -> str:
@@ -174,7 +174,7 @@ class SentencePieceTokenizer(Tokenizer):
             yield from zip(src, tgt, strict=True)
 
     def samplers(self, sampling: Sampling) -> tuple[Sampler, Sampler]:
-        """Return what samples other segmentations of a source text and of a target text."""
+        """Return the samplers of other segmentations, one for source texts and one for target texts."""
         return Sampler(self.src, sampling), Sampler(self.tgt, sampling)
 
     def save(self, folder: Path) -> None:
@@ -222,10 +222,10 @@ def _file_names(joint: bool) -> tuple[str, ...]:
 
 
 def load_model(model: bytes) -> spm.SentencePieceProcessor:
-    """Return a sentencepiece model from its bytes.
+    """Load a sentencepiece model from its bytes.
 
     Raises:
-        TokenizerError: for a model that is damaged or has other special ids.
+        TokenizerError: if the model is damaged or its special ids are not 0 to 3.
     """
     processor = spm.SentencePieceProcessor()
     try:

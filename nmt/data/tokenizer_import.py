@@ -11,15 +11,15 @@ _NAMES = ("pad", "unk", "bos", "eos")  # in the order of their ids
 
 
 def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) -> SentencePieceTokenizer:
-    """Return the tokenizer of a run folder, or a joint one from a sentencepiece model with any special ids.
+    """Return the tokenizer of a folder, or a joint tokenizer made from a sentencepiece model with any special ids.
 
     Args:
         path: a run folder, a folder that `Tokenizer.save` wrote, or the file of a model.
-        tags: pieces that it must have.
-        sampled: the type that subword sampling takes it for; None without sampling.
+        tags: tags, each of which must be a piece of the model.
+        sampled: the type of model that subword sampling expects; None without sampling.
 
     Raises:
-        TokenizerError: if there is no model, it is damaged, of another type, or has no such piece.
+        TokenizerError: if there is no model, or it is damaged, of another type, or lacks one of the tags.
     """
     if path.is_dir():
         inside = path / "tokenizer"
@@ -47,7 +47,7 @@ def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) ->
 
 
 def _kind(model: bytes) -> str:
-    """Return the type that a model was trained as: unigram, bpe, word or char."""
+    """Return the type of a sentencepiece model: unigram, bpe, word or char."""
     from sentencepiece import sentencepiece_model_pb2
 
     proto: Any = sentencepiece_model_pb2.ModelProto()
@@ -58,10 +58,10 @@ def _kind(model: bytes) -> str:
 def with_our_specials(model: bytes) -> bytes:
     """Return a sentencepiece model with pad, unk, bos and eos as pieces 0 to 3, and its other pieces after them.
 
-    Other control pieces are left out, since no text is ever cut into them. Texts are cut as before.
+    Other control pieces are left out, since no text is ever segmented into them. Texts are segmented as before.
 
     Raises:
-        TokenizerError: if it is no sentencepiece model.
+        TokenizerError: if it is not a sentencepiece model.
     """
     from google.protobuf.message import DecodeError
     from sentencepiece import sentencepiece_model_pb2

@@ -1,4 +1,4 @@
-"""The training of sentencepiece models, and which vocabulary sizes a text allows."""
+"""Training of sentencepiece models, and the range of vocabulary sizes that a text allows."""
 
 import io
 import itertools
@@ -13,8 +13,8 @@ from nmt.config import BaseTokenizerConfig, TokenizerConfig
 from nmt.data.tokenizer import SPECIALS, SentencePieceTokenizer, Tokenizer, load_model
 from nmt.errors import TokenizerError
 
-_MOST_PAIRS = 1_000_000  # pairs that a model is trained on
-_THREADS = 4  # on every machine, since the sums of a unigram model depend on their number
+_MOST_PAIRS = 1_000_000  # the most pairs that a model is trained on
+_THREADS = 4  # the same on every machine, since the sums of a unigram model depend on the number of threads
 _WORD_END = "\x1f"  # stands between words in the training text only
 
 
@@ -23,11 +23,12 @@ def train_tokenizer(config: BaseTokenizerConfig, pairs: Callable[[], Iterable[tu
 
     Args:
         config: type, vocabulary size and options.
-        pairs: called for a fresh iteration over (source, target) texts; it is read a few times. If there are more than
-            a million pairs, sentencepiece, which holds its text in memory, is given every second, third and so on.
+        pairs: a function that returns a fresh iterator over (source, target) texts, which are read a few times. Of more
+            than a million pairs, only every second, third and so on is used, since sentencepiece holds its text in
+            memory.
 
     Raises:
-        TokenizerError: if the text cannot fill the vocabulary or does not fit in it, with the feasible range.
+        TokenizerError: if the vocabulary is too large or too small for the text; the message has the feasible range.
     """
     if not isinstance(config, TokenizerConfig):
         tokenizer: Tokenizer = config.train(pairs)
@@ -49,7 +50,7 @@ def _train(config: TokenizerConfig, texts: Callable[[], Iterable[str]], name: st
         model = _run_trainer(config, config.vocab_size, texts())
         if load_model(model).get_piece_size() == config.vocab_size:
             return model
-        message = "vocab_size not reached"  # a char model says nothing when the text has fewer characters
+        message = "vocab_size not reached"  # training a char model raises no error if the text has too few characters
     except RuntimeError as error:
         message = str(error)
     if not re.search(r"vocab(ulary)?[ _]size", message, re.IGNORECASE):
@@ -87,14 +88,14 @@ def _run_trainer(config: TokenizerConfig, vocab_size: int, texts: Iterable[str],
 
 
 def _mark_words(text: str) -> str:
-    """Return `text` with a mark between words that no white space parts."""
+    """Return `text` with a mark between words that are not separated by white space."""
     spans = word_spans(text)
     cuts = [start for (_, end), (start, _) in itertools.pairwise(spans) if end == start]
     return _WORD_END.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
 
 
 def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[str, str]]]) -> tuple[int, int]:
-    """Return the smallest and largest `vocab_size` that the text allows; with two vocabularies, that both sides do."""
+    """Return the smallest and largest `vocab_size` that the text allows (on both sides, if there are two models)."""
     sides = [(0, 1)] if config.joint else [(0,), (1,)]
     ranges = [
         _feasible_range(config, lambda chosen=chosen: (p[s] for p in pairs() for s in chosen if p[s].strip()), "")  # type: ignore[misc]
@@ -104,7 +105,7 @@ def feasible_sizes(config: TokenizerConfig, pairs: Callable[[], Iterable[tuple[s
 
 
 def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]], message: str) -> tuple[int, int]:
-    """Return the least and the most pieces; `message` is what sentencepiece answered to an impossible one."""
+    """Return the smallest and largest number of pieces; `message` is sentencepiece's error for an impossible number."""
     lowest = 5
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
         lowest = int(found[1])

@@ -1,4 +1,4 @@
 """Scores of translations: BLEU, chrF and TER with their intervals, calibration, and pictures of them.
 
-Texts and numbers come in; nothing here translates, which `nmt.commands.evaluate` does.
+Nothing here translates: the functions take texts and numbers, and `nmt.commands.evaluate` does the translating.
 """

@@ -1,4 +1,4 @@
-"""Calibration: from a model's probability of a word to the share of such words that are right."""
+"""Calibration, which maps a model's probability of a word to the share of such words that are correct."""
 
 import difflib
 import math
@@ -13,10 +13,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Calibration:
-    """From the model's probability p of a word to the share of such words that are right.
+    """A function from the model's probability p of a word to the share of such words that are correct.
 
-    sigmoid(logit(p) / temperature + offset): temperature scaling (Guo et al. 2017, section 4.2) with the offset of
-    Platt (1999), without which a model that is right less often than it believes, at every p, cannot be mended.
+    The function is sigmoid(logit(p) / temperature + offset): temperature scaling (Guo et al. 2017, section 4.2) with
+    the offset of Platt (1999). Without the offset, it could not correct a model that is overconfident at every p.
     """
 
     temperature: float = 1.0
@@ -39,13 +39,14 @@ def _sigmoid(values: Floats) -> Floats:
 
 
 def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Calibration:
-    """Return the likeliest calibration of the words: a logistic regression, by Newton's method.
+    """Return the most likely calibration given the words: a logistic regression, fitted by Newton's method.
 
-    A weak prior (a normal distribution around the model's own view) keeps it finite on few or separable words.
+    A weak prior, a normal distribution around the uncalibrated model, keeps the result finite if the words are few or
+    separable.
 
     Args:
         log_probs: the log-probabilities of words, in nats.
-        correct: for each word, whether it is right.
+        correct: for each word, whether it is correct.
     """
     inputs = np.stack([_logits(log_probs), np.ones(len(log_probs))], axis=1)
     hits, own_view = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
@@ -65,12 +66,12 @@ def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Cali
         line = line - move
         if np.abs(move).max() <= 1e-9:
             break
-    # If likelier words are right less often, no temperature helps, and the probabilities are left as they are.
+    # If more probable words are correct less often, no temperature helps, and the probabilities stay as they are.
     return Calibration(1.0 / float(line[0]), float(line[1])) if line[0] > 1e-3 else Calibration()
 
 
 def correct_words(hyp: Sequence[str], ref: Sequence[str]) -> list[bool]:
-    """Return which words of a translation the reference has in the same order (the longest matching blocks)."""
+    """Return for each word of a translation whether it is in a block that matches the reference (longest first)."""
     matcher = difflib.SequenceMatcher(None, hyp, ref, autojunk=False)
     correct = [False] * len(hyp)
     for block in matcher.get_matching_blocks():
@@ -83,7 +84,7 @@ def calibration_error(confidence: Sequence[float], correct: Sequence[bool], bins
 
     Args:
         confidence: the confidence of each word, 0 to 1.
-        correct: for each word, whether it is right.
+        correct: for each word, whether it is correct.
         bins: the number of bins, of equal width (Guo et al. 2017, equation 3).
     """
     if not len(confidence):

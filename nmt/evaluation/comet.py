@@ -1,4 +1,4 @@
-"""COMET, by its own program: its package needs older versions of numpy and others than this one does."""
+"""COMET, run as a separate program, since it needs older versions of numpy and other packages than this package."""
 
 import re
 import shutil
@@ -36,7 +36,7 @@ def comet_score(
     """Return COMET's score of a corpus, 100 times what its program prints, and a signature.
 
     Args:
-        config: the model and its batches.
+        config: the model and the batch size.
         srcs: the source texts.
         hyps: the translations.
         refs: the references.

@@ -1,4 +1,4 @@
-"""What `nmt eval` writes about one test set: STEM.hyp, STEM.json and STEM.tsv."""
+"""The files that `nmt eval` writes about one test set: STEM.hyp, STEM.json and STEM.tsv."""
 
 import json
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ def prepare_output(stem: Path, data: str) -> None:
     """Make the folder of the files that will be written, before anything is translated.
 
     Args:
-        stem: of the files.
-        data: what the test set is made of.
+        stem: the path of the files without their suffixes.
+        data: a description of the test set.
 
     Raises:
-        ConfigError: if there are scores of other data.
+        ConfigError: if there are files with the scores of another test set.
         OSError: if no file can be written there.
     """
     probe_writable(stem.parent)
@@ -32,7 +32,7 @@ def prepare_output(stem: Path, data: str) -> None:
 
 
 def write_scores(stem: Path, hyps: Sequence[str], report: dict[str, Any]) -> tuple[Path, Path]:
-    """Write the translations, one a line, and the scores as JSON; return both paths."""
+    """Write the translations, one per line, and the scores as JSON; return both paths."""
     hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
     with atomic_write(hyp_path) as tmp_path:
         tmp_path.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
@@ -51,9 +51,9 @@ def write_sentences(
     """Write a table with a row for each sentence: its scores, the lengths in words, and the log-probability.
 
     Args:
-        stem: of the file.
-        sentences: source, translation and reference.
-        log_probs: of the translations, in nats.
+        stem: the path of the file without its suffix.
+        sentences: source, translation and reference of each sentence.
+        log_probs: the log-probability of each translation, in nats.
         tokenize: the tokenizer of BLEU.
         lowercase: whether case is ignored.
     """

@@ -13,15 +13,15 @@ from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, CometMetricConfig, 
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.comet import comet_score
 
-Reference = str | Sequence[str]  # of a sentence: one, or several that are equally good
+Reference = str | Sequence[str]  # the reference of a sentence, or several references that are equally good
 
 
 @dataclass(frozen=True)
 class Score:
     """A corpus metric, 0 to 100 (TER may exceed it), with sacrebleu's signature.
 
-    `margin` is half the 95 % confidence interval from bootstrap resampling; None if it was not asked for, or if
-    there is one sentence only.
+    `margin` is half the 95 % confidence interval from bootstrap resampling. It is None without resampling, for a single
+    sentence, and for the metrics of other packages.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Score:
 
 
 def perplexity(loss: float) -> float:
-    """Return exp(loss); `loss` is the negative log-likelihood per target piece in nats, EOS counted, not smoothed."""
+    """Return exp(loss); `loss` is the unsmoothed negative log-likelihood per target piece (with EOS), in nats."""
     return math.exp(min(700.0, loss))
 
 
 def ranking_key(metric: Metric, value: float, loss: float) -> tuple[float, float]:
-    """Return a sort key of a validation: the better it is, the higher the key.
+    """Return a sort key for a validation, which is higher for a better one.
 
-    Validations are compared by the metric, and where that is equal by the loss, of which less is better.
+    Validations are compared by the metric and, if that is equal, by the loss, where lower is better.
     """
     return (-value if metric in LOWER_IS_BETTER else value), -loss
 
@@ -52,20 +52,20 @@ def corpus_scores(
     bootstrap: int = 1,
     srcs: Sequence[str] | None = None,
 ) -> dict[str, Score]:
-    """Score translations against their references.
+    """Score translations against their references, and return the scores by the names of the metrics.
 
     Args:
         hyps: the translations.
-        refs: the references, as many; of several for a sentence, the metrics of other packages see the first.
+        refs: the references of each translation; if there are several, metrics of other packages see only the first.
         tokenize: sacrebleu's tokenizer for BLEU; ``none`` for tokenised text, ``auto`` for `choose_tokenizer`.
-        lowercase: whether case is ignored, by all metrics.
+        lowercase: whether `bleu`, `chrf` and `ter` ignore case.
         metrics: names, any of `bleu`, `chrf` and `ter`, or sections of the configuration.
         bootstrap: the number of resamplings for the confidence interval; 1 for none.
         srcs: the source texts, which COMET reads.
 
     Raises:
         ConfigError: if the tokenizer or COMET needs something that is not installed.
-        DataError: if there are not as many references as translations (sacrebleu would cut to the shorter list).
+        DataError: if the numbers of references and translations differ (sacrebleu would cut to the shorter list).
     """
     _refuse_unequal(hyps, refs)
     tokenize = choose_tokenizer(tokenize, refs)
@@ -90,7 +90,7 @@ def corpus_scores(
 
 
 def _with_margin(metric: Any, hyps: Sequence[str], refs: Sequence[Reference], bootstrap: int) -> Score:
-    """Return the score with its confidence interval, which sacrebleu gives away in its test of systems only."""
+    """Return the score with its confidence interval, which only sacrebleu's test for comparing systems computes."""
     from sacrebleu.significance import PairedTest
 
     test = PairedTest([("", list(hyps))], {"": metric}, _streams(refs), test_type="bs", n_samples=bootstrap)
@@ -114,7 +114,7 @@ def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
 
     Args:
         name: `auto`, or the name of a tokenizer.
-        refs: the references; the first thousand are looked at.
+        refs: the references, of which the first thousand are examined.
     """
     if name != "auto":
         return name
@@ -136,7 +136,7 @@ def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
 
 @dataclass(frozen=True)
 class LengthScore:
-    """BLEU of the sentences of `shortest` to `longest` source words; `margin` is that of `Score`."""
+    """BLEU of the sentences with `shortest` to `longest` source words; see `Score` for `margin`."""
 
     shortest: int
     longest: int
@@ -155,7 +155,8 @@ def scores_by_length(
 ) -> list[LengthScore]:
     """Return the BLEU of groups of sentences, from the shortest sources (by white-space words) to the longest.
 
-    The groups are about equally large. Sentences of one length are never in two groups, so there may be fewer groups.
+    The groups are about equally large. Sentences of the same length are always in the same group, so there may be fewer
+    groups.
 
     Args:
         srcs: the sources.
@@ -163,11 +164,11 @@ def scores_by_length(
         refs: their references.
         tokenize: as in `corpus_scores`.
         lowercase: as in `corpus_scores`.
-        groups: the number of groups at most.
+        groups: the largest number of groups.
         bootstrap: as in `corpus_scores`.
 
     Raises:
-        DataError: if there are not as many references as translations.
+        DataError: if the numbers of references and translations differ.
     """
     _refuse_unequal(hyps, refs)
     tokenize = choose_tokenizer(tokenize, refs)
@@ -190,7 +191,7 @@ def scores_by_length(
 def sentence_scores(
     hyps: Sequence[str], refs: Sequence[Reference], tokenize: str = "13a", lowercase: bool = False
 ) -> list[dict[str, float]]:
-    """`bleu` (smoothed, effective order) and `chrf` of each sentence by itself."""
+    """Return `bleu` (smoothed, with effective order) and `chrf` for each sentence."""
     _refuse_unequal(hyps, refs)
     from sacrebleu.metrics import CHRF
 
@@ -213,15 +214,15 @@ def utilities(texts: Sequence[str], metric: Literal["bleu", "chrf"]) -> NDArray[
 
 @dataclass(frozen=True)
 class SystemScore:
-    """A system's score beside a baseline's, by paired bootstrap resampling (Koehn 2004).
+    """A system's score compared with a baseline's, by paired bootstrap resampling (Koehn 2004).
 
     Attributes:
         name: the system's name.
         metric: the metric, `bleu`, `chrf` or `ter`.
-        value: its score.
+        value: the score of the system.
         margin: half the 95 % interval.
-        p_value: the probability that the difference to the baseline is chance; None for the baseline.
-        signature: sacrebleu's.
+        p_value: the p-value of the difference from the baseline; None for the baseline.
+        signature: sacrebleu's signature.
     """
 
     name: str
@@ -240,7 +241,7 @@ def compare_systems(
     samples: int = 1000,
     metrics: Sequence[str] = ("bleu", "chrf", "ter"),
 ) -> list[SystemScore]:
-    """Score systems against the first one through sacrebleu's own significance test.
+    """Score systems and compare each with the first one by sacrebleu's significance test.
 
     Args:
         systems: the names of the systems, all different, and their translations; the first is the baseline.
@@ -251,7 +252,7 @@ def compare_systems(
         metrics: the metrics, any of `bleu`, `chrf` and `ter`.
 
     Raises:
-        DataError: if a system has another number of translations than there are references.
+        DataError: if the numbers of a system's translations and of the references differ.
     """
     from sacrebleu.significance import PairedTest
 
@@ -270,9 +271,9 @@ def compare_systems(
             None if result.p_value is None else 1.0 if hyps == named[0][1] else float(result.p_value),
             str(signatures[column]),
         )
-        # sacrebleu names its columns as it likes, in the order of the metrics
+        # sacrebleu gives its columns names of its own, but keeps the order of the metrics
         for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
-        # sacrebleu would call a system with the baseline's very translations significantly different
+        # sacrebleu would call a system significantly different even if its translations equal the baseline's
         for (name, hyps), result in zip(named, table[column], strict=True)
     ]
 
@@ -293,7 +294,7 @@ def _metric(name: str, tokenize: str, lowercase: bool) -> Any:
 
 
 def _bleu(tokenize: str, lowercase: bool, effective_order: bool = False) -> Any:
-    """Return sacrebleu's BLEU; it imports, or downloads, what some of its tokenizers need when they are made."""
+    """Return sacrebleu's BLEU. Making some of its tokenizers imports packages or downloads files."""
     from sacrebleu.metrics import BLEU
 
     try:  # force silences the advice about tokenised input, which is intended

@@ -11,7 +11,7 @@ from nmt.fonts import figure_fonts
 def draw_lengths(curves: Mapping[str, Sequence[LengthScore]], path: Path) -> None:
     """Draw BLEU over source length, one line for each system (Bahdanau et al. 2015, figure 2).
 
-    The axis of BLEU begins at 0. Bars show the 95 % intervals of the groups that have one.
+    The axis of BLEU begins at 0. Bars show the 95 % intervals of a system if all its groups have one.
 
     Args:
         curves: the `scores_by_length` of each system on the same sources; at least one system.

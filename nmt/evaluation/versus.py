@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nmt.evaluation.metrics import Reference, compare_systems
 
-HEADINGS = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}  # of the metrics that two systems can be compared by
+HEADINGS = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}  # the metrics for comparing systems, and their headings
 
 
 def versus_table(
@@ -16,21 +16,23 @@ def versus_table(
     metrics: Sequence[str] = ("bleu", "chrf", "ter"),
     bootstrap: int = 1000,
 ) -> str:
-    """Return each system's scores with their intervals, and each beside the first one's.
+    """Return a table of each system's scores, with their intervals and with p-values against the first system.
 
     Args:
-        systems: names and translations; those of several runs of one system with different seeds can be given, too.
-        refs: references.
+        systems: the name and the translations of each system; these may also be several runs of one system with
+            different seeds.
+        refs: the references.
         tokenize: the tokenizer of BLEU.
         lowercase: whether case is ignored.
         metrics: the metrics, any of `bleu`, `chrf` and `ter`; a column for each.
         bootstrap: the number of resamplings.
 
     Returns:
-        A Markdown table. Three or more systems have a last row: mean and standard deviation over them.
+        A Markdown table, followed by the signatures of the metrics. With three or more systems, the last row has the
+        mean and the standard deviation over the systems.
 
     Raises:
-        DataError: if a system has another number of lines than there are references.
+        DataError: if the numbers of a system's translations and of the references differ.
     """
     results = compare_systems(systems, refs, tokenize, lowercase, bootstrap, metrics)
     names = [name for name, _ in systems]

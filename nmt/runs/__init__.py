@@ -1,4 +1,4 @@
-"""A run on disk: its folder, its lock, its checkpoints, and how a model is loaded from it or trained on.
+"""Runs on disk: their folders, locks and checkpoints, loading a model from a run, and resuming its training.
 
-How a model is trained is in `nmt.training`; what the commands do with a run is in `nmt.commands`.
+The training itself is in `nmt.training`; what the commands do with a run is in `nmt.commands`.
 """

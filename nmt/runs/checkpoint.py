@@ -1,4 +1,4 @@
-"""Checkpoints: the weights as safetensors, the trainer's state beside them, written whole or not at all."""
+"""Checkpoints: the weights as safetensors and the trainer's state, written completely or not at all."""
 
 import errno
 import hashlib
@@ -39,20 +39,20 @@ _LARGEST = {WEIGHTS: LARGEST_WEIGHTS, _STATE: 3 * LARGEST_WEIGHTS}  # the optimi
 
 
 def checkpoint_name(update: int) -> str:
-    """The name of the checkpoint after an update."""
+    """Return the name of the checkpoint that is saved after an update."""
     return f"step-{update:06d}"
 
 
 def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str, Any]) -> Path:
     """Write ``step-<update>/{model.safetensors, state.pt}`` and point `last` at it.
 
-    Everything is written beside, synced and renamed, so a crash leaves the old checkpoints as they were.
+    Everything is written to a temporary folder, synced and then renamed, so a crash leaves the old checkpoints intact.
 
     Args:
-        folder: the run's ``checkpoints``.
+        folder: the run's folder ``checkpoints``.
         update: number of updates done.
-        model: its parameters are saved.
-        state: tensors, numbers, strings, lists and dicts only.
+        model: the model whose parameters are saved.
+        state: the trainer's state, which may hold only tensors, numbers, strings, lists and dicts.
 
     Returns:
         The checkpoint's folder.
@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, update: int, model: nn.Module, state: dict[str
 
 @contextmanager
 def _written(final: Path) -> Iterator[Path]:
-    """A folder to write a checkpoint to, which becomes `final` when the block ends well and vanishes otherwise.
+    """Yield a temporary folder for a checkpoint, which becomes `final` if the block succeeds and else is removed.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -78,14 +78,14 @@ def _written(final: Path) -> Iterator[Path]:
         tmp_path.mkdir(parents=True)
         yield tmp_path
         _publish(tmp_path, final)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have no OSError of a full disk
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise no OSError for a full disk
         raise CheckpointError(f"{final}: cannot be written: {error}. {remedy_for_writing(error)}") from None
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 def remedy_for_writing(error: Exception) -> str:
-    """Return what to do when a run's files cannot be written: to make room, unless something else is known to fail."""
+    """Return what to do if a run's files cannot be written: make room, unless another cause is known."""
     numbers = (errno.ENOSPC, errno.EDQUOT)
     if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
         remedy = "Make room"
@@ -97,7 +97,7 @@ def remedy_for_writing(error: Exception) -> str:
 
 
 def _publish(tmp_path: Path, final: Path) -> None:
-    """Give a written checkpoint its manifest and its name; an older one of that name stays until this one is there."""
+    """Write the manifest of a checkpoint and give it its name; an older one is kept until the new one is in place."""
     files = [path for path in (tmp_path / WEIGHTS, tmp_path / _STATE) if path.exists()]
     manifest = {"format": FORMAT, "sha256": {path.name: _digest(path) for path in files}}
     (tmp_path / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -130,11 +130,11 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
-    """What is wrong with a checkpoint's files, by its manifest and their checksums; None if nothing is.
+    """Return what is wrong with a checkpoint, judging by its manifest and its files' checksums; None if it is intact.
 
     Args:
-        checkpoint: its folder.
-        to_train: whether the trainer's state is needed, too, and not the weights alone.
+        checkpoint: the folder of the checkpoint.
+        to_train: whether to check the trainer's state in addition to the weights.
 
     Raises:
         CheckpointError: if a newer version of this program wrote it.
@@ -167,15 +167,15 @@ def _digest(path: Path) -> str:
 def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collection[str] = ()) -> None:
     """Delete old checkpoints.
 
-    The newest checkpoint, the best, the `keep_last` newest of the validated ones, and those in `keep` stay. A
-    checkpoint that an interruption saved between two validations is deleted once there is a newer one, so that a
-    resumed run ends with the same checkpoints as one that was never interrupted.
+    Four kinds are kept: the newest checkpoint, the best one, the `keep_last` newest of the validated ones, and those in
+    `keep`. A checkpoint that an interruption saved between two validations is deleted once there is a newer one, so
+    that a resumed run ends with the same checkpoints as an uninterrupted one.
 
     Args:
         folder: the folder of the checkpoints.
-        keep_last: how many of the validated ones stay.
+        keep_last: how many of the validated checkpoints are kept.
         validated: names of the checkpoints that were validated.
-        keep: names of further checkpoints that stay.
+        keep: names of further checkpoints that are kept.
     """
     kept = kept_checkpoints(folder)
     names = [path.name for path in kept if path.name in validated][-keep_last:]
@@ -187,12 +187,12 @@ def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collec
 def rank_checkpoints(
     folder: Path, values: Mapping[str, tuple[float, float]], best_by: Metric | None = None
 ) -> list[Path]:
-    """Return the kept checkpoints that were validated, the newest or the best first.
+    """Return the existing checkpoints that were validated, the newest or the best first.
 
     Args:
-        folder: the run's ``checkpoints``.
-        values: metric and loss of each validated checkpoint, by its name.
-        best_by: the metric's name; None for the newest first.
+        folder: the run's folder ``checkpoints``.
+        values: name of each validated checkpoint → its metric and loss.
+        best_by: the metric by which the best comes first; None for the newest first.
     """
     kept = [path for path in kept_checkpoints(folder) if path.name in values]
     if best_by is None:
@@ -201,10 +201,10 @@ def rank_checkpoints(
 
 
 def validation_values(folder: Path) -> dict[str, tuple[float, float]]:
-    """Return metric and loss of each validated checkpoint, by its name.
+    """Return the metric and the loss of each validated checkpoint, by the checkpoint's name.
 
     Raises:
-        CheckpointError: if the newest checkpoint's state holds no such values.
+        CheckpointError: if the state of the newest checkpoint does not hold these values.
     """
     last = newest_checkpoint(folder)
     if last is None:
@@ -217,14 +217,15 @@ def validation_values(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
-    """The checkpoint to use; a damaged one that nobody named is passed over, with a warning.
+    """Return the folder of the checkpoint to use. Without a name, damaged checkpoints are skipped with a warning.
 
     Args:
         run: a run folder.
-        name: `best`, `last`, ``step-<update>`` or an average's name; None for the best, else the last, else the newest.
+        name: `best`, `last`, ``step-<update>`` or the name of a mean; None for the first that is usable of the best,
+            the last and the others from the newest on.
 
     Raises:
-        CheckpointError: if there is none, or the named one is damaged.
+        CheckpointError: if there is no usable checkpoint, or the named one is damaged.
     """
     if name is not None:
         chosen = resolved(run.checkpoint(name))
@@ -241,11 +242,11 @@ def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
                 log.warning("%s: there is no usable best checkpoint; %s is used", run.path, candidate.name)
             return candidate
         log.warning("%s is damaged and passed over: %s", candidate, wrong)
-    return run.checkpoint()  # which says that there is none
+    return run.checkpoint()  # raises an error if there is none
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read the trainer's state of a checkpoint; nothing but plain data is unpickled.
+    """Return the trainer's state of a checkpoint; only plain data are unpickled.
 
     Raises:
         CheckpointError: if it is missing or damaged.
@@ -264,14 +265,15 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
-    """Write a checkpoint whose weights are the mean of others'; it has no trainer's state.
+    """Write a checkpoint with the mean weights of other checkpoints; it has no trainer's state.
 
     Args:
-        checkpoints: of one run, at least one.
-        target: the new checkpoint's folder; one that is there is replaced.
+        checkpoints: at least one checkpoint, all of the same run.
+        target: the folder of the new checkpoint, which is replaced if it exists.
 
     Raises:
-        CheckpointError: if one is missing or damaged, they are not of one model, or the mean cannot be written.
+        CheckpointError: if a checkpoint is missing or damaged, they are not of the same model, or the mean cannot be
+            written.
     """
     for checkpoint in checkpoints:
         if (wrong := find_damage(checkpoint)) is not None:
@@ -280,7 +282,7 @@ def average_checkpoints(checkpoints: Sequence[Path], target: Path) -> None:
 
 
 def write_checkpoint(target: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write a checkpoint of weights alone; one that is there is replaced.
+    """Write a checkpoint that has only weights; an existing one is replaced.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -290,7 +292,7 @@ def write_checkpoint(target: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def write_model(target: Path, model: nn.Module) -> None:
-    """Write a checkpoint of a model's weights alone; one that is there is replaced.
+    """Write a checkpoint that has only the weights of a model; an existing one is replaced.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -300,7 +302,7 @@ def write_model(target: Path, model: nn.Module) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the most updates that training can go on from, or None; damaged ones are passed over."""
+    """Return the newest checkpoint that training can continue from, or None; damaged ones are skipped."""
     for checkpoint in reversed(kept_checkpoints(folder)):
         if (wrong := find_damage(checkpoint, to_train=True)) is None:
             return checkpoint
@@ -309,7 +311,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def kept_checkpoints(folder: Path) -> list[Path]:
-    """The run's own checkpoints, in the order of their updates."""
+    """Return the folders of the checkpoints ``step-<update>``, in the order of their updates."""
     found = [
         (int(match[1]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
@@ -319,8 +321,8 @@ def kept_checkpoints(folder: Path) -> list[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Have a file or folder written to the disk now, where the system can do that."""
-    if os.name == "nt":  # it opens no folders, and writes what was closed
+    """Force a file or folder to be written to the disk now, if the system supports that."""
+    if os.name == "nt":  # Windows cannot open folders, and writes files when they are closed
         return
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Where a run keeps its files, which run was trained last, and who is at work in a run."""
+"""The files of a run, the lock of its folder, and the pointer to the run that was trained last."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ _LOCK, _HOLDER = ".lock", ".holder"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run. The folder is self-contained and movable."""
+    """The files of one run. The folder is self-contained and can be moved."""
 
     path: Path
 
@@ -70,7 +70,7 @@ class RunFolder:
         return self.path / "curve.png"
 
     def refuse_strange_files(self) -> None:
-        """Refuse a folder with links that lead out of it, pipes or devices: somebody may have sent it.
+        """Refuse a folder that holds pipes, devices or links that lead out of it, since it may come from a stranger.
 
         The folder itself may be a link.
 
@@ -89,16 +89,16 @@ class RunFolder:
 
     @contextmanager
     def locked(self, work: str = "is training this run") -> Iterator[None]:
-        """Keep all others who would write away from the folder, which is made if it is not there.
+        """Lock the folder against other processes that would write to it; create it if it is missing.
 
-        A folder that holds nothing at the end is removed again.
+        If the folder is still empty at the end, it is removed again.
 
         Args:
-            work: what this process does here, for the message that others get.
+            work: what this process does here, for the error message of other processes.
 
         Raises:
-            CheckpointError: if another process is at work here (a process that died holds no lock), if the folder
-                cannot be locked, or if something in it leads out of it.
+            CheckpointError: if another process holds the lock (a process that died does not), if the folder cannot be
+                locked, or if a link in it leads out of it.
         """
         self.refuse_strange_files()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ class RunFolder:
                 f"{path}: the run cannot be locked: {reason}. Keep runs on a file system that has locks, or see that "
                 f"the folder can be written (--set runs_dir=...)"
             ) from None
-        holder = self.path / _HOLDER  # a file of its own, since a locked one cannot be read everywhere
+        holder = self.path / _HOLDER  # a separate file, since some systems cannot read a locked one
         try:
             holder.write_text(f"process {os.getpid()} {work}", encoding="utf-8")
             yield
@@ -127,7 +127,7 @@ class RunFolder:
             lock.release()
 
     def is_locked(self) -> bool:
-        """Return whether a process is at work here.
+        """Return whether a process holds the lock of the folder.
 
         Raises:
             OSError: if that cannot be found out.
@@ -142,17 +142,17 @@ class RunFolder:
         return False
 
     def _holder(self) -> str:
-        """Return who holds the lock, and what for."""
+        """Return which process holds the lock, and what it does."""
         with suppress(OSError, UnicodeDecodeError):
             if said := (self.path / _HOLDER).read_text(encoding="utf-8")[:100].strip():
                 return said
         return "another process is training this run"
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """The checkpoint called `name`, or the best one, or for want of it the last.
+        """Return the path of the checkpoint `name`; without a name, that of the best one, or else of the last one.
 
         Raises:
-            CheckpointError: if there is none.
+            CheckpointError: if there is no such checkpoint.
         """
         if name is not None and Path(name).name != name:
             raise CheckpointError(f"{name}: a checkpoint's name has no folders in it")
@@ -166,7 +166,7 @@ class RunFolder:
 
 
 def _target(path: Path) -> Path:
-    """Return where a path leads, through links and the text files that stand for them.
+    """Return where a path leads, following symbolic links and the text files that replace them.
 
     Raises:
         CheckpointError: if its links lead in a circle.
@@ -178,24 +178,24 @@ def _target(path: Path) -> Path:
 
 
 def resolved(path: Path) -> Path:
-    """Return the file or folder that a path stands for now, whatever its links are moved to later.
+    """Return the file or folder that a path leads to now; later changes to its links do not affect the result.
 
-    A path relative to the working directory stays one as far as it can.
+    A relative path stays relative if it leads to a place inside the working directory.
     """
     target, here = _target(path), Path.cwd()
     return target.relative_to(here) if not path.is_absolute() and target.is_relative_to(here) else target
 
 
 def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
-    """Return the named model folder, or the run trained last; links are followed once, here.
+    """Return the named model folder, or the run trained last, with its links resolved.
 
     Args:
-        model: a run folder, a model that `nmt pack` wrote, or ``hub:OWNER/NAME`` for one that `nmt push` did; None
-            for ``runs_dir/latest``.
-        runs_dir: where runs are kept.
+        model: a run folder, a model that `nmt pack` wrote, or ``hub:OWNER/NAME`` for a model that `nmt push` uploaded;
+            None for ``runs_dir/latest``.
+        runs_dir: the folder of the runs.
 
     Raises:
-        CheckpointError: saying how to get a model.
+        CheckpointError: if there is no such model; the message says how to get one.
     """
     if model is not None and model.as_posix().startswith(HUB):
         model = download(model.as_posix().removeprefix(HUB))
@@ -220,12 +220,12 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
 
 
 def _runs_in(runs_dir: Path) -> list[str]:
-    """Return the run folders that have weights, in a folder of runs and in the folders of comparisons there."""
+    """Return the run folders with weights in a folder of runs, including those in its folders of comparisons."""
     found = {path for depth in ("*", "*/*") for path in runs_dir.glob(f"{depth}/config.yaml")}
     trained = [path.parent for path in found if any((path.parent / "checkpoints").glob("[!.]*/model.safetensors"))]
     return sorted(str(path) for path in trained if path.name != "latest")
 
 
 def remember_latest(run: RunFolder) -> None:
-    """Point ``latest``, beside the run's folder, at it."""
+    """Point ``latest``, next to the run's folder, to that folder."""
     point(run.path.parent / "latest", run.path.name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from nmt.errors import CheckpointError
 
-HUB = "hub:"  # begins a model's name on the hub
-MODEL = "model.zip"  # the file of a repository that is the packed model
+HUB = "hub:"  # the prefix that marks the name of a model on the hub
+MODEL = "model.zip"  # the name of the packed model in a repository
 
 
 def download(name: str) -> Path:
@@ -29,12 +29,12 @@ def download(name: str) -> Path:
 
 
 def upload(folder: Path, name: str, private: bool) -> str:
-    """Write the files of a folder into a repository, which is made if it is missing; return its address.
+    """Upload the files of a folder to a repository, which is created if it is missing; return its address.
 
     Args:
-        folder: with the packed model and its card.
+        folder: the folder with the packed model and its card.
         name: ``OWNER/NAME``.
-        private: whether a new repository can be seen by its owner only.
+        private: whether a new repository is visible to its owner only.
 
     Raises:
         CheckpointError: if the hub refuses, or cannot be reached.

@@ -1,4 +1,4 @@
-"""The checkpoints of a run while it is trained: which are kept, which is the best, and their mean at the end."""
+"""The checkpoints that training writes: which of them are kept, which is the best, and their mean at the end."""
 
 import logging
 import shutil
@@ -22,14 +22,14 @@ from nmt.runs.folder import resolved
 from nmt.runs.pointers import follow, point
 
 log = logging.getLogger(__name__)
-Values = Mapping[str, tuple[float, float]]  # metric and loss of each validated checkpoint, by its name
+Values = Mapping[str, tuple[float, float]]  # name of each validated checkpoint → its metric and loss
 
 
 class KeptCheckpoints:
-    """The folder ``checkpoints`` of a run, as its training writes it."""
+    """Writes the folder ``checkpoints`` of a run during training."""
 
     def __init__(self, folder: Path, config: TrainingConfig):
-        """Take the folder and the settings that say which checkpoints are kept."""
+        """Take the folder and the settings that determine which checkpoints are kept."""
         self.folder, self.averaging, self.keep_last = folder, config.averaging, config.keep_last
         self.metric: Metric = config.early_stopping.metric
 
@@ -38,10 +38,10 @@ class KeptCheckpoints:
 
         Args:
             update: number of updates done.
-            model: its parameters are saved.
-            state: what training needs to go on.
-            values: of the validated checkpoints.
-            is_best: whether this one becomes `best`.
+            model: the model whose parameters are saved.
+            state: the trainer's state, which is needed to continue the training.
+            values: the values of the validated checkpoints.
+            is_best: whether this checkpoint becomes `best`.
         """
         saved = save_checkpoint(self.folder, update, model, state)
         if is_best:
@@ -50,12 +50,12 @@ class KeptCheckpoints:
         prune(self.folder, self.keep_last, values, [path.name for path in best])
 
     def write_mean(self, update: int, values: Values, model: nn.Module) -> str:
-        """Write the mean that is made at the end, and return what it is, for a person.
+        """Write the mean that is made at the end of training, and return a description of it.
 
         Args:
             update: number of updates done.
-            values: of the validated checkpoints.
-            model: has the moving average, if that is the mean.
+            values: the values of the validated checkpoints.
+            model: the model with the moving average as its weights if `averaging.ema` is set; otherwise it is not used.
         """
         if self.averaging.ema:
             write_model(self.mean_of(update), model)
@@ -63,7 +63,7 @@ class KeptCheckpoints:
         return f"mean of the {self.averaging.which} {self._average(update, values)} checkpoints"
 
     def _average(self, update: int, values: Values) -> int:
-        """Write the mean of the last or best checkpoints; return of how many it is."""
+        """Write the mean of the last or the best checkpoints, and return how many were averaged."""
         order = self._ranked(values, best=self.averaging.which == "best")
         chosen = [path for path in order if find_damage(path) is None][: self.averaging.checkpoints]
         if len(chosen) < self.averaging.checkpoints:
@@ -72,11 +72,11 @@ class KeptCheckpoints:
         return len(chosen)
 
     def mean_of(self, update: int) -> Path:
-        """Return where the mean of checkpoints is that was made after an update."""
+        """Return the folder of the mean that is made after an update."""
         return self.folder / f"mean-{update:06d}"
 
     def keep_mean(self, update: int, better: bool) -> None:
-        """Let `best` be the mean that was made after an update, or remove that mean if it is not better."""
+        """Make the mean that was made after an update the `best` checkpoint, or remove it if it is not better."""
         target = self.mean_of(update)
         if not better:
             shutil.rmtree(target)
@@ -87,15 +87,15 @@ class KeptCheckpoints:
                 shutil.rmtree(other)
 
     def repair_best(self, update: int, averaged: bool, values: Values) -> str | None:
-        """Make `best` the checkpoint that it should be; if that is gone or damaged, the best one that is left.
+        """Make `best` point to the best checkpoint, or to the best that is left if that one is missing or damaged.
 
         Args:
-            update: of the best checkpoint.
-            averaged: whether it is a mean of checkpoints.
-            values: of the validated checkpoints.
+            update: the update after which the best checkpoint was saved.
+            averaged: whether the best checkpoint is a mean of checkpoints.
+            values: the values of the validated checkpoints.
 
         Returns:
-            The name of the best checkpoint, None if none is left.
+            The name of the checkpoint that `best` points to; None if none is left.
         """
         best, name = self.folder / "best", checkpoint_name(update)
         if not averaged and find_damage(self.folder / name) is None:
@@ -112,5 +112,5 @@ class KeptCheckpoints:
         return left
 
     def _ranked(self, values: Values, best: bool) -> list[Path]:
-        """Return the kept checkpoints that were validated, the best or the newest first as the settings say."""
+        """Return the existing checkpoints that were validated, the best first if `best`, else the newest first."""
         return rank_checkpoints(self.folder, values, self.metric if best else None)

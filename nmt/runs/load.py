@@ -1,4 +1,4 @@
-"""A model folder, ready to translate."""
+"""Loading a model folder for translation."""
 
 import functools
 import json
@@ -42,13 +42,15 @@ _OF_USE = ("decoding", "evaluation", "data", "training.device", "training.thread
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model with all that belongs to it; of an ensemble, all but `members` is the first one's.
+    """A trained model with everything that belongs to it.
+
+    For an ensemble, `run`, `config` and `checkpoint` are those of the first model.
 
     Attributes:
-        run: the run folder, whatever links were followed to it.
-        config: its configuration, with the caller's overrides.
+        run: the run folder, with all links resolved.
+        config: the configuration of the run, with the caller's overrides.
         checkpoint: the folder of the weights; never a link.
-        translator: the model, ready for text.
+        translator: the model or the ensemble, ready to translate texts.
         members: the run folders of all models.
         trusts_data: whether the data that the configuration names may be anywhere on this machine.
         backward: the run folder of the model that re-ranks translations, if there is one.
@@ -69,7 +71,7 @@ class LoadedModel:
 
     @functools.cached_property
     def calibration(self) -> Calibration:
-        """Of word confidences, as `nmt calibrate` fitted it to this very model; without it the model's own view."""
+        """The calibration of word confidences that `nmt calibrate` fitted to this model; the identity if none."""
         path = self.run.calibration
         if not path.exists():
             return Calibration()
@@ -95,12 +97,12 @@ class LoadedModel:
         return calibration
 
     def keep_calibration(self, calibration: Calibration) -> None:
-        """Write a calibration into the run folder, with what it belongs to."""
+        """Write a calibration into the run folder, with the settings that it depends on."""
         with atomic_write(self.run.calibration) as tmp_path:
             tmp_path.write_text(json.dumps(asdict(calibration) | self._calibrated()) + "\n", encoding="utf-8")
 
     def _calibrated(self) -> dict[str, Any]:
-        """Return what a calibration depends on."""
+        """Return the settings that a calibration depends on."""
         decoding = self.config.decoding
         return {
             "checkpoint": self.checkpoint.name,
@@ -110,10 +112,10 @@ class LoadedModel:
         }
 
     def report_head(self, **scores: str) -> ReportHead:
-        """Return what a page of this model's translations says of itself.
+        """Return the facts about this model for the head of a page with its translations.
 
         Args:
-            scores: further facts, such as a test set's scores, by their names.
+            scores: further facts, such as the scores on a test set, by their names.
         """
         source, target = self.config.data.languages
         facts = {
@@ -128,8 +130,8 @@ class LoadedModel:
         """Return the source of sentence pairs: two given files, or a split of the run's own data.
 
         Raises:
-            ConfigError: if the configuration names no such split, or one outside of `data.root` and the working
-                directory: a model folder from somebody else must not choose what is read on this machine.
+            ConfigError: if the configuration does not name the split, or names files outside of `data.root` and the
+                working directory. A model folder from somebody else must not choose what is read on this machine.
         """
         if files is not None:
             return Source(src=str(files[0]), tgt=str(files[1]))
@@ -146,7 +148,7 @@ class LoadedModel:
     def _refuse_outside(self, split: str, paths: Sequence[str]) -> None:
         inside = [Path.cwd(), *(Path(root).expanduser() for root in [self.config.data.root] if root)]
         for path in paths:
-            # Links are not followed: those of the model folder are checked, and others are this machine's own.
+            # Links are not resolved: those in the model folder have been checked, and others belong to this machine.
             if not any(Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)) for folder in inside):
                 raise ConfigError(
                     f"{self.run.config}: data.{split} names {path}, which is outside of data.root and of the working "
@@ -156,7 +158,7 @@ class LoadedModel:
 
 
 def _local_paths(source: Source) -> list[str]:
-    """Return the files, or the folder, of a source on this machine."""
+    """Return the paths of a source's files, or of its folder, on this machine."""
     if source.parts:
         return [path for part in source.parts for path in _local_paths(part)]
     if source.builtin is not None:
@@ -177,22 +179,23 @@ def load_model(
     with_aligner: bool = True,
     backward: Path | None = None,
 ) -> LoadedModel:
-    """Read a model folder, or several that translate together.
+    """Load a model folder, or several models that translate together.
 
     Args:
-        model: the run folder, or several of one vocabulary (the first one's settings hold); None for the run trained
-            last.
-        checkpoint: `best`, `last` or ``step-<update>``; None for the best there is.
+        model: the run folder, or several with the same vocabulary, used with the settings of the first; None for
+            the run trained last.
+        checkpoint: `best`, `last` or ``step-<update>``; None for the best that is usable.
         overrides: ``key.path=value`` for keys that do not belong to the trained model (decoding, evaluation, data).
-        trusts_data: whether the data that the configuration names may be anywhere; overrides that name some say so.
-        owns_process: whether torch's threads and the process's memory are to be set up, as a command does.
-        with_aligner: whether the run's word aligner is read, which takes a moment; it is for alignments only.
+        trusts_data: whether the data that the configuration names may be anywhere on this machine. This is always true
+            if an override names data.
+        owns_process: whether to set up torch's threads and the memory of the process, as a command does.
+        with_aligner: whether to load the run's word aligner, which takes a moment and is needed only for alignments.
         backward: a run of the other direction, which re-ranks translations (`decoding.backward_weight`).
 
     Raises:
-        ConfigError: for an override that cannot change a trained model, or has no effect; or for a backward model of
-            other languages.
-        CheckpointError: if there is no model, or it is damaged, or several have different pieces.
+        ConfigError: if an override cannot change a trained model or has no effect, or if the backward model has other
+            languages.
+        CheckpointError: if there is no model, it is damaged, or several models have different pieces.
     """
     overrides = list(overrides)
     folders = [None] if model is None else [model] if isinstance(model, Path) else list(model)
@@ -208,7 +211,7 @@ def load_model(
     members += [_member(other, checkpoint, run, tokenizer) for other in others]
     members = [in_precision(member, config.decoding.precision, device) for member in members]
     network = members[0] if len(members) == 1 else Ensemble(members)
-    network.eval()  # for good: a call that switched modes would disturb another thread's
+    network.eval()  # for good: a call that switched modes would disturb calls in other threads
     aligner = None
     if config.decoding.alignment_from in ("auto", "aligner") and run.aligner.is_dir():
         aligner = WordAligner.load(run.aligner, device) if with_aligner else None
@@ -223,7 +226,7 @@ def load_model(
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
-    """Return the folder's configuration; where to compute and to write is this machine's matter, not the folder's.
+    """Return the folder's configuration, but with the default device, number of threads and cache of this machine.
 
     Raises:
         ConfigError: for an override that cannot change a trained model.
@@ -242,7 +245,7 @@ def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
 
 
 def _backward(path: Path | None, config: Config, overrides: Sequence[str]) -> Translator | None:
-    """Return the model that re-ranks translations, if one is given."""
+    """Load the model that re-ranks translations; return None if `path` is None."""
     if path is None:
         if unused := [override for override in overrides if override.strip().startswith("decoding.backward_weight")]:
             raise ConfigError(f"--set {unused[0]} has no effect without --backward MODEL")
@@ -269,14 +272,14 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
     except ConfigError as error:
         raise CheckpointError(f"{folder}: no model can have the sizes of its configuration: {error}") from None
     check_weights(folder, skeleton)
-    with torch.random.fork_rng(devices=[]):  # a guest's module may begin with random weights
+    with torch.random.fork_rng(devices=[]):  # a module of another package may start with random weights
         network = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, is_loaded=True)
     load_weights(folder, network)
     return network
 
 
 def _member(run: RunFolder, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
-    """Another model of an ensemble."""
+    """Load one more model of an ensemble."""
     config = _own_config(run)
     if load_tokenizer(config.tokenizer, run.tokenizer).fingerprint != tokenizer.fingerprint:
         raise CheckpointError(

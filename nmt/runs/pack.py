@@ -1,4 +1,4 @@
-"""A model in one file: the best weights without the trainer's state, and all that is needed to use them."""
+"""A model in one file: one checkpoint's weights without the trainer's state, and everything needed to use them."""
 
 import contextlib
 import hashlib
@@ -30,10 +30,10 @@ _FORMAT = 1  # raise it when older programs could not read what is written
 _INDEX = "pack.json"
 _FILES = ("config.yaml", "versions.json", "calibration.json")
 _FOLDERS = ("tokenizer", "aligner")
-_LARGEST_FILE = 512 * MIB  # of those beside the weights
+_LARGEST_FILE = 512 * MIB  # the largest size of each file other than the weights
 _MOST_FILES = 100
-_SCALE = ".scale"  # ends the name of an int8 tensor's scales
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+_SCALE = ".scale"  # the suffix of the name of an int8 tensor's scales
+_DATE = (1980, 1, 1, 0, 0, 0)  # always the same, so that the same content gives the same bytes
 
 
 def pack(
@@ -44,12 +44,13 @@ def pack(
     Args:
         run: the run folder.
         target: the file to write.
-        checkpoint: its name; None for the best.
-        precision: of the weights: as they are, in bfloat16, or matrices in 8 bits with a scale for each row.
-        config: what ``config.yaml`` holds; None for the run's own.
+        checkpoint: the name of the checkpoint; None for the best.
+        precision: how the weights are stored: unchanged, in bfloat16, or the matrices in 8 bits with a scale for each
+            row.
+        config: the content of ``config.yaml``; None for that of the run.
 
     Returns:
-        The checkpoint that was packed.
+        The folder of the checkpoint that was packed.
 
     Raises:
         CheckpointError: if the run has no intact checkpoint, or the file cannot be written.
@@ -84,10 +85,10 @@ def pack(
 
 
 def unpacked(archive: Path) -> Path:
-    """Return the run folder that a packed model was unpacked to, in the cache, by the archive's content.
+    """Unpack a packed model into the cache, unless the same archive was unpacked before, and return its run folder.
 
     Raises:
-        CheckpointError: if it is no packed model, is damaged, or holds what none does.
+        CheckpointError: if it is not a packed model, is damaged, or holds a file that no packed model has.
     """
     try:
         with archive.open("rb") as file:
@@ -164,7 +165,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """Return a member of the archive, reading no more than its limit, whatever size the archive declares."""
+    """Return a member of the archive; refuse one larger than `limit` without relying on the size that is declared."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way that no packed model is")
     with archive.open(name) as member:

@@ -1,7 +1,7 @@
-"""The names `best`, `last` and `latest`, each of which stands for a folder beside it.
+"""The names `best`, `last` and `latest`, each of which points to a folder next to it.
 
-They are symbolic links. Where the system makes none (Windows does so for administrators only), they are text files with
-the folder's name.
+They are symbolic links. If the system does not allow these (Windows allows them to administrators only), they are text
+files with the folder's name.
 """
 
 import os
@@ -11,7 +11,7 @@ _LONGEST_NAME = 255  # bytes
 
 
 def point(pointer: Path, target: str) -> None:
-    """Let `pointer` stand for the folder `target` beside it, whatever it stood for before, in one step."""
+    """Make `pointer` point to the folder `target` next to it, replacing an existing pointer in one step."""
     tmp_path = pointer.with_name(f".{pointer.name}.{os.getpid()}.tmp")
     tmp_path.unlink(missing_ok=True)
     try:
@@ -22,9 +22,9 @@ def point(pointer: Path, target: str) -> None:
 
 
 def follow(path: Path) -> Path:
-    """Return the folder that a text file stands for; links and all other paths are returned as they are.
+    """Return the folder that a text file points to; symbolic links and all other paths are returned unchanged.
 
-    A name that leads elsewhere than beside the file is not followed.
+    A text file is followed only if it holds a plain name, so that it can only point to a folder next to it.
     """
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""Where a training begins: anew, beside an older run, from another run's weights, or where it stopped."""
+"""Where a training starts: from scratch, under a fresh name, from another run's weights, or where it stopped."""
 
 import logging
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InitFrom:
-    """The model whose weights a new run begins with; a run that is resumed does not look at it.
+    """The model whose weights a new run starts with; a run that is resumed ignores it.
 
     Attributes:
-        path: its run folder, or a packed model.
-        new_vocabulary: whether the new run makes a tokenizer of its own; else it takes the other one's.
+        path: the run folder of the model, or a packed model.
+        new_vocabulary: whether the new run makes its own tokenizer; otherwise it takes the model's tokenizer.
         reset: parts of the model whose weights are not taken.
     """
 
@@ -31,12 +31,12 @@ class InitFrom:
 
 @dataclass(frozen=True)
 class Start:
-    """What a training begins with.
+    """What a training starts with.
 
     Attributes:
-        checkpoint: the run's own, to go on from; None for a new run.
-        weights: the other run and its checkpoint whose weights a new run begins with, if any.
-        tokenizer_of: the run whose tokenizer is taken; None if a new one is trained.
+        checkpoint: the run's own checkpoint from which it continues; None for a new run.
+        weights: another run and its checkpoint, if a new run starts with the weights of that checkpoint; else None.
+        tokenizer_of: the run whose tokenizer is taken; None if it is made as the configuration says.
     """
 
     checkpoint: Path | None = None
@@ -44,28 +44,28 @@ class Start:
     tokenizer_of: RunFolder | None = None
 
     def load_tokenizer(self, config: Config) -> Tokenizer | None:
-        """Return the tokenizer that is taken; None if a new one is trained."""
+        """Return the tokenizer of `tokenizer_of`; None if there is no such run."""
         return load_tokenizer(config.tokenizer, self.tokenizer_of.tokenizer) if self.tokenizer_of else None
 
     @property
     def description(self) -> str:
-        """For a person."""
+        """A description for people."""
         if self.checkpoint is not None:
             return f"goes on with {self.checkpoint.name}"
         return "new" if self.weights is None else f"begins with {self.weights[1]}"
 
 
 def start_of(config: Config, run: RunFolder, init_from: InitFrom | None) -> Start:
-    """Return what the training of a run begins with.
+    """Return what the training of a run starts with.
 
     Args:
         config: the configuration of the run.
-        run: its folder.
-        init_from: whose weights a new run begins with; a run that goes on keeps its own.
+        run: the folder of the run.
+        init_from: the model whose weights a new run starts with; a run that is resumed keeps its own weights.
 
     Raises:
-        ConfigError: if the run, or the one it begins with, has another configuration.
-        CheckpointError: if there is no checkpoint that training can go on from.
+        ConfigError: if the run, or the model it would start with, has another configuration.
+        CheckpointError: if there is no checkpoint that training can continue from.
     """
     checkpoint = earlier_checkpoint(config, run)
     if checkpoint is not None:
@@ -79,11 +79,11 @@ def start_of(config: Config, run: RunFolder, init_from: InitFrom | None) -> Star
 
 
 def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
-    """The checkpoint to go on from; None for a new run.
+    """Return the checkpoint from which a run continues; None for a new run.
 
     Raises:
         ConfigError: if the folder holds a run of another configuration, or something else.
-        CheckpointError: if it holds a model that training cannot go on from.
+        CheckpointError: if it holds a model that training cannot continue from.
     """
     checkpoint = newest_checkpoint(run.checkpoints)
     if checkpoint is None:
@@ -94,7 +94,7 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
             )
         if run.path.exists() and not run.log.exists() and any(run.path.glob("[!.]*")):
             raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
-        return None  # new, or ended before its first checkpoint
+        return None  # the run is new, or it ended before its first checkpoint
     differences = differing_keys(load_config(run.config), config)
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
@@ -106,7 +106,7 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
 
 
 def fresh_name(config: Config) -> Config:
-    """The same configuration under the first name, ``NAME-2`` and so on, whose run folder does not exist."""
+    """Return the configuration with the first of NAME, NAME-2, NAME-3 and so on whose run folder does not exist."""
     number, fresh = 1, config
     while fresh.run_dir.exists():
         number += 1
@@ -116,11 +116,11 @@ def fresh_name(config: Config) -> Config:
 
 
 def first_weights(config: Config, init_from: InitFrom) -> tuple[RunFolder, Path]:
-    """The run whose weights a new one begins with, and the checkpoint that has them.
+    """Return the run whose weights a new run starts with, and the folder of the checkpoint that has them.
 
     Raises:
-        CheckpointError: if there is none.
-        ConfigError: if its model or tokenizer is another one.
+        CheckpointError: if there is no such run or checkpoint.
+        ConfigError: if that run has a different model or tokenizer.
     """
     other = find_model(init_from.path)
     other.refuse_strange_files()

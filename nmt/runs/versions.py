@@ -1,4 +1,4 @@
-"""With which versions a run was begun."""
+"""The record of the versions with which a run was started."""
 
 import importlib.metadata
 import json
@@ -12,7 +12,7 @@ _PACKAGES = ("torch", "sentencepiece", "datasets", "sacrebleu", "safetensors", "
 
 
 def write_versions(folder: Path) -> None:
-    """Write ``versions.json``: this program, the packages that results depend on, Python and the machine."""
+    """Write ``versions.json``: the versions of this program, Python and relevant packages, and the machine."""
     versions = {"nmt": __version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
     versions |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     with atomic_write(folder / "versions.json") as tmp_path:

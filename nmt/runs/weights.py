@@ -1,4 +1,4 @@
-"""The weights of a model as a safetensors file: written in a fixed order, checked before memory is taken, averaged."""
+"""The weights of a model as a safetensors file: writing them in a fixed order, checking, loading and averaging them."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from nmt.errors import CheckpointError
 from nmt.regular import GIB, MIB, open_regular
 
 WEIGHTS = "model.safetensors"
-LARGEST_WEIGHTS = 16 * GIB  # bytes, four billion parameters
+LARGEST_WEIGHTS = 16 * GIB  # bytes, enough for four billion parameters
 _LARGEST_HEADER = 10 * MIB  # bytes; the names of a model's tensors take some kilobytes
 _NO_DAMAGE = (SafetensorError, OSError, ValueError)  # what safetensors raises for a damaged file
 
@@ -34,22 +34,22 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def write_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Write tensors in the order of their names, with the rights that the umask leaves to a new file."""
+    """Write tensors in the order of their names, with the permissions that the umask gives to a new file."""
     path.touch()
     mode = path.stat().st_mode & 0o777
     save_file({name: weights[name].contiguous() for name in sorted(weights)}, str(path))
-    path.chmod(mode)  # safetensors makes files that nobody else can read
+    path.chmod(mode)  # safetensors creates files that only their owner can read
 
 
 def check_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Refuse weights that are not those of `model`, before memory is taken for them.
+    """Refuse weights that do not fit `model`, before memory is allocated for them.
 
     Args:
         checkpoint: a folder with ``model.safetensors``.
-        model: its shapes are compared; it may be on the meta device.
+        model: the model whose shapes the weights must have; it may be on the meta device.
 
     Raises:
-        CheckpointError: naming a tensor that is unknown, or has another shape or type.
+        CheckpointError: naming a tensor that is missing or unknown, or has another shape or type.
     """
     path = checkpoint / WEIGHTS
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -75,12 +75,12 @@ def check_weights(checkpoint: Path, model: nn.Module) -> None:
 
 
 def _stored(model: nn.Module) -> list[torch.Tensor]:
-    """Every parameter and saved buffer once, however many names it has."""
+    """Return every parameter and saved buffer once, even if it has several names."""
     return list({id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values())
 
 
 def _refuse_large_header(path: Path) -> None:
-    """Refuse a header that names more tensors than a model has, before it is parsed.
+    """Refuse a file whose header is larger than that of any model, before the header is parsed.
 
     Raises:
         OSError: if the file cannot be read.
@@ -109,7 +109,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
 
 
 def weight_sizes(checkpoint: Path) -> tuple[int, int]:
-    """Return the number of parameters of a checkpoint, and the bytes of their file.
+    """Return the number of parameters of a checkpoint, and the size of their file in bytes.
 
     Raises:
         CheckpointError: if it is damaged.
@@ -128,7 +128,7 @@ def mean_weights(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
     """Return the mean of the weights of several checkpoints of one model.
 
     Raises:
-        CheckpointError: if one cannot be read, or they are not of one model.
+        CheckpointError: if a checkpoint cannot be read, or they are not of the same model.
     """
     means: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:
