@@ -14,16 +14,16 @@ LONGEST_REPEAT = 4  # tokens
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Figures about one translation, computed from its matrix on words.
+    """Figures about one translation, computed from its word-level matrix.
 
     Attributes:
         entropy: mean over target tokens of -sum w log w, in nats; 0 if each attends to one source token only.
         coverage: share of source tokens whose weights sum to at least 0.1.
-        repeats: how often a run of 1 to 4 target words is followed by itself; punctuation is ignored.
-        jumps: how far the largest weight of a target token is from the source token after that of the previous target
-            token, as a mean over the target tokens.
-        likely_omission: whether three or more source tokens in a row are unread.
-        likely_repetition: whether a run of two or more tokens is followed by itself, or a token occurs three times in a
+        repeats: how often 1 to 4 target words are repeated immediately; punctuation is ignored.
+        jumps: the mean distance between where a target token's largest weight is and where it is expected, which is one
+            position after that of the previous target token.
+        likely_omission: whether three or more source tokens in a row have weights that sum to less than 0.1 each.
+        likely_repetition: whether two or more tokens are repeated immediately, or one token occurs three times in a
             row.
     """
 

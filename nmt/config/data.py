@@ -250,8 +250,8 @@ class SubwordSamplingConfig(Section):
 class BaseTokenizerConfig(Section):
     """The settings that the tokenizers of this package and of installed packages share.
 
-    To add a tokenizer, an installed package registers a subclass, with its own `type` and options, in the entry-point
-    group ``nmt.tokenizer`` and overrides `train` and `load`; docs/extending.md has an example.
+    To add a tokenizer in a package of your own, write a subclass with its own `type` and options that overrides `train`
+    and `load`, and register it in the entry-point group ``nmt.tokenizer``; docs/extending.md has an example.
     """
 
     type: str

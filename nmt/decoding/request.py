@@ -124,7 +124,10 @@ def prefix_pieces(prefix: str, line: int, tokenizer: Tokenizer) -> list[int]:
 
 
 def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
-    """Return a phrase with its characters normalised by the tokenizer."""
+    """Return a phrase as the tokenizer normalises it; refuse one that the tokenizer cannot write.
+
+    The error message names the `line` and says `what` the phrase is for.
+    """
     return tokenizer.decode_tgt(_known(phrase, line, tokenizer, what)).text
 
 

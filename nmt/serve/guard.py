@@ -59,7 +59,7 @@ class Limits:
 
 
 class Guard:
-    """Checks the host name and the origin of each request, and adds headers to every answer."""
+    """Rejects requests with a wrong host name or origin, and adds security headers to every response."""
 
     def __init__(self, app: ASGIApp, limits: Limits):
         """Take the application to guard, and the limits."""

@@ -153,9 +153,10 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
 def duration_at(
     rates: Sequence[float], epoch_tokens: float, update_tokens: float, training: TrainingConfig
 ) -> Duration:
-    """Return the estimated time of a training, given the measured rates of some updates.
+    """Estimate the duration of a training from the measured rates of some updates.
 
-    Median and quartiles are used so that a single slow update has no influence.
+    The estimate comes from the median of the rates, and its range from their quartiles, so that a single slow update has
+    no influence.
 
     Args:
         rates: target tokens per second of each update.

@@ -79,7 +79,7 @@ class Trainer:
         guided: GuidedLoss | None = None,
         processes: Processes | None = None,
     ):
-        """Start before the first update.
+        """Prepare a training that has made no update yet.
 
         Args:
             config: the settings of the training loop.
@@ -87,7 +87,7 @@ class Trainer:
             model: the model, on `device`.
             device: where to compute.
             precision: the precision of matrix products: float32, bfloat16 or float16.
-            corpus_of_epoch: returns the training pairs of an epoch (from 0), which differ under subword sampling.
+            corpus_of_epoch: returns the training pairs of an epoch (from 0); with subword sampling, every epoch has other pieces.
             guided: the loss of guided alignment; None if the attention is not guided.
             processes: the processes that train together; None if this one trains alone.
         """
@@ -277,7 +277,11 @@ class Trainer:
         return total
 
     def _sum_over_processes(self, sums: Tensor) -> Tensor:
-        """Sum gradients, losses and reasons to stop over all processes in one exchange; return the losses ``[2]``."""
+        """Sum the gradients, the loss sums ``[2]`` and the requests to stop over all processes in one exchange.
+
+        Returns:
+            The loss sums; the gradients are replaced in place, and the requests are kept in `wishes`.
+        """
         if self.processes.size == 1:
             return sums
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

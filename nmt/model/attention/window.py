@@ -18,11 +18,11 @@ class Window(nn.Module):
     """
 
     def __init__(self, kind: Literal["local-m", "local-p"], size: float, query_size: int):
-        """Make the parameters of local-p.
+        """Make the layers that predict p for local-p; local-m has no parameters.
 
         Args:
-            kind: how p is found.
-            size: D.
+            kind: how p, the centre of the window, is found.
+            size: D, the largest distance from p inside the window.
             query_size: H, the width of the decoder's state.
         """
         super().__init__()

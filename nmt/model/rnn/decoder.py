@@ -111,7 +111,7 @@ class RNNDecoder(nn.Module):
         self.residual = residual
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return the attention's keys of the memory's values."""
+        """Return the attention's keys, computed from the memory's values."""
         return self.attention.keys(values)
 
     def start(self, memory: Memory) -> DecoderState:
