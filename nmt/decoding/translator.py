@@ -153,7 +153,7 @@ class Translator:
         )
 
     def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
-        """Yield the line numbers of each batch of the search; lines with required phrases are in batches of their own."""
+        """Yield the line numbers of each batch; lines with required phrases are in batches of their own."""
         for is_constrained in (False, True):
             group = [line for line in order if bool(asked[line].require) == is_constrained]
             for start in range(0, len(group), self.settings.batch_size):

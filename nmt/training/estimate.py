@@ -155,8 +155,8 @@ def duration_at(
 ) -> Duration:
     """Estimate the duration of a training from the measured rates of some updates.
 
-    The estimate comes from the median of the rates, and its range from their quartiles, so that a single slow update has
-    no influence.
+    The estimate comes from the median of the rates, and its range from their quartiles, so that a single slow update
+    has no influence.
 
     Args:
         rates: target tokens per second of each update.

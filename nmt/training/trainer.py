@@ -87,7 +87,7 @@ class Trainer:
             model: the model, on `device`.
             device: where to compute.
             precision: the precision of matrix products: float32, bfloat16 or float16.
-            corpus_of_epoch: returns the training pairs of an epoch (from 0); with subword sampling, every epoch has other pieces.
+            corpus_of_epoch: returns the training pairs of an epoch (from 0), in new pieces if the tokenizer samples.
             guided: the loss of guided alignment; None if the attention is not guided.
             processes: the processes that train together; None if this one trains alone.
         """
