@@ -20,24 +20,21 @@ OpenNMT-py, it also holds test.sp.en, the test set in pieces.
 """
 
 import json
-import os
 import re
 import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from bench_peers import LINES, PEERS, PIECES, ctranslate2_rates, seconds_of, train_peer, translate_with_onmt
 from torch import nn
 
 from nmt.config import Config
@@ -46,19 +43,14 @@ from nmt.data.batching import plan_batches
 from nmt.data.dataset import PieceCorpus
 from nmt.data.prepare import Corpora, load_corpora
 from nmt.data.sources import read_pairs
-from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
-from nmt.export.ctranslate2_files import write_ctranslate2
 from nmt.model.build import build_model
 from nmt.runtime import choose_device, choose_precision, release_memory, set_seed, set_up_machine
 from nmt.training.trainer import Trainer
 
 HERE = Path(__file__).parents[1]
 SETTINGS = ("general/luong", "additive/luong", "additive/bahdanau", "dot/luong")
-LINES, PIECES = 1000, 15  # lines of the test set that are translated, and pieces generated for each
-PEER_UPDATES = 60  # the first 20 are not counted
-PEERS = {"onmt": "OpenNMT-py", "joey": "JoeyNMT"}
 
 
 @dataclass
@@ -115,7 +107,9 @@ def products_per_token(model: nn.Module) -> int:
     return 3 * sum(weights.values())
 
 
-def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int) -> dict[str, float]:
+def measure(
+    row: Row, config: Config, corpora: Corpora, peak: float, warm: int, timed: int, with_ctranslate2: bool
+) -> dict[str, float]:
     """Train for a short time, then translate, and add the figures of this repetition to a row.
 
     Args:
@@ -125,9 +119,10 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
         peak: the largest rate of a square product at the row's precision.
         warm: updates that are not counted.
         timed: updates that are.
+        with_ctranslate2: whether CTranslate2 translates with the same model.
 
     Returns:
-        The rates of CTranslate2 with the same model; see `ctranslate2_rates`.
+        The rates of CTranslate2, if it translates; see `ctranslate2_rates`.
     """
     set_seed(config.seed)
     device = choose_device(config.training.device)
@@ -149,7 +144,7 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
     source = config.data.source("test") or config.data.source("valid")
     assert source is not None
     lines = [src for src, _, _ in islice(read_pairs(source, "test"), LINES)]
-    beside = ctranslate2_rates(model, corpora.tokenizer, config, lines)
+    beside = ctranslate2_rates(model, corpora.tokenizer, config, lines) if with_ctranslate2 else {}
     for name, kind, beam, batch, some in (
         ("greedy, batch 64, lines/s", row.precision, 1, 64, lines),
         ("beam 5, batch 64, lines/s", row.precision, 5, 64, lines),
@@ -165,42 +160,10 @@ def measure(row: Row, config: Config, corpora: Corpora, peak: float, warm: int, 
     return beside
 
 
-def ctranslate2_rates(model: nn.Module, tokenizer: Tokenizer, config: Config, lines: list[str]) -> dict[str, float]:
-    """Return the lines per second of CTranslate2 with the same Transformer, by the name of the figure.
-
-    Cutting the text into pieces is not counted. There are no figures for other models, or without CTranslate2.
-    """
-    if config.model.decoder.type != "transformer" or find_spec("ctranslate2") is None:
-        return {}
-    from ctranslate2 import Translator as Other
-
-    rates = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "model"
-        folder.mkdir()
-        write_ctranslate2(model, tokenizer, config, folder)
-        pieces = [tokenizer.encode_src(line).pieces for line in lines]
-        for kind in ("float32", "int8"):
-            other = Other(str(folder), compute_type=kind, inter_threads=1, intra_threads=torch.get_num_threads())
-            fixed = {"beam_size": 5, "min_decoding_length": PIECES, "max_decoding_length": PIECES}
-            translate = partial(other.translate_batch, max_batch_size=64, **fixed)
-            translate(pieces[:1])
-            seconds = seconds_of(partial(translate, pieces))
-            rates[f"CTranslate2, {kind}, beam 5, batch 64, lines/s"] = len(lines) / seconds
-    return rates
-
-
 def fixed_length(config: Config, beam: int, batch: int) -> Any:
     """Return settings of a search that generates `PIECES` pieces for every line."""
     fixed = {"min_length": PIECES, "max_length_ratio": 0.0, "max_length_extra": PIECES + 1}
     return config.decoding.model_copy(update={**fixed, "beam_size": beam, "batch_size": batch})
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    """Return the seconds that `work` takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def cold_start() -> float:
@@ -217,55 +180,6 @@ def padding_share(train: PieceCorpus, config: Config) -> float:
     lengths = (train.src_len, train.tgt_len + 1)
     padded = sum(int(side[chosen].max()) * len(chosen) for chosen in plan for side in lengths)
     return 1.0 - sum(int(side.sum()) for side in lengths) / padded
-
-
-def train_peer(folder: Path, peer: str, threads: int) -> float:
-    """Train a peer, and return its target tokens per second without the first 20 updates."""
-    text = (folder / f"{peer}.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^(train_steps|save_checkpoint_steps| *updates): .*", rf"\1: {PEER_UPDATES}", text)
-    config = folder / f"bench-{peer}.yaml"
-    config.write_text(text, encoding="utf-8")
-    bin_folder = folder / f"venv-{peer}" / "bin"
-    command = {
-        "onmt": [str(bin_folder / "onmt_train"), "-config", str(config)],
-        "joey": [str(bin_folder / "python"), "-m", "joeynmt", "train", str(config), "--skip-test"],
-    }[peer]
-    said = run_peer(command, folder, threads)
-    if peer == "onmt":  # source/target/sentences a batch, then source/target tokens a second
-        found = re.findall(r"bsz: +\d+/ *(\d+)/ *\d+; *\d+/ *(\d+) tok/s", said)
-    else:
-        found = [("1", rate) for rate in re.findall(r"Tokens per Sec: +([\d,]+)", said)]
-    windows = [(float(tokens), float(rate.replace(",", ""))) for tokens, rate in found][1:]
-    if not windows:
-        raise SystemExit(f"{peer} told no rates:\n{said[-2000:]}")
-    return sum(tokens for tokens, _ in windows) / sum(tokens / rate for tokens, rate in windows)
-
-
-def run_peer(command: list[str], folder: Path, threads: int) -> str:
-    """Run a peer's command, and return everything that it printed."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
-    return done.stdout + done.stderr
-
-
-def translate_with_onmt(folder: Path, threads: int) -> float:
-    """Return the lines per second of OpenNMT-py with beam 5, 64 lines per batch and `PIECES` pieces per line.
-
-    The start of the program is not counted.
-    """
-    model = folder / f"onmt-run_step_{PEER_UPDATES}.pt"
-    lines = (folder / "test.sp.en").read_text(encoding="utf-8").splitlines()
-    seconds = []
-    for count in (1, LINES):
-        source = folder / "bench.src"
-        source.write_text("".join(line + "\n" for line in lines[:count]), encoding="utf-8")
-        fixed = ["-min_length", str(PIECES), "-max_length", str(PIECES), "-beam_size", "5", "-batch_size", "64"]
-        command = [str(folder / "venv-onmt/bin/onmt_translate"), "-model", str(model), "-src", str(source)]
-        command += ["-output", str(folder / "bench.hyp"), *fixed]
-        seconds.append(seconds_of(lambda command=command: run_peer(command, folder, threads)))  # type: ignore[misc]
-    return (LINES - 1) / (seconds[1] - seconds[0])
 
 
 def described(values: list[float]) -> str:
@@ -335,12 +249,11 @@ def main(
         kind: product_peak(torch.bfloat16 if kind == "bf16" else torch.float32) for kind in {r.precision for r in rows}
     }
     others: dict[str, list[float]] = {}
-    beside: dict[str, float] = {}
     for _ in range(repetitions):
         for row, one in zip(rows, configs, strict=True):
-            beside = measure(row, one, corpora, peaks[row.precision], warm, timed)
-        for title, rate in beside.items():  # from the last of our settings
-            others.setdefault(title, []).append(rate)
+            beside = measure(row, one, corpora, peaks[row.precision], warm, timed, row is rows[-1])
+            for title, rate in beside.items():
+                others.setdefault(title, []).append(rate)
         for peer, title in PEERS.items() if peers else ():
             if peers and (peers / f"venv-{peer}").is_dir():
                 rate = train_peer(peers.resolve(), peer, torch.get_num_threads())

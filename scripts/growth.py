@@ -14,7 +14,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from bench import HERE, fixed_length, seconds_of
+from bench import HERE, fixed_length
+from bench_peers import seconds_of
 
 from nmt.config import Config
 from nmt.config.load import load_config
