@@ -56,11 +56,17 @@ def align(
         Literal["auto", "argmax", "src-argmax", "threshold"],
         typer.Option(
             "--extract",
-            help="Links of a matrix: a target word's largest weight, a source word's, or all of at least --threshold; "
-            "auto: argmax for an attention, the likely links for a word aligner.",
+            help="How links are read from a matrix: the largest weight of each target word or of each source "
+            "word, or all weights of at least --threshold. auto is argmax for an attention, and the "
+            "likely links for a word aligner.",
         ),
     ] = "auto",
-    threshold: Annotated[float, typer.Option("--threshold", min=0.0, max=1.0, help="For --extract threshold.")] = 0.5,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold", min=0.0, max=1.0, help="The smallest weight that makes a link, for --extract threshold."
+        ),
+    ] = 0.5,
     null_below: Annotated[
         float,
         typer.Option(
@@ -69,17 +75,22 @@ def align(
     ] = 0.0,
     backward: Annotated[
         Path | None,
-        typer.Option("--backward", help="A model of the other direction; links are symmetrised.", show_default=False),
+        typer.Option(
+            "--backward", help="A model of the other direction; the links of both are symmetrised.", show_default=False
+        ),
     ] = None,
     symmetrisation: Annotated[
         Literal["intersection", "union", "grow-diag", "grow-diag-final-and"],
-        typer.Option("--symmetrise", help="How links of both directions are joined."),
+        typer.Option("--symmetrise", help="How the links of both directions are combined."),
     ] = "grow-diag-final-and",
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
     cache_dir: Annotated[
-        Path | None, typer.Option("--cache-dir", help="Cache of aligners. [default: ~/.cache/nmt]", show_default=False)
+        Path | None,
+        typer.Option(
+            "--cache-dir", help="Folder that keeps trained aligners. [default: ~/.cache/nmt]", show_default=False
+        ),
     ] = None,
     processes: ProcessesOption = None,
     overrides: SetOption = None,

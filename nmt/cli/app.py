@@ -72,7 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train attention-based translation models, and see which word looked at which.",
+    help="Train attention-based translation models, and see which word attends to which.",
 )
 
 
@@ -88,7 +88,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and results; the same as NMT_QUIET=1.")
+        bool, typer.Option("--quiet", "-q", help="Print only warnings and results, as NMT_QUIET=1 does.")
     ] = False,
 ) -> None:
     if quiet:

@@ -15,11 +15,15 @@ def average(
     last: Annotated[
         int | None,
         typer.Option(
-            "--last", min=1, help="How many of the last checkpoints. [default: all that are kept]", show_default=False
+            "--last",
+            min=1,
+            help="Average this many of the last checkpoints. [default: all that are kept]",
+            show_default=False,
         ),
     ] = None,
     best: Annotated[
-        int | None, typer.Option("--best", min=1, help="How many of the best ones instead.", show_default=False)
+        int | None,
+        typer.Option("--best", min=1, help="Average this many of the best checkpoints instead.", show_default=False),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the new checkpoint.")] = "averaged",
 ) -> None:

@@ -12,7 +12,9 @@ from nmt.cli.options import CheckpointOption, ModelOption, SetOption
 def calibrate(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
-    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to fit on.")] = "valid",
+    split: Annotated[
+        Literal["valid", "test"], typer.Option("--split", help="The split that the calibration is fitted to.")
+    ] = "valid",
     overrides: SetOption = None,
 ) -> None:
     """Calibrate word confidences. Afterwards 80 % of the words with confidence 0.8 should be right."""

@@ -22,8 +22,8 @@ def doctor(
         Path | None,
         typer.Option(
             "--write",
-            help="Write the training data without the suspicious pairs into this folder, with the line numbers of "
-            "those that are kept and a table of those that are left out. [default: only look]",
+            help="Write the training data without the suspicious pairs to this folder, with the line numbers "
+            "of the pairs that are kept and a table of the others. [default: write nothing]",
             show_default=False,
         ),
     ] = None,

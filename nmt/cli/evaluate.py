@@ -35,7 +35,7 @@ def evaluate(
     ref: Annotated[
         list[Path] | None,
         typer.Option(
-            "--ref", help="Its reference translation; repeatable, for several references.", show_default=False
+            "--ref", help="The reference translation of --src. Repeat it for several references.", show_default=False
         ),
     ] = None,
     beam: BeamOption = None,
@@ -55,7 +55,8 @@ def evaluate(
         typer.Option(
             "--output",
             "-o",
-            help="Stem of the files written, or with --versus their folder. [default: in the run's eval/]",
+            help="Beginning of the names of the files to write, or, with --versus, their folder. [default: "
+            "in the run's eval/]",
             show_default=False,
         ),
     ] = None,

@@ -12,7 +12,7 @@ from nmt.cli.options import CheckpointOption, ModelOption, refuse_without_effect
 @app.command()
 def export(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Where the files go.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The folder to write the files to.", show_default=False)],
     to: Annotated[
         Literal["text", "onnx", "ctranslate2"],
         typer.Option("--to", help="text: the built-in corpus; onnx and ctranslate2: a model for these runtimes."),
@@ -20,7 +20,7 @@ def export(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     split: Annotated[
-        Literal["train", "valid", "test"], typer.Option("--split", help="Which split of the built-in corpus.")
+        Literal["train", "valid", "test"], typer.Option("--split", help="The split of the built-in corpus to write.")
     ] = "test",
 ) -> None:
     """Write a model for ONNX or CTranslate2. It also writes the built-in corpus as text files, with its gold links."""

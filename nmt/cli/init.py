@@ -18,11 +18,19 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="The configuration to write.")] = Path("my.yaml"),
     valid: Annotated[
         _Files | None,
-        typer.Option("--valid", help="Validation files, SRC TGT. [default: found, or cut off]", show_default=False),
+        typer.Option(
+            "--valid",
+            help="Validation files, SRC TGT. [default: files found beside the corpus, or pairs taken from it]",
+            show_default=False,
+        ),
     ] = None,
     test: Annotated[
         _Files | None,
-        typer.Option("--test", help="Test files, SRC TGT. [default: found, or cut off]", show_default=False),
+        typer.Option(
+            "--test",
+            help="Test files, SRC TGT. [default: files found beside the corpus, or pairs taken from it]",
+            show_default=False,
+        ),
     ] = None,
     columns: Annotated[
         _Files | None,
@@ -38,7 +46,7 @@ def init(
         Literal["recurrent", "transformer"], typer.Option("--preset", help="The kind of model.")
     ] = "recurrent",
     estimate: Annotated[
-        bool, typer.Option(help="Measure how long training will take here; the tokenizer is trained for it.")
+        bool, typer.Option(help="Measure how long training will take on this machine, which trains the tokenizer.")
     ] = True,
 ) -> None:
     """Write a configuration that fits your data. Validation and test pairs are set aside where there are none."""

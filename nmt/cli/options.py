@@ -17,7 +17,7 @@ ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="Configuration file (YAML).", show_default=False)
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The same, as an option.", show_default=False)
+    Path | None, typer.Option("--config", "-c", help="Configuration file, given as an option.", show_default=False)
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")
@@ -56,17 +56,17 @@ RequireOption = Annotated[
     list[str] | None,
     typer.Option(
         "--require",
-        help="A phrase that every translation must have, as whole words; 'a|b' is one of the two. Repeatable.",
+        help="A phrase that every translation must contain as whole words; 'a|b' requires one of the two. Repeatable.",
     ),
 ]
 ForbidOption = Annotated[
-    list[str] | None, typer.Option("--forbid", help="A phrase that no translation may have. Repeatable.")
+    list[str] | None, typer.Option("--forbid", help="A phrase that no translation may contain. Repeatable.")
 ]
 GlossaryOption = Annotated[
     Path | None,
     typer.Option(
         "--glossary",
-        help="A table of terms: source term, translation and, if you like, what to forbid, between tabs.",
+        help="A table of terms, separated by tabs: source term, translation and, optionally, forbidden translations.",
         show_default=False,
     ),
 ]
@@ -74,7 +74,7 @@ BackwardOption = Annotated[
     Path | None,
     typer.Option(
         "--backward",
-        help="A model of the other direction, which chooses among the beam's translations (decoding.backward_weight).",
+        help="A model of the other direction, which re-ranks the translations of the beam (decoding.backward_weight).",
         show_default=False,
     ),
 ]
@@ -83,17 +83,19 @@ ProcessesOption = Annotated[
     typer.Option(
         "--processes",
         min=1,
-        help="So many processes on this machine share the work; torchrun starts them on several machines.",
+        help="The number of processes on this machine that share the work. Use torchrun for several machines.",
         show_default=False,
     ),
 ]
 LevelOption = Annotated[
-    Level, typer.Option("--level", help="Matrices on words, on white-space separated tokens, or on pieces.")
+    Level, typer.Option("--level", help="Units of the matrices: words, tokens separated by white space, or pieces.")
 ]
 EosOption = Annotated[bool, typer.Option("--keep-eos", help="Keep the row that predicted the end of the sentence.")]
 
 PairSrcOption = Annotated[Path | None, typer.Option("--src", help="Source file.", show_default=False)]
-PairTgtOption = Annotated[Path | None, typer.Option("--tgt", help="Its translation.", show_default=False)]
+PairTgtOption = Annotated[
+    Path | None, typer.Option("--tgt", help="Target file, the translation of --src.", show_default=False)
+]
 PairSplitOption = Annotated[
     Literal["train", "valid", "test"] | None,
     typer.Option("--split", help="A split of the run's data instead of files.", show_default=False),

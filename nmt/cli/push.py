@@ -19,20 +19,21 @@ def push(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--folder", "-o", help="Write the files there instead, and upload nothing.", show_default=False),
+        typer.Option("--folder", "-o", help="Write the files to this folder, and upload nothing.", show_default=False),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="A new repository is for its owner only.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"], typer.Option("--precision", help="Precision of the packed weights.")
     ] = "bf16",
     license_name: Annotated[
-        str | None, typer.Option("--license", help="The hub's name of a licence: cc-by-4.0, mit.", show_default=False)
+        str | None,
+        typer.Option("--license", help="The hub's name for the licence, such as cc-by-4.0 or mit.", show_default=False),
     ] = None,
     example: Annotated[
         str | None,
         typer.Option(
             "--example",
-            help="The sentence whose alignment the card shows. [default: one of the validation data]",
+            help="The sentence whose alignment the card shows. [default: one from the validation data]",
             show_default=False,
         ),
     ] = None,

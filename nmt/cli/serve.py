@@ -25,24 +25,29 @@ def serve(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="Look at a training that is going on in this folder.", show_default=False),
+        typer.Option("--run", help="The run folder of a training to watch.", show_default=False),
     ] = None,
     checkpoint: CheckpointOption = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; others than this machine can ask it.")
+        str, typer.Option("--host", help="Address to listen on. Set 0.0.0.0 to accept requests from other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 chooses a free one.")
+    ] = 5000,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar="NMT_API_KEY", help="What clients must know.", show_default=False)
+        str | None,
+        typer.Option("--api-key", envvar="NMT_API_KEY", help="The key that clients must send.", show_default=False),
     ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            "--cors", help="Another site whose pages may ask, such as https://example.org.", show_default=False
+            "--cors",
+            help="Another site whose pages may send requests, such as https://example.org. Repeatable.",
+            show_default=False,
         ),
     ] = None,
-    max_characters: Annotated[int, typer.Option(min=1, help="The most characters of a request.")] = 20_000,
-    max_waiting: Annotated[int, typer.Option(min=1, help="The most lines that wait for a model.")] = 2_000,
+    max_characters: Annotated[int, typer.Option(min=1, help="The maximum number of characters in a request.")] = 20_000,
+    max_waiting: Annotated[int, typer.Option(min=1, help="The maximum number of lines that wait for a model.")] = 2_000,
     beam: BeamOption = None,
     precision: PrecisionOption = None,
     overrides: SetOption = None,

@@ -26,17 +26,17 @@ def train(
     config: ConfigOption = None,
     overrides: SetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check configuration and data, print sizes, stop.")
+        bool, typer.Option("--dry-run", help="Check the configuration and the data, print sizes, and train nothing.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew in a folder of its own, NAME-2 and so on, beside the old run.")
+        bool, typer.Option("--fresh", help="Start a new run in NAME-2 (or NAME-3 ...), next to the old one.")
     ] = False,
     processes: ProcessesOption = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
             "--init-from",
-            help="Begin with another run's weights and tokenizer, with a new optimizer (fine-tuning).",
+            help="Start with the weights and the tokenizer of another run and a new optimizer (fine-tuning).",
             show_default=False,
         ),
     ] = None,
@@ -44,15 +44,16 @@ def train(
         bool,
         typer.Option(
             "--new-vocabulary",
-            help="With --init-from: a tokenizer of its own; pieces begin with the embeddings of those that spell them.",
+            help="With --init-from: train a new tokenizer. New pieces start with the embeddings of the old "
+            "pieces that spell them.",
         ),
     ] = False,
     reset: Annotated[
         list[str] | None,
         typer.Option(
             "--reset",
-            help="With --init-from: a part that begins at random (src_embedding, tgt_embedding, encoder, decoder, "
-            "attention, output). Repeatable.",
+            help="With --init-from: a part that starts at random (src_embedding, tgt_embedding, encoder, "
+            "decoder, attention, output). Repeatable.",
             show_default=False,
         ),
     ] = None,

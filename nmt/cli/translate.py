@@ -35,13 +35,16 @@ def translate(
     ctx: typer.Context,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="Texts to translate; without any, --input or standard input.", show_default=False),
+        typer.Argument(
+            help="Texts to translate. [default: the lines of --input or of standard input]", show_default=False
+        ),
     ] = None,
     input_file: Annotated[
         Path | None, typer.Option("--input", "-i", help="Translate the lines of a file.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write there instead of standard output.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this file instead of standard output.", show_default=False),
     ] = None,
     model: ModelsOption = None,
     checkpoint: CheckpointOption = None,
@@ -51,21 +54,24 @@ def translate(
     n_best: Annotated[
         int,
         typer.Option(
-            "--n-best", min=1, help="Translations per line, exactly so many: number, score and text between tabs."
+            "--n-best", min=1, help="Print this many translations per line: number, score and text, separated by tabs."
         ),
     ] = 1,
-    prefix: Annotated[str, typer.Option("--prefix", help="What every translation must begin with.")] = "",
+    prefix: Annotated[str, typer.Option("--prefix", help="Text that every translation must begin with.")] = "",
     require: RequireOption = None,
     forbid: ForbidOption = None,
     glossary: GlossaryOption = None,
     processes: ProcessesOption = None,
     sample: Annotated[
-        bool, typer.Option("--sample", help="Draw translations at random; see decoding.sampling.")
+        bool, typer.Option("--sample", help="Sample translations at random; see decoding.sampling.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with scores.")] = False,
     jsonl: Annotated[
         bool,
-        typer.Option("--jsonl", help="JSON in and out: objects with src, and perhaps id, prefix, require, forbid."),
+        typer.Option(
+            "--jsonl",
+            help="Read and write JSON lines: objects with src and, optionally, id, prefix, require and forbid.",
+        ),
     ] = False,
     show_alignment: Annotated[
         bool, typer.Option("--show-alignment", "-a", help="Draw each matrix in the terminal (on standard error).")
