@@ -2,6 +2,7 @@
 
 import sys
 
+from nmt.startup import fast_imports
 from nmt.threads import thread_environment
 
 
@@ -9,7 +10,8 @@ def main() -> None:
     """Run the command line; Ctrl-C during the imports ends the program as quietly as it does later."""
     try:
         with thread_environment():
-            from nmt.cli import main as run
+            with fast_imports():
+                from nmt.cli import main as run
 
             run()
     except KeyboardInterrupt:
