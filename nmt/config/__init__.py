@@ -159,6 +159,7 @@ class Config(Section):
         if self.model.ties_src_tgt and not self.tokenizer.joint:
             keys = ("model.tie_embeddings", "tokenizer.joint")
             yield Problem("model.tie_embeddings shares one matrix, so tokenizer.joint must be true", keys)
+        yield from self._problems_of_dropout()
         yield from self._problems_of_lengths()
         yield from self._problems_of_guidance()
         if self.decoding.unk == "replace" and not self.model.has_alignment:
@@ -179,6 +180,21 @@ class Config(Section):
         if self.decoding.alignment_at == "input" and not self.model.has_alignment:
             keys = ("decoding.alignment_at", "model.attention.score")
             yield Problem("decoding.alignment_at is of the attention, and model.attention.score is none", keys)
+
+    def _problems_of_dropout(self) -> Iterator[Problem]:
+        dropout, forcing = self.model.dropout, self.training.teacher_forcing
+        if (dropout.recurrent or dropout.variational) and (forcing.schedule != "constant" or forcing.start < 1.0):
+            option = "recurrent" if dropout.recurrent else "variational"
+            yield Problem(
+                f"model.dropout.{option} needs targets that are read at once, and with training.teacher_forcing below "
+                f"1 they are read word by word; take one of them out",
+                (f"model.dropout.{option}", "training.teacher_forcing"),
+            )
+        if dropout.switchout and (self.data.tags or getattr(self.tokenizer, "user_defined_symbols", [])):
+            yield Problem(
+                "model.dropout.switchout would replace tags and user-defined symbols as well; take it out",
+                ("model.dropout.switchout", "data.train"),
+            )
 
     def _problems_of_lengths(self) -> Iterator[Problem]:
         longest = self.data.max_length

@@ -74,6 +74,10 @@ class Choice:
             raise problem(
                 f"{self.key} '{name}' of the package {_package(entry_point)} is not a subclass of {self.base.__name__}"
             )
+        try:
+            section.model_rebuild()  # a section is built when it is first used, and its fields may be impossible
+        except Exception as error:
+            raise problem(f"{self.key} '{name}' of the package {_package(entry_point)}: {error!r}") from None
         return section
 
     def validate(self, value: Any) -> Any:

@@ -220,6 +220,16 @@ class ModelConfig(Section):
                 "dropout.variational is for recurrent decoders; take it out, or set decoder.type to rnn",
                 ("dropout.variational", "decoder.type"),
             )
+        elif self.dropout.variational and not (self.dropout.embedding or self.dropout.memory or self.dropout.output):
+            yield Problem(
+                "dropout.variational has no effect while embedding, memory and output are 0; take it out",
+                ("dropout.variational", "dropout.embedding"),
+            )
+        if 0.0 < self.dropout.switchout < 0.01:
+            yield Problem(
+                f"dropout.switchout is a temperature of 0.01 or more, or 0 for none, not {self.dropout.switchout}",
+                ("dropout.switchout",),
+            )
 
     def _problems_of_a_bridge(self, decoder: RNNDecoderConfig) -> Iterator[Problem]:
         encoder, memory, hidden = self.encoder, self.memory_size, decoder.hidden_size

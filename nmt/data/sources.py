@@ -1,6 +1,5 @@
 """Parallel text from files, tables, the hub or the built-in grammar."""
 
-import hashlib
 import logging
 import re
 from bisect import bisect_left
@@ -14,6 +13,7 @@ from typing import Any
 from nmt.alignment.links import parse_pharaoh, transposed
 from nmt.alignment.words import split_words
 from nmt.config import Filter, Source
+from nmt.data.builtin import BUILTIN_VERSION
 from nmt.data.cache import Table, cached_table
 from nmt.data.checksums import digest, file_checksum
 from nmt.data.filters import judged, pair_hash
@@ -233,9 +233,7 @@ def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any
         identity |= {"links": _file_digest(Path(source.links), cache), "turned": source.turns_links}
     match source:
         case Source(builtin=str()):
-            folder = Path(__file__).parent / "builtin"
-            code = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
-            return identity | {"split": split, "code": hashlib.sha256(code).hexdigest()}
+            return identity | {"split": split, "version": BUILTIN_VERSION}
         case Source(hub=str(name)):
             return identity | {"split": source.split or split} | _hub_identity(source, Path(name), split, cache)
         case Source(path=str(path)):

@@ -147,7 +147,11 @@ def _build_self_attention(model: ModelConfig, settings: StackConfig) -> nn.Modul
 
 def _build_positions(model: ModelConfig, settings: StackConfig) -> PositionedEmbedding:
     return PositionedEmbedding(
-        model.embedding_size, settings.positions, settings.max_positions, model.dropout.embedding
+        model.embedding_size,
+        settings.positions,
+        settings.max_positions,
+        model.dropout.embedding,
+        model.dropout.variational,
     )
 
 

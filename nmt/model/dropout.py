@@ -28,7 +28,11 @@ class SequenceDropout(Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` ``[B, L, M]``, in training with the same of the M values dropped at all L positions."""
-        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
+        if not (self.training and self.p):
+            return x
+        if x.dim() != 3:
+            raise ValueError(f"variational dropout is for whole sentences, [B, L, M], not for {list(x.shape)}")
+        return x * super().forward(torch.ones_like(x[:, :1]))
 
 
 def weight_drop(rnn: nn.Module, dropout: Dropout) -> Callable[..., Any]:

@@ -231,7 +231,8 @@ def switch_words(ids: Tensor, size: int, temperature: float) -> Tensor:
     lengths = is_word.sum(dim=1)  # [B]
     counts = torch.arange(ids.shape[1] + 1, device=ids.device)  # 0 to L
     energies = (-counts / temperature).expand(len(ids), -1).masked_fill(counts > lengths[:, None], -torch.inf)
-    chosen = torch.multinomial(energies.softmax(dim=1), 1)  # [B, 1] how many words are replaced
+    below = energies.softmax(dim=1).cumsum(dim=1) < torch.rand(len(ids), 1, device=ids.device)
+    chosen = torch.minimum(below.sum(dim=1), lengths)[:, None]  # [B, 1] how many words are replaced
     share = chosen / lengths.clamp(min=1)[:, None]
     switched = (torch.rand(ids.shape, device=ids.device) < share) & is_word
     return torch.where(switched, torch.randint(EOS + 1, size, ids.shape, device=ids.device), ids)

@@ -26,7 +26,17 @@ STACK = {
     "encoder": {"type": "self_attention", "layers": 2, "heads": 2, "feed_forward": 20},
     "decoder": {"type": "transformer", "layers": 2, "heads": 2, "feed_forward": 20},
 }
-KINDS: dict[str, dict[str, Any]] = {"lstm": {}, "gru": {"encoder": {"cell": "gru"}}, "transformer": STACK}
+REGULARISED = {
+    "encoder": {"layers": 2, "residual": True},
+    "decoder": {"layers": 2, "residual": True},
+    "dropout": {"recurrent": 0.2, "variational": True, "switchout": 1.0},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "lstm": {},
+    "gru": {"encoder": {"cell": "gru"}},
+    "transformer": STACK,
+    "regularised": REGULARISED,
+}
 
 
 def trainer_on(device: torch.device, config: Config, precision: str) -> Trainer:

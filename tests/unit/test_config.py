@@ -67,17 +67,6 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         ("- 1\n", "is a mapping"),
         (": :\n  - [", "not valid YAML"),
         ("data: {train: {src: a, tgt: a}, valid: builtin:phrasebook}\n", "train: src and tgt are both the file a"),
-        (GOOD + "model: {encoder: {residual: true}}\n", "residual connects layers"),
-        (GOOD + "model: {decoder: {residual: true, layers: 1}}\n", "residual connects layers"),
-        (
-            GOOD + "model: {encoder: self_attention, decoder: transformer, dropout: {recurrent: 0.1}}\n",
-            "dropout.recurrent is for recurrent encoders and decoders",
-        ),
-        (GOOD + "model: {decoder: transformer, dropout: {recurrent: 0.1}}\n", ""),
-        (
-            GOOD + "model: {decoder: transformer, dropout: {variational: true}}\n",
-            "dropout.variational is for recurrent decoders",
-        ),
         (GOOD + "model:\n\tbridge: zero\n", "indent with spaces, YAML forbids tabs"),
         ("data:\n  valid: builtin:phrasebook\n  train: {src: a, tgt: b, split: x}\n", "line 3: data.train.split: "),
         (GOOD + "name: a\x01b\n", "not valid YAML"),

@@ -1,9 +1,13 @@
 """Our dropout is torch's: the same rate, the same scale, the same gradient."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from nmt.config.load import load_config
+from nmt.errors import ConfigError
 from nmt.model.dropout import Dropout, SequenceDropout, weight_drop
 
 
@@ -63,6 +67,8 @@ def test_variational_dropout_is_the_same_at_every_position_and_another_for_each_
     assert first[first != 0].allclose(torch.tensor(1 / 0.7), rtol=1e-3)
     assert len({tuple(row.tolist()) for row in first != 0}) == 200
     assert SequenceDropout(0.3).eval()(x) is x
+    with pytest.raises(ValueError, match="whole sentences"):
+        SequenceDropout(0.3)(x[:, 0])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
@@ -79,3 +85,54 @@ def test_weight_drop_drops_weights_for_good_until_it_is_called_again(kind: type[
     for name, weight in rnn.named_parameters():
         assert weight.grad is not None
         assert bool((weight.grad == 0).any()) == ("weight_hh" in name), name
+
+
+GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "model: {encoder: {residual: true}}\n", "residual connects layers"),
+        (GOOD + "model: {decoder: {residual: true, layers: 1}}\n", "residual connects layers"),
+        (
+            GOOD + "model: {encoder: self_attention, decoder: transformer, dropout: {recurrent: 0.1}}\n",
+            "dropout.recurrent is for recurrent encoders and decoders",
+        ),
+        (GOOD + "model: {decoder: transformer, dropout: {recurrent: 0.1}}\n", ""),
+        (
+            GOOD + "model: {decoder: transformer, dropout: {variational: true}}\n",
+            "dropout.variational is for recurrent decoders",
+        ),
+        (
+            GOOD + "model: {dropout: {variational: true, embedding: 0.0, memory: 0.0, output: 0.0}}\n",
+            "dropout.variational has no effect",
+        ),
+        (GOOD + "model: {dropout: {switchout: 1e-46}}\n", "a temperature of 0.01 or more"),
+        (
+            GOOD + "model: {dropout: {recurrent: 0.1}}\ntraining: {teacher_forcing: {start: 0.9}}\n",
+            "model.dropout.recurrent needs targets that are read at once",
+        ),
+        (
+            GOOD + "model: {dropout: {variational: true}}\ntraining: {teacher_forcing: {schedule: linear}}\n",
+            "model.dropout.variational needs targets that are read at once",
+        ),
+        (
+            "data: {train: {builtin: phrasebook, tag: <a>}, valid: builtin:phrasebook}\n"
+            "model: {dropout: {switchout: 1.0}}\n",
+            "would replace tags",
+        ),
+        (
+            GOOD + "model: {dropout: {switchout: 1.0}}\ntokenizer: {user_defined_symbols: [<a>]}\n",
+            "would replace tags",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    if not message:
+        load_config(path)
+        return
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)

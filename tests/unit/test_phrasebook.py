@@ -1,9 +1,11 @@
+import hashlib
 import itertools
 import random
 import re
 
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.words import split_words
+from nmt.data.builtin import BUILTIN_VERSION
 from nmt.data.builtin.grammar import Grammar
 from nmt.data.builtin.phrasebook import phrasebook, render
 
@@ -15,6 +17,11 @@ FRENCH = {src: tgt for src, tgt, _ in ALL}
 def test_sizes_and_no_overlap() -> None:
     assert len(SPLITS["train"]) >= 20_000
     assert len({src for src, _, _ in ALL}) == len(ALL)
+
+
+def test_the_version_goes_with_the_text() -> None:
+    digest = hashlib.sha256(repr(SPLITS).encode()).hexdigest()
+    assert (BUILTIN_VERSION, digest[:16]) == (1, "a71b0819b2ba4b57"), "raise BUILTIN_VERSION; write the new digest"
 
 
 def test_i_love_you_is_in_test_only() -> None:

@@ -52,7 +52,8 @@ def layer_function(layer: nn.Module, dropout: Dropout) -> Callable[..., Any]:
 
 @cache
 def _has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.multi_head import MultiHead, attend
-from nmt.model.dropout import Dropout
+from nmt.model.dropout import Dropout, SequenceDropout
 from nmt.model.transformer.linear_attention import causal_linear_attention, fast_weights_step, linear_attention
 
 
@@ -17,7 +17,12 @@ class PositionedEmbedding(nn.Module):
     """The sum of embeddings times √E and positions (Vaswani et al. 2017, sections 3.4 and 3.5)."""
 
     def __init__(
-        self, size: int, positions: Literal["none", "sinusoidal", "learned"], max_positions: int, dropout: float
+        self,
+        size: int,
+        positions: Literal["none", "sinusoidal", "learned"],
+        max_positions: int,
+        dropout: float,
+        variational: bool = False,
     ):
         """Make the position table, if it is learned.
 
@@ -26,11 +31,12 @@ class PositionedEmbedding(nn.Module):
             positions: the kind of positions.
             max_positions: the number of `learned` positions.
             dropout: the dropout on the sum.
+            variational: whether dropout drops the same values at every position.
         """
         super().__init__()
         self.kind, self.size = positions, size
         self.position_table = nn.Parameter(torch.empty(max_positions, size)) if positions == "learned" else None
-        self.dropout = Dropout(dropout)
+        self.dropout = (SequenceDropout if variational else Dropout)(dropout)
 
     def forward(self, embedded: Tensor, first: int = 0) -> Tensor:
         """Add positions `first`, `first` + 1, ... to embeddings ``[B, N, E]``."""
