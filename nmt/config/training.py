@@ -148,9 +148,9 @@ class ConsistencyConfig(Section):
 
     This doubles the training time and reduces overfitting on small corpora.
 
-    - `rdrop`: each pass has its own dropout (except `model.dropout.recurrent`), and both learn the gold tokens. The loss
-      is half that of Liang et al. 2021 (R-Drop: Regularized dropout for neural networks, equation 4), so it is the mean
-      of the two passes.
+    - `rdrop`: each pass has its own dropout (except `model.dropout.recurrent`), and both learn the gold tokens. The
+      loss is half that of Liang et al. 2021 (R-Drop: Regularized dropout for neural networks, equation 4), so it is
+      the mean of the two passes.
     - `simcut`: in the second pass, each source and target token is replaced by a vector of zeros with probability
       `cut`. Only the first pass learns the gold tokens (Gao et al. 2022, Bi-SimCut, equation 5; `weight` 3, `cut`
       0.05).
