@@ -38,7 +38,8 @@ class EncoderConfig(Section):
 class RNNEncoderConfig(EncoderConfig):
     """The recurrent encoder; `hidden_size` is the width of each direction.
 
-    With `residual`, each layer above the first adds its inputs to its outputs (Wu et al. 2016, section 3.1).
+    With `residual`, each layer above the first adds its inputs to its outputs (Wu et al. 2016, section 3.1). The bridge
+    reads the last states of the layers, which are not added up.
     """
 
     type: Literal["rnn"] = "rnn"
