@@ -30,7 +30,7 @@ def test_options_of_a_first_model_need_one(home: Path, arguments: list[str], mes
     ("command", "code", "message"),
     [
         (["translate", "a", "--model", "nowhere"], 1, "not a model folder"),
-        (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: "),
+        (["translate", "a", "--checkpoint", "step-9"], 1, "no checkpoint step-9; there are: best, last"),
         (["translate", "a", "--alignments", "no/folder/x.json"], 1, "there is no folder"),
         (["translate", "a", "--output", "no/folder/x"], 1, "error: no/folder: there is no such folder; make it first"),
         (["translate", "--input", "nowhere"], 1, "nowhere: cannot be read"),
