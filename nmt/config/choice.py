@@ -11,7 +11,7 @@ chooses its section.
 
 import importlib.metadata
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
@@ -66,19 +66,17 @@ class Choice:
                 "alias": self.aliases.get(name, ""),
             }
             raise PydanticCustomError("unknown_choice", "'{name}' is not one of the names for {key}", context)
+        package = f"{self.key} '{name}' of the package {_package(entry_point)}"
         try:
-            section = entry_point.load()
-        except Exception as error:  # whatever a foreign package raises while it is imported
-            raise problem(f"{self.key} '{name}' of the package {_package(entry_point)}: {error!r}") from None
-        if not (isinstance(section, type) and issubclass(section, self.base)):
-            raise problem(
-                f"{self.key} '{name}' of the package {_package(entry_point)} is not a subclass of {self.base.__name__}"
-            )
-        try:
-            section.model_rebuild()  # a section is built when it is first used, and its fields may be impossible
-        except Exception as error:
-            raise problem(f"{self.key} '{name}' of the package {_package(entry_point)}: {error!r}") from None
-        return section
+            section: Any = entry_point.load()
+            is_usable = isinstance(section, type) and issubclass(section, self.base)
+            if is_usable:
+                section.model_rebuild()  # a section is built when it is first used, and its fields may be impossible
+        except Exception as error:  # whatever a foreign package raises while it is imported or built
+            raise problem(f"{package}: {error!r}") from None
+        if not is_usable:
+            raise problem(f"{package} is not a subclass of {self.base.__name__}")
+        return cast(type[Section], section)
 
     def validate(self, value: Any) -> Any:
         """Return the section that a mapping, or a name alone, chooses.
