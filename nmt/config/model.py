@@ -110,6 +110,19 @@ class DropoutConfig(Section):
     variational: bool = False
     switchout: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
 
+    def problems(self) -> Iterator[Problem]:
+        """Yield variational dropout of nothing, and a temperature that is too low to compute with."""
+        if self.variational and not (self.embedding or self.memory or self.output):
+            yield Problem(
+                "dropout.variational has no effect while embedding, memory and output are 0; take it out",
+                ("variational", "embedding"),
+            )
+        if 0.0 < self.switchout < 0.01:
+            yield Problem(
+                f"dropout.switchout is a temperature of 0.01 or more, or 0 for none, not {self.switchout}",
+                ("switchout",),
+            )
+
 
 class ModelConfig(Section):
     """The sizes and wiring of the model. `bridge` sets how the encoder's last state becomes the decoder's first."""
@@ -219,16 +232,6 @@ class ModelConfig(Section):
             yield Problem(
                 "dropout.variational is for recurrent decoders; take it out, or set decoder.type to rnn",
                 ("dropout.variational", "decoder.type"),
-            )
-        elif self.dropout.variational and not (self.dropout.embedding or self.dropout.memory or self.dropout.output):
-            yield Problem(
-                "dropout.variational has no effect while embedding, memory and output are 0; take it out",
-                ("dropout.variational", "dropout.embedding"),
-            )
-        if 0.0 < self.dropout.switchout < 0.01:
-            yield Problem(
-                f"dropout.switchout is a temperature of 0.01 or more, or 0 for none, not {self.dropout.switchout}",
-                ("dropout.switchout",),
             )
 
     def _problems_of_a_bridge(self, decoder: RNNDecoderConfig) -> Iterator[Problem]:

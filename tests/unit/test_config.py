@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from nmt.config import Config, Section
 from nmt.config.load import differing_keys, load_comparison, load_config, save_config
 from nmt.errors import ConfigError
+from tests.config_files import GOOD, write
 
 GUIDED = "training: {guided_alignment: {enabled: true, loss: cross_entropy}}\n"
 NOTHING_DECODED = "training: {early_stopping: {metric: loss}, "
-GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
-
-
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "my-run.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_all_problems_come_at_once_with_line_and_nearest_name(tmp_path: Path) -> None:

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from nmt.config.load import load_comparison, load_config, save_config
 from nmt.config.yaml_text import dump, parse
 from nmt.errors import ConfigError
-
-GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
-
-
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "my-run.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+from tests.config_files import GOOD, write
 
 
 def test_a_saved_configuration_is_the_same_when_read_again(tmp_path: Path) -> None:

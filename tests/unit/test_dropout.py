@@ -9,6 +9,7 @@ from torch import nn
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
 from nmt.model.dropout import Dropout, SequenceDropout, weight_drop
+from tests.config_files import GOOD, write
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -87,9 +88,6 @@ def test_weight_drop_drops_weights_for_good_until_it_is_called_again(kind: type[
         assert bool((weight.grad == 0).any()) == ("weight_hh" in name), name
 
 
-GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -129,8 +127,7 @@ GOOD = "data:\n  train: builtin:phrasebook\n  valid: builtin:phrasebook\n"
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(text)
+    path = write(tmp_path, text)
     if not message:
         load_config(path)
         return
