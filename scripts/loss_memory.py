@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from nmt.runtime import autocast
-from nmt.training.loss import sequence_loss
+from nmt.training.loss import label_smoothing, sequence_loss
 
 FEATURES, SMOOTHING = 512, 0.1
 
@@ -43,7 +43,9 @@ def rise(way: str, tokens: int, vocabulary: int) -> float:
     before = peak()
     with autocast(cpu, torch.bfloat16):
         if way == "together":
-            loss = sequence_loss(features, targets, torch.arange(tokens), output, SMOOTHING).total
+            loss = sequence_loss(
+                features, targets, torch.arange(tokens), output, label_smoothing(SMOOTHING, output)
+            ).total
         else:
             logits = output(features[0]).float()
             loss = functional.cross_entropy(logits, targets[0], reduction="sum", label_smoothing=SMOOTHING)

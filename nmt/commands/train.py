@@ -144,9 +144,13 @@ class _Session:
         device = choose_device(processes.device(config.training.device))
         precision = choose_precision(config.training.precision, device)
         set_seed(config.seed)
-        model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
+        tgt_size = corpora.tokenizer.tgt_size
+        model = allocate_model(config, corpora.tokenizer.src_size, tgt_size, device)
         epochs = sampled_epochs(config, corpora)
-        trainer = Trainer(config.training, config.seed, model, device, precision, epochs, config.guided_loss, processes)
+        smoothed = corpora.train.tgt_pieces(tgt_size) if config.training.smoothed_pieces == "target" else None
+        trainer = Trainer(
+            config.training, config.seed, model, device, precision, epochs, config.guided_loss, processes, smoothed
+        )
         session = cls(config, run, corpora, trainer)
         if checkpoint is not None:
             session._restore(checkpoint, torch.get_num_threads())

@@ -202,11 +202,13 @@ class TrainingConfig(Section):
     `batch_size` is the largest number of padded tokens on the longer side, or of sentences. Each update learns from
     `accumulate` batches. `precision` is that of the matrix products: `auto` uses bfloat16 if the device is faster with
     it; `tf32` is float32 with factors of 10 bits on NVIDIA GPUs; `fp16` scales the loss, for GPUs without bfloat16.
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads: 0` uses one thread for each core. `coverage_loss` is the
-    weight of the penalty for attending to the same positions again (See et al. 2017, equation 12); it applies after
-    update `coverage_loss_after`. `freeze` names the parts of the model that are not trained, for fine-tuning (`nmt
-    train --init-from`): `decoder` is the decoder without its embedding, and `attention` is the decoder's attention to
-    the source.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads: 0` uses one thread for each core. `label_smoothing` is
+    the share of the target distribution that is divided among pieces: `smoothed_pieces: all` divides it among all of
+    the vocabulary, and `target` among those on the target side of the training text (masked label smoothing, Chen et
+    al. 2022), which are fewer if both languages share a vocabulary. `coverage_loss` is the weight of the penalty for
+    attending to the same positions again (See et al. 2017, equation 12); it applies after update `coverage_loss_after`.
+    `freeze` names the parts of the model that are not trained, for fine-tuning (`nmt train --init-from`): `decoder` is
+    the decoder without its embedding, and `attention` is the decoder's attention to the source.
     """
 
     epochs: Positive = 20
@@ -222,6 +224,7 @@ class TrainingConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0
     label_smoothing: Fraction = 0.1
+    smoothed_pieces: Literal["all", "target"] = "all"
     guided_alignment: GuidedConfig = GuidedConfig()
     coverage_loss: Annotated[float, Field(ge=0.0)] = 0.0
     coverage_loss_after: NonNegative = 0
@@ -242,6 +245,11 @@ class TrainingConfig(Section):
             yield Problem(
                 "coverage_loss_after has no effect while coverage_loss is 0; take it out, or set coverage_loss",
                 ("coverage_loss_after", "coverage_loss"),
+            )
+        if self.smoothed_pieces != "all" and not self.label_smoothing:
+            yield Problem(
+                "smoothed_pieces has no effect while label_smoothing is 0; take it out, or set label_smoothing",
+                ("smoothed_pieces", "label_smoothing"),
             )
         averaging = self.averaging
         if averaging.checkpoints == 1:

@@ -12,7 +12,7 @@ import torch
 from nmt.data.batching import Batch, Floats, Ints, collate, cut_batches, pair_costs
 from nmt.data.cache import Table, cached_table
 from nmt.data.guide import TargetAlignments
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer import EOS, Tokenizer
 
 PIECE_COLUMNS = {"src_ids": ["int32"], "tgt_ids": ["int32"]}
 
@@ -78,6 +78,18 @@ class PieceCorpus:
         """Return the numbers of source and target tokens of the pairs `chosen`, as `Batch` counts them."""
         return int(np.maximum(self.src_len[chosen], 1).sum()), int(self.tgt_len[chosen].sum()) + len(chosen)
 
+    def tgt_pieces(self, size: int) -> torch.Tensor:
+        """Return ``[V]`` bool, True on EOS and on every piece that is on the target side of the table.
+
+        Args:
+            size: the number V of target pieces.
+        """
+        found = np.zeros(size, dtype=bool)
+        found[EOS] = True
+        for values in self._tgt.values():
+            found[values] = True
+        return torch.from_numpy(found)
+
     def _pieces(self, rows: Ints) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
         """Return, for each side, the concatenated piece ids of the rows and the number of pieces in each row."""
         return self._src.take(rows), self._tgt.take(rows)
@@ -107,6 +119,11 @@ class _ListColumn:
         for start, (offsets, _) in zip(self._starts, self._chunks, strict=False):
             np.subtract(offsets[1:], offsets[:-1], out=lengths[start : start + len(offsets) - 1])
         return lengths
+
+    def values(self) -> Iterator[Ints]:
+        """Yield the values of all rows, a part at a time."""
+        for offsets, values in self._chunks:
+            yield values[offsets[0] : offsets[-1]]
 
     def take(self, rows: Ints) -> tuple[Ints, Ints]:
         """Return the concatenated values of the chosen rows and the number of values in each row."""

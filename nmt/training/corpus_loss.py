@@ -53,7 +53,7 @@ def corpus_loss(
     model: Seq2Seq,
     batches: Iterable[Batch],
     device: torch.device,
-    smoothing: float,
+    smoothing: torch.Tensor,
     processes: Processes | None = None,
 ) -> CorpusLoss:
     """Return the loss of a corpus with teacher forcing, without dropout, and in the model's own precision.
@@ -62,7 +62,7 @@ def corpus_loss(
         model: the model, on `device`.
         batches: the pairs.
         device: where to compute.
-        smoothing: the label smoothing of the loss.
+        smoothing: ``[V]`` the label smoothing of the loss; see `label_smoothing`.
         processes: the processes that share the batches; None if this one works alone.
     """
     loss_sum, nll_sum, tokens = 0.0, 0.0, 0

@@ -46,6 +46,19 @@ def coverage_loss(weights: Tensor, tgt_mask: Tensor) -> Tensor:
     return again.masked_fill(~tgt_mask, 0.0).sum()
 
 
+def label_smoothing(share: float, output: nn.Linear, pieces: Tensor | None = None) -> Tensor:
+    """Return ``[V]`` what label smoothing gives each piece of the target distribution; the gold piece gets the rest.
+
+    Args:
+        share: the sum e of what is given (Szegedy et al. 2016, section 7).
+        output: the layer from features to the logits of the V pieces.
+        pieces: ``[V]`` bool, True on the pieces among which e is divided equally, as in masked label smoothing, which
+            leaves out the pieces of the source language (Chen et al. 2022, equation 4); None for all pieces.
+    """
+    chosen = torch.ones_like(output.weight[:, 0]) if pieces is None else pieces.to(output.weight)
+    return (chosen * (share / chosen.sum())).detach()
+
+
 class SequenceLoss(NamedTuple):
     """Sums over the real tokens of a batch, in nats.
 
@@ -65,7 +78,7 @@ def sequence_loss(
     tgt_out: Tensor,
     tgt_positions: Tensor,
     output: nn.Linear,
-    smoothing: float,
+    smoothing: Tensor,
     consistency: ConsistencyConfig | None = None,
 ) -> SequenceLoss:
     """Return the losses of a batch; padding never reaches the output layer.
@@ -78,12 +91,14 @@ def sequence_loss(
         tgt_out: ``[B, T]`` the tokens to predict.
         tgt_positions: ``[N]`` where the real tokens stand in ``[B x T]``.
         output: the layer from features to the logits of the V pieces; under autocast, its products have that precision.
-        smoothing: e in the target distribution (1 - e) one-hot + e / V (Szegedy et al. 2016, section 7).
+        smoothing: ``[V]`` what each piece gets of the target distribution, of which the gold piece gets 1 - its sum in
+            addition; see `label_smoothing`.
         consistency: the settings by which two passes over the same pairs are made to agree; None for a single pass.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else output.weight.dtype
     targets, passes = tgt_out.flatten()[tgt_positions], 1
+    smoothing = smoothing.to(torch.promote_types(dtype, torch.float32))
     criterion: _Criterion = functools.partial(_smoothed, smoothing=smoothing)
     if consistency is None:
         rows = features.flatten(0, 1).index_select(0, tgt_positions)  # [N, F]
@@ -162,19 +177,20 @@ class _ProjectedLoss(torch.autograd.Function):
 
 
 def _smoothed(
-    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float
+    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the smoothed cross-entropy of logits ``[N, V]`` and targets ``[N, 1]``; see `_Criterion`."""
     probabilities = logits.softmax(dim=-1)
     # The largest probability is at least 1 / V, so its logarithm is safe; torch's own logsumexp takes twice as long.
     sums = logits.amax(dim=-1) - probabilities.amax(dim=-1).log()
     nll = (sums - logits.gather(1, targets)[:, 0]).sum()
-    loss = (1.0 - smoothing) * nll + smoothing * (sums - logits.mean(dim=-1)).sum()
+    share = smoothing.sum()
+    loss = (1.0 - share) * nll + (share * sums - logits @ smoothing).sum()
     return loss, loss, nll, _gradient(probabilities, targets, smoothing) if learns else probabilities
 
 
 def _consistent(
-    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: float, consistency: ConsistencyConfig
+    logits: Tensor, targets: Tensor, learns: bool, *, smoothing: Tensor, consistency: ConsistencyConfig
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the losses of two passes; see `_Criterion`.
 
@@ -203,16 +219,15 @@ def _consistent(
         if share:
             one_nll = -log_probs.gather(1, targets).sum()
             nll = nll + share * one_nll
-            loss = loss + share * ((1.0 - smoothing) * one_nll - smoothing * log_probs.mean(dim=-1).sum())
+            loss = loss + share * ((1.0 - smoothing.sum()) * one_nll - (log_probs @ smoothing).sum())
             gradient.add_(_gradient(probabilities, targets, smoothing), alpha=share)
     return total + loss, loss, nll, gradients
 
 
-def _gradient(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+def _gradient(probabilities: Tensor, targets: Tensor, smoothing: Tensor) -> Tensor:
     """Return the gradient of the smoothed cross-entropy with respect to the logits ``[N, V]``.
 
     It is p - target distribution, and it overwrites p.
     """
-    probabilities -= smoothing / probabilities.shape[-1]
-    taken = torch.full_like(targets, smoothing - 1.0, dtype=probabilities.dtype)
-    return probabilities.scatter_add_(1, targets, taken)
+    probabilities -= smoothing
+    return probabilities.scatter_add_(1, targets, (smoothing.sum() - 1.0).expand(targets.shape))

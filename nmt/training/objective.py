@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, sequence_loss
+from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, label_smoothing, sequence_loss
 
 
 class LossWeights(NamedTuple):
@@ -41,10 +41,23 @@ class LossSums(NamedTuple):
 class Objective(nn.Module):
     """A model with its losses."""
 
-    def __init__(self, model: Seq2Seq, config: TrainingConfig, guided: GuidedLoss | None):
-        """Store the caller's model, not a copy, and the settings of the losses; see `Config.guided_loss`."""
+    smoothing: Tensor  # [V]; see `label_smoothing`
+
+    def __init__(
+        self, model: Seq2Seq, config: TrainingConfig, guided: GuidedLoss | None, smoothed: Tensor | None = None
+    ):
+        """Store the caller's model, not a copy, and the settings of the losses.
+
+        Args:
+            model: the model, on its device.
+            config: the settings of the training loop.
+            guided: the loss of guided alignment; see `Config.guided_loss`.
+            smoothed: ``[V]`` bool, True on the pieces that label smoothing favours; None for all.
+        """
         super().__init__()
-        self.model, self.smoothing, self.guided = model, config.label_smoothing, guided
+        self.model, self.guided = model, guided
+        smoothing = label_smoothing(config.label_smoothing, model.output, smoothed)
+        self.register_buffer("smoothing", smoothing, persistent=False)
         self.consistency = None if config.consistency.type == "none" else config.consistency
         self.needs_weights = config.coverage_loss > 0 or guided is not None
 

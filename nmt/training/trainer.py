@@ -78,6 +78,7 @@ class Trainer:
         corpus_of_epoch: Callable[[int], PieceCorpus],
         guided: GuidedLoss | None = None,
         processes: Processes | None = None,
+        smoothed: Tensor | None = None,
     ):
         """Prepare a training that has made no update yet.
 
@@ -90,6 +91,7 @@ class Trainer:
             corpus_of_epoch: returns the training pairs of an epoch (from 0), in new pieces if the tokenizer samples.
             guided: the loss of guided alignment; None if the attention is not guided.
             processes: the processes that train together; None if this one trains alone.
+            smoothed: ``[V]`` bool, True on the pieces that label smoothing favours; None for all.
         """
         self.processes = processes or Processes()
         self.stop_wishes: Callable[[], Sequence[bool]] = tuple  # this process's reasons to stop, one flag each
@@ -99,7 +101,7 @@ class Trainer:
         frozen = freeze(model, config.freeze)
         if frozen:
             log.info("%s parameters in %s are not trained (training.freeze)", f"{frozen:,}", ", ".join(config.freeze))
-        self.objective = Objective(model, config, guided)
+        self.objective = Objective(model, config, guided, smoothed)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
         # float16 has no numbers below 6e-8, so the loss is scaled up to make its gradients larger.

@@ -60,8 +60,7 @@ class Validator:
 
     def run(self) -> Validation:
         """Score the split, which the processes share, and return the result; the matrices only in the first process."""
-        smoothing = self.config.training.label_smoothing
-        processes = self.trainer.processes
+        smoothing, processes = self.trainer.objective.smoothing, self.trainer.processes
         loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing, processes)
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll)}
         if not self.srcs:

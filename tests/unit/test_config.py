@@ -105,6 +105,7 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
         (GOOD + "tokenizer: {type: char, sampling: {enabled: true}}\n", "needs type bpe or unigram"),
         (GOOD + "tokenizer: {sampling: {alpha: 0.2}}\n", "alpha has no effect with enabled: false"),
         (GOOD + "training: {averaging: {which: best}}\n", "averaging.which has no effect while"),
+        (GOOD + "training: {smoothed_pieces: target, label_smoothing: 0}\n", "smoothed_pieces has no effect while"),
         (GOOD + "training: {averaging: {checkpoints: 1}}\n", "one checkpoint is its own mean"),
         (GOOD + NOTHING_DECODED + "validation: {sentences: 0, beam_size: 3}}\n", "validation.beam_size has no effect"),
         (GOOD + NOTHING_DECODED + "validation: {sentences: 0, samples: 5}}\n", "validation.samples has no effect"),

@@ -10,7 +10,7 @@ from torch.nn import functional
 from nmt.config import ConsistencyConfig, TrainingConfig
 from nmt.data.batching import Batch, batch_of, positions_of
 from nmt.data.tokenizer import PAD
-from nmt.training.loss import sequence_loss
+from nmt.training.loss import label_smoothing, sequence_loss
 from nmt.training.objective import LossWeights, Objective
 
 RDROP = ConsistencyConfig(type="rdrop", weight=5.0)
@@ -40,7 +40,7 @@ def test_loss_and_gradients_are_those_of_the_papers(
     output, features = nn.Linear(5, 7).double(), torch.randn(4, 6, 5, dtype=torch.float64)
     targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
     found, wanted = features.clone().requires_grad_(), features.clone().requires_grad_()
-    total = sequence_loss(found, targets, positions_of(mask), output, 0.1, consistency).total
+    total = sequence_loss(found, targets, positions_of(mask), output, label_smoothing(0.1, output), consistency).total
     (total / 3).backward()
     fused = [found.grad, *(parameter.grad for parameter in output.parameters())]
     output.zero_grad()
@@ -55,8 +55,10 @@ def test_two_equal_passes_have_the_loss_of_one(consistency: ConsistencyConfig) -
     torch.manual_seed(2)
     output, features = nn.Linear(5, 7).double(), torch.randn(2, 6, 5, dtype=torch.float64)
     targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
-    one = sequence_loss(features, targets, positions_of(mask), output, 0.1)
-    two = sequence_loss(torch.cat([features, features]), targets, positions_of(mask), output, 0.1, consistency)
+    one = sequence_loss(features, targets, positions_of(mask), output, label_smoothing(0.1, output))
+    two = sequence_loss(
+        torch.cat([features, features]), targets, positions_of(mask), output, label_smoothing(0.1, output), consistency
+    )
     torch.testing.assert_close(two, one)
 
 

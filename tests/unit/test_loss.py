@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from nmt.data.batching import positions_of
-from nmt.training.loss import coverage_loss, sequence_loss
+from nmt.training.loss import coverage_loss, label_smoothing, sequence_loss
 
 LOGITS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [9.0, 9.0, 9.0]]])
 TARGETS = torch.tensor([[0, 2, 0]])
@@ -24,6 +24,10 @@ def by_hand(smoothing: float) -> tuple[float, float]:
     return loss, nll
 
 
+def uniform(smoothing: float, size: int) -> torch.Tensor:
+    return torch.full((size,), smoothing / size, dtype=torch.float64)
+
+
 def identity() -> nn.Linear:
     """An output layer that takes three features for the logits."""
     layer = nn.Linear(3, 3)
@@ -35,13 +39,29 @@ def identity() -> nn.Linear:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 def test_loss_and_likelihood_by_hand(smoothing: float) -> None:
-    loss, _, nll = sequence_loss(LOGITS, TARGETS, positions_of(MASK), identity(), smoothing)
+    loss, _, nll = sequence_loss(LOGITS, TARGETS, positions_of(MASK), identity(), uniform(smoothing, 3))
     assert (loss.item(), nll.item()) == pytest.approx(by_hand(smoothing), abs=1e-5)
+
+
+def test_masked_smoothing_leaves_out_the_other_pieces_by_hand() -> None:
+    smoothing = label_smoothing(0.2, identity(), torch.tensor([True, False, True]))
+    assert smoothing.tolist() == pytest.approx([0.1, 0.0, 0.1])
+    logits = LOGITS.clone().requires_grad_()
+    total, loss, nll = sequence_loss(logits, TARGETS, positions_of(MASK), identity(), smoothing)
+    expected, gradients = 0.0, []
+    for row, wanted in (([2.0, 0.0, -1.0], [0.9, 0.0, 0.1]), ([0.5, 1.5, 0.0], [0.1, 0.0, 0.9])):
+        partition = sum(math.exp(x) for x in row)
+        expected -= sum(w * (x - math.log(partition)) for w, x in zip(wanted, row, strict=True))
+        gradients.append([math.exp(x) / partition - w for w, x in zip(wanted, row, strict=True)])
+    assert (loss.item(), nll.item()) == pytest.approx((expected, by_hand(0.0)[1]), abs=1e-5)
+    total.backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[0, :2], torch.tensor(gradients))
 
 
 def test_padding_has_neither_loss_nor_gradient() -> None:
     logits = LOGITS.clone().requires_grad_()
-    loss, *_ = sequence_loss(logits, TARGETS, positions_of(MASK), identity(), 0.1)
+    loss, *_ = sequence_loss(logits, TARGETS, positions_of(MASK), identity(), uniform(0.1, 3))
     loss.backward()
     assert logits.grad is not None
     assert not logits.grad[0, 2].any()
@@ -57,7 +77,7 @@ def test_the_fused_loss_is_the_plain_one(smoothing: float, at_once: int, monkeyp
     output, features = nn.Linear(5, 7).double(), torch.randn(2, 6, 5, dtype=torch.float64)
     targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
     found, wanted = features.clone().requires_grad_(), features.clone().requires_grad_()
-    loss, _, nll = sequence_loss(found, targets, positions_of(mask), output, smoothing)
+    loss, _, nll = sequence_loss(found, targets, positions_of(mask), output, uniform(smoothing, 7))
     (loss / 3).backward()
     fused = [found.grad, *(parameter.grad for parameter in output.parameters())]
     output.zero_grad()
@@ -75,14 +95,14 @@ def test_gradients_of_the_fused_loss_are_those_of_differences() -> None:
     targets, mask = torch.tensor([[0, 5, 2]]), torch.ones(1, 3, dtype=torch.bool)
 
     def loss(features: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return sequence_loss(features, targets, positions_of(mask), output, 0.1)[0]
+        return sequence_loss(features, targets, positions_of(mask), output, uniform(0.1, 6))[0]
 
     assert torch.autograd.gradcheck(loss, (features, output.weight, output.bias))
 
 
 def test_a_token_that_seemed_impossible_costs_what_its_logit_says() -> None:
     loss, _, nll = sequence_loss(
-        torch.tensor([[[0.0, 200.0, 0.0]]]), TARGETS[:, :1], positions_of(MASK[:, :1]), identity(), 0.0
+        torch.tensor([[[0.0, 200.0, 0.0]]]), TARGETS[:, :1], positions_of(MASK[:, :1]), identity(), uniform(0.0, 3)
     )
     assert (loss.item(), nll.item()) == (200.0, 200.0)
 
@@ -91,9 +111,9 @@ def test_in_bfloat16_the_loss_is_near_and_the_gradients_are_in_float32() -> None
     torch.manual_seed(3)
     output, features = nn.Linear(16, 50), torch.randn(2, 9, 16, requires_grad=True)
     targets, mask = torch.randint(50, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
-    exact, *_ = sequence_loss(features, targets, positions_of(mask), output, 0.1)
+    exact, *_ = sequence_loss(features, targets, positions_of(mask), output, uniform(0.1, 50))
     with torch.autocast("cpu", torch.bfloat16):
-        loss, *_ = sequence_loss(features, targets, positions_of(mask), output, 0.1)
+        loss, *_ = sequence_loss(features, targets, positions_of(mask), output, uniform(0.1, 50))
     loss.backward()
     assert loss.item() == pytest.approx(exact.item(), rel=1e-2)
     assert features.grad is not None

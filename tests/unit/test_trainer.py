@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nmt.config import Config
 from nmt.data.cache import cached_table
 from nmt.data.dataset import PieceCorpus
+from nmt.data.tokenizer import EOS
 from nmt.errors import TrainingError
 from nmt.model.build import build_model
 from nmt.model.memory import Memory
@@ -55,7 +56,7 @@ def test_training_learns(make_config: Callable[..., Config], corpus: PieceCorpus
     losses = [update.nll for update in trainer.updates()]
     assert losses[0] > 2.5
     assert losses[-1] < 0.8
-    assert corpus_loss(trainer.model, corpus.in_order(), CPU, 0.1).nll < 0.8
+    assert corpus_loss(trainer.model, corpus.in_order(), CPU, trainer.objective.smoothing).nll < 0.8
 
 
 def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,10 +66,11 @@ def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plain_loss(
-    features: Tensor, tgt_out: Tensor, positions: Tensor, output: nn.Module, e: float, consistency: None = None
+    features: Tensor, tgt_out: Tensor, positions: Tensor, output: nn.Module, smoothing: Tensor, consistency: None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     log_probs = output(features.flatten(0, 1)[positions]).log_softmax(-1)
     nll = -log_probs.gather(1, tgt_out.flatten()[positions][:, None]).sum()
+    e = smoothing.sum()
     loss = (1 - e) * nll - e * log_probs.mean(-1).sum()
     return loss, loss.detach(), nll.detach()
 
@@ -291,3 +293,20 @@ def test_an_update_that_float16_cannot_hold_moves_neither_weights_nor_their_aver
     assert all(map(torch.equal, weights, trainer.model.parameters()))
     assert all(map(torch.equal, average, trainer.average))
     assert trainer.scaler.get_scale() == 4.0
+
+
+def test_masked_smoothing_takes_its_pieces_from_the_target_side(corpus: PieceCorpus) -> None:
+    targets = {piece for i in range(24) for piece in (5 + i % 7, 6 + i % 5)}
+    assert corpus.tgt_pieces(20).nonzero().flatten().tolist() == sorted({EOS, *targets})
+
+
+def test_a_trainer_smooths_over_the_pieces_that_it_is_given(
+    make_config: Callable[..., Config], corpus: PieceCorpus
+) -> None:
+    config, smoothed = make_config(), corpus.tgt_pieces(20)
+    trainer = Trainer(
+        config.training, 1, build_model(config, 20, 20), CPU, torch.float32, lambda epoch: corpus, smoothed=smoothed
+    )
+    wanted = 0.1 * smoothed / smoothed.sum()
+    torch.testing.assert_close(trainer.objective.smoothing, wanted)
+    assert next(trainer.updates()).loss > 0
