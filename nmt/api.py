@@ -102,10 +102,10 @@ class Model:
             DataError: for a prefix or phrase that the model cannot write, or for required phrases with sampling.
         """
         if beam is not None and beam_size is not None:
-            raise TypeError("beam and beam_size are two names of one number; give one of them")
+            raise TypeError("beam and beam_size are two names for the same number; give only one of them")
         beam = beam_size if beam is None else beam
         if n_best < 1 or (beam is not None and beam < 1):
-            raise ValueError(f"beam and n_best are at least 1, not {beam} and {n_best}")
+            raise ValueError(f"beam and n_best must be at least 1, not {beam} and {n_best}")
         texts = _texts(lines, "lines")
         begins = [""] * len(texts) if prefixes is None else _texts(prefixes, "prefixes")
         phrases = [_phrases(each, len(texts), name) for each, name in ((require, "require"), (forbid, "forbid"))]
@@ -113,7 +113,7 @@ class Model:
             raise ValueError(f"{len(begins)} prefixes for {len(texts)} lines; give one for each")
         requests = [Request(*each) for each in zip(texts, begins, *phrases, strict=True)]
         if not sample and (temperature is not None or seed is not None):
-            raise TypeError("temperature and seed belong to sample=True")
+            raise TypeError("temperature and seed can only be given with sample=True")
         translator = self._loaded.translator
         if beam is not None or sample:
             translator = Translator(
@@ -147,7 +147,7 @@ class Model:
             translation.alignment(level) for translation in translator.with_links(translator.force(_pairs(pairs)))
         ]
         if any(matrix is None for matrix in matrices):
-            raise AlignmentError("this model has no attention (model.attention.score is none), so it aligns nothing")
+            raise AlignmentError("this model has no attention (model.attention.score is none), so it cannot align")
         return [matrix for matrix in matrices if matrix is not None]
 
 

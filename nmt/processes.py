@@ -64,7 +64,7 @@ class Processes:
                 torch.cuda.set_device(local_rank)  # the GPU over which NCCL exchanges what is not a tensor
             distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"process {rank} of {size} does not reach the others: {error}") from None
+            raise ConfigError(f"process {rank} of {size} cannot reach the others: {error}") from None
         try:
             yield cls(rank, size, local_rank, local_size)
         finally:
@@ -173,7 +173,7 @@ class Processes:
         except RuntimeError as error:
             raise TrainingError(
                 f"process {self.rank} of {self.size} could not {what}: another process has ended ({error}); its own "
-                f"message says why. A training goes on from its last checkpoint with the same command"
+                f"message says why. The same command resumes a training from its last checkpoint"
             ) from None
 
 

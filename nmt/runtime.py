@@ -95,7 +95,9 @@ def choose_device(name: str) -> torch.device:
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
     if name.lower() in ("gpu", "nvidia") or name.lower().startswith("gpu:"):
-        raise ConfigError(f"training.device is '{name}'; a GPU is called cuda, or cuda:0, cuda:1, ... of several")
+        raise ConfigError(
+            f"training.device is '{name}'; a GPU is called cuda, or cuda:0, cuda:1, ... if there are several"
+        )
     if name.split(":")[0] == "cuda" and not torch.cuda.is_available():
         reason = (
             "this torch was built without CUDA (see pytorch.org for the others)"
@@ -108,7 +110,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"training.device is '{name}', which this machine does not offer: {str(error).splitlines()[0]}"
+            f"training.device is '{name}', which this machine does not have: {str(error).splitlines()[0]}"
         ) from None
     return device
 
@@ -126,7 +128,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
     if name == "fp16" and device.type == "cpu":
-        raise ConfigError("training.precision fp16 needs a GPU; a processor takes fp32 or bf16")
+        raise ConfigError("training.precision fp16 needs a GPU; on a CPU, use fp32 or bf16")
     if name != "auto":
         return _PRECISIONS[name]
     if device.type == "cuda":

@@ -26,7 +26,7 @@ def score_links(found: Sequence[Iterable[Link]], gold: Sequence[GoldLinks]) -> A
         AlignmentError: if `found` and `gold` have different numbers of sentences.
     """
     if len(found) != len(gold):
-        raise AlignmentError(f"{len(found)} sentences are aligned, but the gold has {len(gold)}")
+        raise AlignmentError(f"{len(found)} sentences are aligned, but there are gold links for {len(gold)}")
     links = sure = in_sure = in_possible = 0
     for sentence, reference in zip(found, gold, strict=True):
         chosen = set(sentence)

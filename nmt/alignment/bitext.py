@@ -146,7 +146,7 @@ class BitextAligner:
                 )
                 views.append(_View(src, tgt, BidirectionalHMM.from_arrays(own, len(src), len(tgt))))
         except OSError as error:
-            raise AlignmentError(f"{folder}: no word aligner here ({error.strerror})") from None
+            raise AlignmentError(f"{folder}: there is no word aligner here ({error.strerror})") from None
         except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
             raise AlignmentError(f"{folder}: the word aligner is damaged ({error})") from None
         return cls(views, level)

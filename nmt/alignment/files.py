@@ -176,7 +176,7 @@ class _PictureWriter(AlignmentWriter):
         from nmt.alignment.heatmap import save_heatmaps
 
         if not self._drawable:
-            raise AlignmentError(f"{self._path}: there is nothing to draw, all lines are empty")
+            raise AlignmentError(f"{self._path}: there is nothing to draw, because all lines are empty")
         save_heatmaps(self._drawable, self._path)
 
 
@@ -203,7 +203,7 @@ def read_alignments(path: str | Path) -> list[AlignmentMatrix]:
     except OSError as error:
         raise AlignmentError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise AlignmentError(f"{path}: no alignment matrices as nmt writes them: {error}") from None
+        raise AlignmentError(f"{path}: these are not alignment matrices that nmt wrote: {error}") from None
 
 
 def _read_json(path: Path) -> list[AlignmentMatrix]:

@@ -151,7 +151,7 @@ class BidirectionalHMM:
             or keys.ndim != 1
             or (len(keys) and not 0 <= keys[0] <= keys[-1] < src_size * tgt_size)
         ):
-            raise ValueError("the keys are no pairs of words")
+            raise ValueError("the keys are not pairs of words")
         if (np.diff(keys) <= 0).any():
             raise ValueError("the keys are not in order")
         model.keys = keys
@@ -166,7 +166,7 @@ class BidirectionalHMM:
             for part, size in sizes.items():
                 array = arrays[f"{name}.{part}"]
                 if array.shape != (size,) or array.dtype != shapes[part] or not (array >= 0).all():
-                    raise ValueError(f"{name}.{part} is no array of {size} probabilities")
+                    raise ValueError(f"{name}.{part} is not an array of {size} probabilities")
             side.null, side.jumps, side.first = (arrays[f"{name}.{part}"] for part in ("null", "jumps", "first"))
             side.translation = np.concatenate([arrays[f"{name}.translation"], side.translation[-_EXTRA:]])
         return model

@@ -41,7 +41,7 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
     for item in line.split():
         match = _PHARAOH.fullmatch(item)
         if match is None:
-            raise AlignmentError(f"{where}: '{item}' is no link; write i-j (sure), ipj or i?j (possible)")
+            raise AlignmentError(f"{where}: '{item}' is not a link; write i-j (sure), ipj or i?j (possible)")
         link = _from_base(int(match[1]), int(match[3]), base, where)
         possible.add(link)
         if match[2] == "-":
@@ -98,10 +98,10 @@ def read_gold(gold: GoldFile, lines: Iterable[str], sentences: int) -> list[Gold
             or not all(field.isdecimal() for field in fields[:3])
             or fields[3:] not in ([], ["S"], ["P"])
         ):
-            raise AlignmentError(f"{where}: '{line}' is not 'sentence src tgt [S|P]'")
+            raise AlignmentError(f"{where}: '{line}' does not have the form 'sentence src tgt [S|P]'")
         sentence = int(fields[0]) - 1
         if not 0 <= sentence < sentences:
-            raise AlignmentError(f"{where}: sentence {fields[0]}, but there are {sentences}, counted from 1")
+            raise AlignmentError(f"{where}: sentence {fields[0]} does not exist; there are {sentences}, counted from 1")
         link = _from_base(int(fields[1]), int(fields[2]), base, where)
         possible[sentence].add(link)
         if fields[3:] != ["P"]:

@@ -55,7 +55,7 @@ class AlignmentMatrix:
         # Written so that NaN, for which every comparison is false, is refused, too.
         if self.weights.size and not (self.weights.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
             raise AlignmentError(
-                f"the rows of an alignment matrix must sum to 1, these sum to {sums.min():.4f} .. {sums.max():.4f}"
+                f"the rows of an alignment matrix must sum to 1, but these sum to {sums.min():.4f} .. {sums.max():.4f}"
             )
 
         if self.null is not None and not (self.null.shape == shape[:1] and ((self.null >= 0) & (self.null <= 1)).all()):

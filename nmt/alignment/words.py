@@ -82,7 +82,7 @@ def spans_at(level: Literal["words", "tokens"], text: str) -> list[tuple[int, in
         return word_spans(text)
     if level == "tokens":
         return token_spans(text)
-    raise ValueError(f"{level!r} is no level; choose words, tokens or pieces")
+    raise ValueError(f"{level!r} is not a level; choose words, tokens or pieces")
 
 
 def split_words(text: str) -> list[str]:

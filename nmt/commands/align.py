@@ -206,7 +206,7 @@ def _refuse_early(shown: OutputOptions, gold: GoldFile | None) -> None:
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     if gold is not None and shown.level == "pieces":
-        raise AlignmentError("gold links are on words; use --level words, or tokens for text that is tokenised")
+        raise AlignmentError("gold links are between words; use --level words, or tokens for tokenised text")
 
 
 def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextManager[AlignmentWriter | None]:

@@ -86,7 +86,7 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
     for name, config in configs.items():
         if not any(metric.name == "bleu" for metric in config.evaluation.metrics):
             raise ConfigError(
-                f"variant '{name}': a comparison shows BLEU, but evaluation.metrics does not name it; add bleu there"
+                f"variant '{name}': a comparison shows BLEU, but evaluation.metrics does not include it; add bleu there"
             )
     known = {name: _stored(comparison, config) for name, config in configs.items()}
     results, pictures = [], []

@@ -140,7 +140,7 @@ def write_filtered(
     paths = [folder / name for name in (*names, "lines", "left-out.tsv")]
     there = [path for path in paths if path.exists()]
     if there:
-        raise DataError(f"{there[0]} is there already; choose another folder")
+        raise DataError(f"{there[0]} already exists; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     kept, has_links = 0, False

@@ -35,7 +35,7 @@ def run_export(
         ModelError: if the folder is not empty, or the runtime cannot run this model.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder} is there already and not empty; choose another folder")
+        raise ModelError(f"{folder} already exists and is not empty; choose another folder")
     overrides = ["decoding.precision=fp32", "training.device=cpu"]
     loaded = load_model(model, checkpoint, overrides)
     folder.mkdir(parents=True, exist_ok=True)

@@ -71,16 +71,16 @@ def run_init(options: InitOptions) -> Iterator[str]:
         NmtError: if the data cannot be used, or the configuration is there already.
     """
     if options.output.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--output {options.output}: a configuration's name ends with .yaml; choose such a name")
+        raise ConfigError(f"--output {options.output}: the name of a configuration must end with .yaml")
     if options.output.exists():
-        raise ConfigError(f"{options.output} is there already; choose another name with --output")
+        raise ConfigError(f"{options.output} already exists; choose another name with --output")
     if not options.output.parent.is_dir():
-        raise ConfigError(f"{options.output.parent} is no folder; make it first, or choose another --output")
+        raise ConfigError(f"{options.output.parent} is not a folder; create it first, or choose another --output")
     if options.columns is not None and options.columns[0] == options.columns[1]:
-        raise ConfigError(f"--columns: both columns are {options.columns[0]}; give the other side its own")
+        raise ConfigError(f"--columns: source and target are both column {options.columns[0]}; give each side its own")
     for lang in filter(None, options.langs):
         if Path(lang).name != lang:
-            raise ConfigError(f"'{lang}' cannot be a language's name, since files are named after it")
+            raise ConfigError(f"'{lang}' cannot be the name of a language, because files are named after it")
     train, langs = _source_of(options)
     found = examine(read_texts(train, "train"))
     yield from split_report("train", found)
@@ -94,8 +94,8 @@ def run_init(options: InitOptions) -> Iterator[str]:
         yield from split_report(split, other)
         if sides_are_swapped(found, other):
             raise DataError(
-                f"the {split} data seems to have its sides exchanged: the words of its source are those of the "
-                f"training target; give the two files in the other order"
+                f"the {split} data seems to have its sides swapped: the words of its source are those of the training "
+                f"target; give the two files in the other order"
             )
         shared = overlap(found, read_texts(source, split))
         if shared.count:
@@ -223,7 +223,10 @@ def _set_aside(
     """
     there = [path for split in splits for lang in langs if (path := folder / f"{split}.{lang}").exists()]
     if there:
-        raise ConfigError(f"{there[0]} is there already and stays; choose another --output, whose name the folder has")
+        raise ConfigError(
+            f"{there[0]} already exists and is not overwritten; choose another --output, after which the folder is "
+            f"named"
+        )
     filters: tuple[Filter, ...] = get_args(Filter)
     clean = (
         (pair_hash(pair[0], pair[1]), line, pair[0], pair[1])

@@ -22,9 +22,9 @@ def run_pack(model: Path | None, target: Path | None, checkpoint: str | None, pr
     run = find_model(model)
     target = target or Path(f"{run.path.resolve().name}.zip")
     if target.suffix != ".zip":
-        raise CheckpointError(f"{target}: a packed model is a .zip file; give --output such a name")
+        raise CheckpointError(f"{target}: a packed model is a .zip file, so --output must end with .zip")
     if target.exists():
-        raise CheckpointError(f"{target} is there already; choose another name with --output")
+        raise CheckpointError(f"{target} already exists; choose another name with --output")
     folder = pack(run, target, checkpoint, precision)
     kept = sum(path.stat().st_size for path in folder.iterdir())
     sizes = f"{target.stat().st_size / 1e6:.1f} MB (that checkpoint's folder has {kept / 1e6:.1f} MB)"

@@ -71,7 +71,9 @@ def _files_folder(folder: Path | None) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be made: {error.strerror}; name a folder that is not there") from None
+        raise CheckpointError(
+            f"{folder}: cannot be created: {error.strerror}; name a folder that does not exist yet"
+        ) from None
     try:
         yield folder
     except BaseException:

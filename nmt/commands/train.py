@@ -91,7 +91,7 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
         session = _Session.open(config, run, corpora, start.checkpoint, processes)
         if start.weights is not None and init_from is not None:
             take_weights(session.trainer.model, corpora.tokenizer, _known_model(*start.weights), init_from.reset)
-            log.info("beginning with the weights of %s", start.weights[1])
+            log.info("starting from the weights of %s", start.weights[1])
         if start.checkpoint is None:
             take_pretrained(session.trainer.model, corpora.tokenizer, config)
         if start.checkpoint is None and processes.is_first:
@@ -162,8 +162,8 @@ class _Session:
         state = load_state(checkpoint)
         if state.get("data") != self.corpora.fingerprint:
             raise CheckpointError(
-                f"{self.run_folder.path}: the training data is not what this run was started with; "
-                f"give the new run another name (--set name=...)"
+                f"{self.run_folder.path}: the training data is not what this run was started with; give the new run "
+                f"another name (--set name=...)"
             )
         load_weights(checkpoint, self.trainer.model)
         try:
@@ -180,12 +180,12 @@ class _Session:
         if self.processes.is_first:
             self._repair_best()
         self.progress = self.processes.told(self.progress)
-        log.info("going on with %s after update %d", self.run_folder.path, self.trainer.update)
+        log.info("resuming %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
             changed = ", ".join(
                 f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]
             )
-            log.warning("the run goes on with another %s: its numbers will differ in rounding", changed)
+            log.warning("the run resumes with another %s, so its numbers will differ by rounding", changed)
 
     def _machine(self, threads: int) -> dict[str, str]:
         """Return what the exact result depends on, in addition to the configuration and the data."""
@@ -346,7 +346,7 @@ class _Session:
             self._save(reporter)
         reporter.draw_curve()
         self.processes.wait()  # the end of one process is the end of all
-        log.info("interrupted; saved after update %d. The same command goes on from here.", self.trainer.update)
+        log.info("interrupted; saved after update %d. The same command resumes from here.", self.trainer.update)
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal_number)

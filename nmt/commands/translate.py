@@ -188,6 +188,8 @@ def warn_of_arguments(texts: Sequence[str]) -> None:
     for text in texts:
         with suppress(OSError, ValueError):  # too long for a file name, or with characters that no name can have
             if Path(text).is_file():
-                log.warning("'%s' is translated as a text, and is the name of a file; did you mean --input?", text)
+                log.warning(
+                    "'%s' is translated as text, but it is also the name of a file; did you mean --input?", text
+                )
     if len(texts) > 1 and not any(" " in text for text in texts):
         log.warning("each of the %d words is translated by itself; put a sentence in quotation marks", len(texts))

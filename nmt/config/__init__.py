@@ -164,29 +164,29 @@ class Config(Section):
         yield from self._problems_of_guidance()
         if self.decoding.unk == "replace" and not self.model.has_alignment:
             keys = ("decoding.unk", "model.attention.score")
-            yield Problem("decoding.unk: replace reads the attention, and model.attention.score is none", keys)
+            yield Problem("decoding.unk: replace needs the attention, but model.attention.score is none", keys)
         if self.decoding.coverage_penalty and not self.model.has_alignment:
             keys = ("decoding.coverage_penalty", "model.attention.score")
-            yield Problem("decoding.coverage_penalty reads the attention, and model.attention.score is none", keys)
+            yield Problem("decoding.coverage_penalty needs the attention, but model.attention.score is none", keys)
         if self.decoding.alignment_from == "posterior" and not self.model.has_posterior:
             keys = ("decoding.alignment_from", "model")
             yield Problem("decoding.alignment_from: posterior needs a recurrent decoder with attention", keys)
         if self.decoding.alignment_from == "posterior" and self.search.alignment_at == "input":
             yield Problem(
-                "decoding.alignment_from: posterior is of the step that predicts a word, and decoding.alignment_at or "
-                "training.guided_alignment.step says input",
+                "decoding.alignment_from: posterior belongs to the step that predicts a word, but "
+                "decoding.alignment_at or training.guided_alignment.step is input",
                 ("decoding.alignment_from", "decoding.alignment_at"),
             )
         if self.decoding.alignment_at == "input" and not self.model.has_alignment:
             keys = ("decoding.alignment_at", "model.attention.score")
-            yield Problem("decoding.alignment_at is of the attention, and model.attention.score is none", keys)
+            yield Problem("decoding.alignment_at applies to the attention, but model.attention.score is none", keys)
 
     def _problems_of_dropout(self) -> Iterator[Problem]:
         dropout, forcing = self.model.dropout, self.training.teacher_forcing
         if (dropout.recurrent or dropout.variational) and (forcing.schedule != "constant" or forcing.start < 1.0):
             option = "recurrent" if dropout.recurrent else "variational"
             yield Problem(
-                f"model.dropout.{option} needs targets that are read at once, and with training.teacher_forcing below "
+                f"model.dropout.{option} needs targets that are read at once, but with training.teacher_forcing below "
                 f"1 they are read word by word; take one of them out",
                 (f"model.dropout.{option}", "training.teacher_forcing"),
             )
@@ -200,16 +200,16 @@ class Config(Section):
         longest = self.data.max_length
         if self.training.batch_unit == "tokens" and self.training.batch_size < longest + 1:
             yield Problem(
-                f"training.batch_size is {self.training.batch_size} tokens, but data.max_length lets pairs of "
-                f"{longest} pieces and an end mark through; raise the one or lower the other",
+                f"training.batch_size is {self.training.batch_size} tokens, but data.max_length allows pairs of "
+                f"{longest} pieces and an end mark; raise the first or lower the second",
                 ("training.batch_size", "data.max_length"),
             )
         for side, limit in (("src", self.model.max_src_length), ("tgt", self.model.max_tgt_length)):
             if limit is not None and longest + (side == "tgt") > limit:
                 counted = ", the end mark counted" if side == "tgt" else ""
                 yield Problem(
-                    f"data.max_length lets pairs of {longest} pieces through, but the model has positions for {limit} "
-                    f"on the {side} side{counted}; lower the one or raise the other",
+                    f"data.max_length allows pairs of {longest} pieces, but the model has positions for {limit} on the "
+                    f"{side} side{counted}; lower the first or raise the second",
                     ("data.max_length", "model"),
                 )
 
@@ -224,7 +224,7 @@ class Config(Section):
             )
         if self.training.coverage_loss > 0 and not self.model.has_alignment:
             keys = ("training.coverage_loss", "model.attention.score")
-            yield Problem("training.coverage_loss needs attention, and model.attention.score is none", keys)
+            yield Problem("training.coverage_loss needs attention, but model.attention.score is none", keys)
 
     @property
     def run_dir(self) -> Path:

@@ -128,7 +128,7 @@ class AttentionConfig(BaseAttentionConfig):
                     message = f"{option} has no effect with kernel: constant, whose weights are all equal; take it out"
                     yield Problem(message, (option, "kernel"))
         if self.score == "qkv" and self.size % self.heads:
-            yield Problem(f"size {self.size} does not divide into {self.heads} heads", ("heads", "size"))
+            yield Problem(f"size {self.size} is not a multiple of heads = {self.heads}", ("heads", "size"))
 
 
 ATTENTIONS = Choice(

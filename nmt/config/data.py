@@ -60,7 +60,7 @@ class Source(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield each reason why the source has none of the five forms."""
         if self.tag is not None and (not self.tag or any(char.isspace() or char == "\u2581" for char in self.tag)):
-            yield Problem(f"a tag has no spaces and at least one character, not {self.tag!r}", ("tag",))
+            yield Problem(f"a tag must have at least one character and no spaces, not {self.tag!r}", ("tag",))
         if self.parts:
             given = [key for key in type(self).model_fields if key != "parts" and key in self._given()]
             if given:
@@ -74,7 +74,7 @@ class Source(Section):
         if self.builtin is not None:
             if {self.src, self.tgt} not in ({None}, set(BUILTIN_COLUMNS)):
                 columns = " and ".join(BUILTIN_COLUMNS)
-                yield Problem(f"src and tgt of a builtin corpus are {columns}, or none", ("src", "tgt"))
+                yield Problem(f"src and tgt of a builtin corpus must be {columns}, or left out", ("src", "tgt"))
         elif self.src is None or self.tgt is None:
             yield Problem("needs both src and tgt (two files, or two columns of path or hub)")
         of_the_hub = tuple(key for key in ("config", "split", "revision") if getattr(self, key) is not None)
@@ -83,7 +83,7 @@ class Source(Section):
             yield Problem(f"{' and '.join(of_the_hub)} {belong} to a hub dataset; name it with hub", of_the_hub)
         if not self.header:
             if self.path is None:
-                yield Problem("header belongs to a table; name it with path", ("header",))
+                yield Problem("header is only for tables, which are named with path", ("header",))
             elif not all(side is None or (side.isdecimal() and int(side) > 0) for side in (self.src, self.tgt)):
                 yield Problem("without a header, src and tgt are numbers of columns, from 1", ("src", "tgt"))
         if self.builtin is not None and self.links is not None:
@@ -193,12 +193,15 @@ class DataConfig(Section):
     def _weight_problems(self) -> Iterator[Problem]:
         weighted = [split for split in ("train", "valid", "test") if self._has_weights(split)]
         if any(split != "train" for split in weighted):
-            yield Problem(f"{weighted[-1]}: weight belongs to training data", (weighted[-1],))
+            yield Problem(f"{weighted[-1]}: weight can only be set for training data", (weighted[-1],))
         if weighted == ["train"] and len(self.train.parts) < 2:
-            yield Problem("train: weight needs a list of parts; a single one always has its own pairs", ("train",))
+            yield Problem(
+                "train: weight needs a list of parts; a single corpus always has each of its pairs once", ("train",)
+            )
         if self.temperature != 1.0 and (len(self.train.parts) < 2 or weighted):
             yield Problem(
-                "temperature weights the parts of train, which must be a list without weights", ("temperature",)
+                "temperature sets the weights of the parts of train, so train must be a list without weights",
+                ("temperature",),
             )
 
     def _has_weights(self, split: str) -> bool:
@@ -303,7 +306,8 @@ class TokenizerConfig(BaseTokenizerConfig):
         for symbol in self.user_defined_symbols:
             if not symbol or any(char.isspace() or char == "\u2581" for char in symbol):
                 yield Problem(
-                    f"a symbol has no spaces and at least one character, not {symbol!r}", ("user_defined_symbols",)
+                    f"a symbol must have at least one character and no spaces, not {symbol!r}",
+                    ("user_defined_symbols",),
                 )
         if len(set(self.user_defined_symbols)) < len(self.user_defined_symbols):
             yield Problem("a symbol is given twice", ("user_defined_symbols",))

@@ -41,7 +41,9 @@ class MbrConfig(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield a number of candidates or a metric that has no effect."""
         if self.candidates == 1:
-            yield Problem("mbr.candidates is 1, and one candidate agrees with no other; set it to 0, or to some 20")
+            yield Problem(
+                "mbr.candidates is 1, but candidates are compared with one another; set it to 0, or to about 20"
+            )
         if self.candidates == 0 and self.metric != "chrf":
             yield Problem("mbr.metric has no effect without mbr.candidates")
 
@@ -119,7 +121,7 @@ class DecodingConfig(Section):
                     ("diversity.groups", "beam_size"),
                 )
             if self.sampling.enabled:
-                yield Problem("diversity is of beam search; switch sampling off, or set diversity.groups to 1")
+                yield Problem("diversity is only for beam search; switch sampling off, or set diversity.groups to 1")
 
 
 class MetricConfig(Section):

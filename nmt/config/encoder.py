@@ -93,7 +93,9 @@ class SelfAttentionEncoderConfig(StackConfig, EncoderConfig):
         """Yield a number of heads above 1 if there are no projections."""
         if self.projections == "none" and self.heads != 1:
             keys = ("heads", "projections")
-            yield Problem("without projections there is one head, the product of whole vectors: set heads to 1", keys)
+            yield Problem(
+                "without projections there is only one head, the product of whole vectors; set heads to 1", keys
+            )
 
 
 class PositionalEncoderConfig(StackConfig, EncoderConfig):

@@ -120,7 +120,7 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
     if len(content) > _LARGEST:
-        raise ConfigError(f"{path}: larger than {_LARGEST} bytes, which no configuration is")
+        raise ConfigError(f"{path}: larger than {_LARGEST} bytes, so it cannot be a configuration")
     return text
 
 

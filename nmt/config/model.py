@@ -196,7 +196,7 @@ class ModelConfig(Section):
         """Yield each conflict between the parts of the model."""
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             if isinstance(stack, StackConfig) and self.embedding_size % stack.heads:
-                message = f"{name}.heads: embedding_size {self.embedding_size} does not divide into {stack.heads} heads"
+                message = f"{name}.heads: embedding_size {self.embedding_size} is not a multiple of {stack.heads}"
                 yield Problem(message, (f"{name}.heads", "embedding_size"))
             if isinstance(stack, StackConfig) and stack.positions == "sinusoidal" and self.embedding_size % 2:
                 message = f"{name}: sinusoidal positions need an even embedding_size, not {self.embedding_size}"
@@ -211,13 +211,14 @@ class ModelConfig(Section):
     def _problems_of_a_transformer(self) -> Iterator[Problem]:
         if self.attention != AttentionConfig():
             yield Problem(
-                "model.attention is the recurrent decoder's; the transformer decoder always has multi-head scaled dot "
-                "attention in every layer: set decoder.heads, and take model.attention out",
+                "model.attention is only for the recurrent decoder; the transformer decoder always has multi-head "
+                "scaled dot attention in every layer: set decoder.heads, and take model.attention out",
                 ("attention", "decoder.type"),
             )
         if self.bridge != type(self).model_fields["bridge"].default:
             yield Problem(
-                "model.bridge is the recurrent decoder's; a transformer decoder has no first state, so take it out",
+                "model.bridge is only for the recurrent decoder; a transformer decoder has no first state, so take it "
+                "out",
                 ("bridge", "decoder.type"),
             )
 
@@ -245,8 +246,8 @@ class ModelConfig(Section):
             )
         if self.bridge == "last" and not isinstance(encoder, RNNEncoderConfig):
             yield Problem(
-                f"bridge 'last' copies the encoder's last state, and encoder '{encoder.type}' has none; "
-                f"use 'mean' or 'learned'",
+                f"bridge 'last' copies the encoder's last state, and encoder '{encoder.type}' has none; use 'mean' or "
+                f"'learned'",
                 ("bridge", "encoder.type"),
             )
         elif self.bridge == "last" and encoder.layers != decoder.layers:
@@ -267,8 +268,8 @@ class ModelConfig(Section):
             )
         if score in ("dot", "scaled_dot") and memory != hidden:
             yield Problem(
-                f"score '{score}' needs equal sizes: encoder gives {memory}, decoder.hidden_size is {hidden}; "
-                f"or use 'general'",
+                f"score '{score}' needs equal sizes: encoder gives {memory}, decoder.hidden_size is {hidden}; or use "
+                f"'general'",
                 ("attention.score", "encoder.hidden_size", "decoder.hidden_size"),
             )
         weights = isinstance(self.encoder, StackConfig) and not isinstance(self.encoder, LinearEncoderConfig)

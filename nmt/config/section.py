@@ -68,8 +68,8 @@ class Section(BaseModel):
                 continue
             wanted = " or ".join(_as_yaml(value) for value in values)
             yield Problem(
-                f"{option} has no effect with {other}: {_as_yaml(getattr(self, other))}, it belongs to {wanted}; take "
-                f"it out, or change {other}",
+                f"{option} has no effect with {other}: {_as_yaml(getattr(self, other))}; it belongs to {wanted}, so "
+                f"take it out, or change {other}",
                 (option, other),
             )
 

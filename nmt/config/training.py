@@ -53,9 +53,9 @@ class ScheduleConfig(Section):
         """Yield a missing or invalid setting that the type of schedule needs."""
         if self.type == "cosine" and self.total is not None and self.total <= self.warmup:
             keys = ("total", "warmup")
-            yield Problem("schedule cosine needs a total, the update at which it ends, larger than warmup", keys)
+            yield Problem("the schedule cosine needs a total (the update at which it ends) larger than warmup", keys)
         if self.type == "inverse_sqrt" and self.warmup == 0:
-            yield Problem("schedule inverse_sqrt needs warmup of at least 1 update", ("warmup",))
+            yield Problem("the schedule inverse_sqrt needs a warmup of at least 1 update", ("warmup",))
 
 
 class TeacherForcingConfig(Section):
@@ -260,7 +260,7 @@ class TrainingConfig(Section):
             )
         if averaging.ema and averaging.checkpoints:
             yield Problem(
-                "averaging has checkpoints and ema, and there is one mean only; take one of them out",
+                "averaging has checkpoints and ema, but there is only one mean; take one of them out",
                 ("averaging.ema", "averaging.checkpoints"),
             )
         if averaging.which != "last" and averaging.checkpoints == 0:
@@ -282,7 +282,7 @@ class TrainingConfig(Section):
             if metric in ("bleu", "chrf") and self.validation.sentences == 0:
                 yield Problem(
                     f"training.{key} is {metric}, which needs sentences to decode: set training.validation.sentences "
-                    f"above 0, or the metric to loss or ppl",
+                    f"above 0, or set the metric to loss or ppl",
                     (key, "validation.sentences"),
                 )
 

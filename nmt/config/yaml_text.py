@@ -113,7 +113,9 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
     except RecursionError:
         raise ConfigError(f"{name}: not valid YAML: nested too deeply") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{name}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
+        raise ConfigError(
+            f"{name}: a configuration is a mapping of keys to values, but this is a {type(values).__name__}"
+        )
     return values, lines, problems
 
 

@@ -103,7 +103,7 @@ def cached_table(path: Path, columns: dict[str, Any], rows: Iterable[dict[str, A
             damage = remembered(path, path.parent, _DAMAGE, lambda: _table_damage(path) or "")
             if not damage:
                 return open_table(path)
-            log.warning("the cached table %s is damaged (%s); it is made anew", path, damage)
+            log.warning("the cached table %s is damaged (%s), so it is made again", path, damage)
         remove_leftovers(path.parent)
         write_table(path, columns, rows)
         remember(path, path.parent, _DAMAGE, "")
@@ -210,7 +210,7 @@ def cached_folder(path: Path, make: Callable[[Path], None]) -> Path:
             damage = _folder_damage(path)
             if damage is None:
                 return path
-            log.warning("the cached folder %s is damaged (%s); it is made anew", path, damage)
+            log.warning("the cached folder %s is damaged (%s), so it is made again", path, damage)
         remove_leftovers(path.parent)
         _make_folder(path, make)
         return path
@@ -280,6 +280,6 @@ def _cache_error(path: Path, error: OSError) -> DataError:
     if isinstance(error, (IsADirectoryError, NotADirectoryError)) and path.exists():
         return DataError(f"{path}: nmt would keep a part of its cache there, but: {reason}; move it away or delete it")
     return DataError(
-        f"{path.parent}: the cache cannot be used: {reason}; make room there or mend its rights, or name another "
-        f"folder with data.cache_dir"
+        f"{path.parent}: the cache cannot be used: {reason}; free some space there or change its permissions, or name "
+        f"another folder with data.cache_dir"
     )

@@ -204,7 +204,7 @@ def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) ->
     settings = config.tokenizer
     if isinstance(settings, TokenizerConfig) and settings.model is not None:
         path = Path(settings.model).expanduser()
-        log.info("taking the tokenizer of %s", path)
+        log.info("using the tokenizer of %s", path)
         return import_tokenizer(path, config.data.tags, settings.type if settings.sampling.enabled else None)
     if isinstance(settings, TokenizerConfig) and config.data.tags:
         symbols = list(dict.fromkeys([*settings.user_defined_symbols, *config.data.tags]))

@@ -102,7 +102,7 @@ def _read_columns(
     if missing and has_header:
         raise DataError(_missing_columns(path, header, missing, (src, tgt), separator))
     if missing:
-        raise DataError(f"{path}: no column {missing[0]}; the first line has {len(header)}")
+        raise DataError(f"{path}: there is no column {missing[0]}; the first line has only {len(header)}")
     src_at, tgt_at = header.index(src), header.index(tgt)
     for number, row in rows:
         if len(row) != len(header):

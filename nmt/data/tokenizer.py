@@ -234,7 +234,7 @@ def load_model(model: bytes) -> spm.SentencePieceProcessor:
         raise TokenizerError(f"the sentencepiece model is damaged: {error}") from None
     ids = {name: getattr(processor, name)() for name in _SPECIAL_IDS}
     if ids != _SPECIAL_IDS:
-        raise TokenizerError(f"the sentencepiece model has special ids {ids}, this program needs {_SPECIAL_IDS}")
+        raise TokenizerError(f"the sentencepiece model has special ids {ids}, but nmt needs {_SPECIAL_IDS}")
     return processor
 
 

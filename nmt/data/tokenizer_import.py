@@ -40,7 +40,7 @@ def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) ->
     missing = [tag for tag in tags if tokenizer.src.piece_to_id(tag) == tokenizer.src.unk_id()]
     if missing:
         raise TokenizerError(
-            f"the data have the tag {missing[0]}, which is no piece of {path}; train a tokenizer that has it "
+            f"the data have the tag {missing[0]}, which is not a piece of {path}; train a tokenizer that has it "
             f"(user_defined_symbols), or take the tag out"
         )
     return tokenizer
@@ -70,7 +70,7 @@ def with_our_specials(model: bytes) -> bytes:
     try:
         proto.ParseFromString(model)
     except DecodeError as error:
-        raise TokenizerError(f"tokenizer.model is no sentencepiece model: {error}") from None
+        raise TokenizerError(f"tokenizer.model is not a sentencepiece model: {error}") from None
     kinds = proto.SentencePiece
     text = [piece for piece in proto.pieces if piece.type not in (kinds.UNKNOWN, kinds.CONTROL)]
     if not text:

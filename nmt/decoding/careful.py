@@ -35,7 +35,9 @@ def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
             raise
     release_memory()
     middle = len(items) // 2
-    log.warning("memory ran out for %d lines at once; they are done in halves (decoding.batch_size)", len(items))
+    log.warning(
+        "memory ran out for %d lines at once, so they are processed in halves (decoding.batch_size)", len(items)
+    )
     return in_halves(work, items[:middle]) + in_halves(work, items[middle:])
 
 
@@ -93,8 +95,8 @@ class UnknownPieces:
         spans = [span for piece, span in zip(source.ids, source.offsets, strict=True) if piece == UNK]
         named = ", ".join(f"'{source.text[start:end].strip()[:20]}'" for start, end in spans[:_NAMED])
         log.warning(
-            "the model does not know %.0f %% of the text's pieces; line %d has %s. Is this the source language, in its "
-            "usual capitals?",
+            "the model does not know %.0f %% of the text's pieces; line %d has %s. Is this the source language, with "
+            "its usual capital letters?",
             100 * sum(unknown) / pieces,
             first_line + worst,
             named,

@@ -113,8 +113,8 @@ def _term(line: str, path: Path, number: int) -> Term:
     source, *rest = (cell.strip() for cell in line.split("\t"))
     if not source or not any(rest) or len(rest) > 2:
         raise DataError(
-            f"{path}, line {number}: '{line[:60]}' is no term; write the source term, a tab and its translation, and "
-            f"perhaps another tab and what to forbid"
+            f"{path}, line {number}: '{line[:60]}' is not a term; write the source term, a tab and its translation, "
+            f"and optionally another tab and what to forbid"
         )
     require, forbid = (alternatives(cell) for cell in (*rest, "")[:2])
     return Term(_plain(source), tuple(require), tuple(forbid))

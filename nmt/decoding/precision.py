@@ -30,7 +30,7 @@ def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], dev
     """
     if precision == "int8":
         if device.type != "cpu":
-            raise ConfigError(f"decoding.precision: int8 works on a CPU only; this is {device}, so take bf16")
+            raise ConfigError(f"decoding.precision: int8 works only on a CPU, not on {device}; use bf16")
         model.output = _Int8Linear(model.output)  # type: ignore[assignment]
     return model.to(device, torch.float32 if precision == "fp32" else torch.bfloat16)
 

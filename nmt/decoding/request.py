@@ -85,8 +85,8 @@ def request_pieces(
             )
         if positions is not None and size >= positions:
             raise DataError(
-                f"line {line}: the {what} {size} pieces, but the model has positions for {positions}, the end mark "
-                f"counted; shorten it"
+                f"line {line}: the {what} {size} pieces, but the model has positions for {positions}, including the "
+                f"end mark; shorten it"
             )
     return RequestPieces(prefix, require, never, request.hidden)
 
@@ -107,7 +107,9 @@ def _possible(required: list[str], forbidden: list[str], line: int) -> list[str]
     """Return the alternatives of a required phrase that do not contain a forbidden phrase; refuse it if all do."""
     left = [phrase for phrase in required if not any(find_phrase(phrase, other) for other in forbidden)]
     if not left:
-        raise DataError(f"line {line}: '{'|'.join(required)}' is required, and a forbidden phrase is in it; choose one")
+        raise DataError(
+            f"line {line}: '{'|'.join(required)}' is required, but it contains a forbidden phrase; take one of them out"
+        )
     return left
 
 
@@ -137,7 +139,7 @@ def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
     if UNK in encoded.ids:
         start, end = encoded.offsets[encoded.ids.index(UNK)]
         unknown = encoded.text[start:end].strip()
-        raise DataError(f"line {line}: the {what} has '{unknown}', which is not in the model's vocabulary")
+        raise DataError(f"line {line}: the {what} contains '{unknown}', which is not in the model's vocabulary")
     return encoded.ids
 
 
@@ -179,7 +181,7 @@ class JsonLine(BaseModel):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise DataError(
-                f"line {line}: {f'{key}: ' if key else ''}{first['msg']}; a line of --jsonl is a JSON object with src, "
-                f"and perhaps id, prefix, require and forbid"
+                f"line {line}: {f'{key}: ' if key else ''}{first['msg']}; a line of --jsonl is a JSON object "
+                f"with src and, optionally, id, prefix, require and forbid"
             ) from None
         return Request(given.src, given.prefix, tuple(given.require), tuple(given.forbid), id=given.id)

@@ -135,7 +135,7 @@ class Translator:
         if self.settings.sampling.enabled:
             raise DataError("required phrases need search; with decoding.sampling translations are drawn at random")
         if self.settings.diversity.groups > 1:
-            raise DataError("required phrases share one beam out; set decoding.diversity.groups to 1")
+            raise DataError("required phrases are distributed over one beam; set decoding.diversity.groups to 1")
 
     def _ranked(self, found: Sequence[Sequence[Translation]]) -> Sequence[Sequence[Translation]]:
         """Return the candidates of each line, re-ranked if there is a backward model or minimum Bayes risk decoding."""

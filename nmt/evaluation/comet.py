@@ -24,8 +24,8 @@ def comet_program() -> str:
     program = shutil.which(_PROGRAM)
     if program is None:
         raise ConfigError(
-            f"the metric comet runs the program {_PROGRAM}, which is not there; install it in an environment of its "
-            f"own: pipx install unbabel-comet"
+            f"the metric comet runs the program {_PROGRAM}, which is not installed; install it in an environment of "
+            f"its own: pipx install unbabel-comet"
         )
     return program
 
@@ -59,5 +59,5 @@ def comet_score(
         )
     found = re.findall(r"score:\s*(-?\d+\.?\d*(?:e[-+]?\d+)?)\b", done.stdout)
     if done.returncode or not found:
-        raise ConfigError(f"{_PROGRAM} failed with exit code {done.returncode}; its own messages stand above")
+        raise ConfigError(f"{_PROGRAM} failed with exit code {done.returncode}; its own messages are above")
     return 100.0 * float(found[-1]), f"comet-score|model:{config.model}"

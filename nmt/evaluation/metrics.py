@@ -74,7 +74,7 @@ def corpus_scores(
         name = chosen if isinstance(chosen, str) else chosen.name
         if isinstance(chosen, CometMetricConfig):
             if srcs is None:
-                raise ConfigError("COMET compares with the source text, too: give --src, or take it out of the metrics")
+                raise ConfigError("COMET also reads the source text: give --src, or take comet out of the metrics")
             value, signature = comet_score(chosen, srcs, hyps, _streams(refs)[0])
             scores[name] = Score("COMET", value, signature)
         elif isinstance(chosen, MetricConfig) and not isinstance(chosen, BuiltinMetricConfig):
@@ -302,7 +302,8 @@ def _bleu(tokenize: str, lowercase: bool, effective_order: bool = False) -> Any:
     except (ImportError, RuntimeError) as error:
         extra = tokenize.partition("-mecab")[0]
         raise ConfigError(
-            f"evaluation.bleu_tokenize={tokenize} needs what is not installed: pip install 'sacrebleu[{extra}]'"
+            f"evaluation.bleu_tokenize={tokenize} needs packages that are not installed: pip install "
+            f"'sacrebleu[{extra}]'"
             if extra != tokenize
             else f"evaluation.bleu_tokenize={tokenize} cannot be used: {error}"
         ) from None
@@ -322,4 +323,4 @@ def _streams(refs: Sequence[Reference]) -> list[list[str]]:
 def _refuse_unequal(hyps: Sequence[str], refs: Sequence[Reference], who: str = "") -> None:
     """Refuse lists of different lengths, which sacrebleu would cut to the shorter one."""
     if len(hyps) != len(refs):
-        raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; they must be one to one")
+        raise DataError(f"{who}{len(hyps)} translations but {len(refs)} references; there must be one for each")

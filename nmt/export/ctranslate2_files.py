@@ -32,7 +32,7 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
         ModelError: for another model, or if the package ctranslate2 is missing.
     """
     if not isinstance(model, Seq2Seq) or not isinstance(tokenizer, SentencePieceTokenizer):
-        raise ModelError("CTranslate2 takes one model with a sentencepiece tokenizer")
+        raise ModelError("CTranslate2 can only take one model with a sentencepiece tokenizer")
     encoder: Any = model.encoder
     decoder: Any = model.decoder
     if not _is_transformer(encoder, decoder):

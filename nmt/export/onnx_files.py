@@ -34,7 +34,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         ModelError: for an ensemble, for a model whose step cannot be a graph, or if the package onnx is missing.
     """
     if not isinstance(model, Seq2Seq):
-        raise ModelError("several models cannot be exported as one; export each by itself")
+        raise ModelError("several models cannot be exported as one; export each one separately")
     try:
         import onnx  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError:

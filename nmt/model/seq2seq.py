@@ -258,6 +258,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _refuse_longer(side: str, length: int, limit: int | None) -> None:
     if limit is not None and length > limit:
         raise DataError(
-            f"a {side} sentence has {length} pieces, but this model has positions for {limit} (its attention or "
-            f"positions are learned for so many); split the sentence, or train with a larger limit"
+            f"a {side} sentence has {length} pieces, but this model has positions for {limit} (its attention or its "
+            f"positions were learned for this many); split the sentence, or train with a larger limit"
         )

@@ -146,7 +146,8 @@ def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
         return f"{_MANIFEST} is missing or damaged"
     if written > FORMAT:
         raise CheckpointError(
-            f"{checkpoint}: written in format {written} by a newer nmt; this one reads up to {FORMAT}, so upgrade it"
+            f"{checkpoint}: it was written in format {written} by a newer nmt; this one reads formats up to {FORMAT}, "
+            f"so upgrade nmt"
         )
     if WEIGHTS not in digests or not set(digests) <= {WEIGHTS, _STATE}:
         return f"{_MANIFEST} names other files than a checkpoint has"
@@ -241,7 +242,7 @@ def intact_checkpoint(run: RunFolder, name: str | None = None) -> Path:
             if link.name != "best":
                 log.warning("%s: there is no usable best checkpoint; %s is used", run.path, candidate.name)
             return candidate
-        log.warning("%s is damaged and passed over: %s", candidate, wrong)
+        log.warning("%s is damaged, so it is skipped: %s", candidate, wrong)
     return run.checkpoint()  # raises an error if there is none
 
 
@@ -260,7 +261,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(f"{path}: damaged: {error}") from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: damaged: it holds no trainer's state; remove {folder}")
+        raise CheckpointError(f"{path}: damaged: it contains no trainer's state; remove {folder}")
     return state
 
 
@@ -306,7 +307,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     for checkpoint in reversed(kept_checkpoints(folder)):
         if (wrong := find_damage(checkpoint, to_train=True)) is None:
             return checkpoint
-        log.warning("%s is damaged, the one before is taken: %s", checkpoint, wrong)
+        log.warning("%s is damaged, so the one before it is used: %s", checkpoint, wrong)
     return None
 
 

@@ -85,7 +85,9 @@ class RunFolder:
                     if not (target := _target(path)).is_relative_to(inside):
                         raise CheckpointError(f"{path}: leads out of the model folder, to {target}; it is not followed")
                 elif name in files and not stat.S_ISREG(path.lstat().st_mode):
-                    raise CheckpointError(f"{path}: is a pipe or a device, which no model folder has; remove it")
+                    raise CheckpointError(
+                        f"{path}: is a pipe or a device, which cannot be part of a model folder; remove it"
+                    )
 
     @contextmanager
     def locked(self, work: str = "is training this run") -> Iterator[None]:
@@ -111,8 +113,8 @@ class RunFolder:
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
-                f"{path}: the run cannot be locked: {reason}. Keep runs on a file system that has locks, or see that "
-                f"the folder can be written (--set runs_dir=...)"
+                f"{path}: the run cannot be locked: {reason}. Keep runs on a file system that has locks, or make sure "
+                f"that the folder is writable (--set runs_dir=...)"
             ) from None
         holder = self.path / _HOLDER  # a separate file, since some systems cannot read a locked one
         try:
@@ -155,7 +157,7 @@ class RunFolder:
             CheckpointError: if there is no such checkpoint.
         """
         if name is not None and Path(name).name != name:
-            raise CheckpointError(f"{name}: a checkpoint's name has no folders in it")
+            raise CheckpointError(f"{name}: the name of a checkpoint cannot contain folders")
         for candidate in [name] if name else ["best", "last"]:
             if (follow(self.checkpoints / candidate) / "model.safetensors").exists():
                 return self.checkpoints / candidate
@@ -174,7 +176,7 @@ def _target(path: Path) -> Path:
     try:
         return follow(path).resolve()
     except (OSError, RuntimeError):  # Python 3.13 returns the path itself
-        raise CheckpointError(f"{path}: its links lead in a circle; remove it") from None
+        raise CheckpointError(f"{path}: its links form a circle; remove it") from None
 
 
 def resolved(path: Path) -> Path:
@@ -213,8 +215,8 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
                 f"no model yet: {missing}. Train one with: nmt train configs/quickstart.yaml (or name one with -m)"
             )
         raise CheckpointError(
-            f"{path}: not a model folder (it has no config.yaml); "
-            f"name the folder that nmt train made, such as {runs_dir}/quickstart"
+            f"{path}: not a model folder (it has no config.yaml); name the folder that nmt train made, such as "
+            f"{runs_dir}/quickstart"
         )
     return RunFolder(resolved(path))
 

@@ -24,7 +24,8 @@ def download(name: str) -> Path:
         return Path(hf_hub_download(repository, MODEL, revision=revision or None, library_name="nmt"))
     except Exception as error:  # the library raises many kinds: no network, no repository, no such file, a wrong name
         raise CheckpointError(
-            f"{HUB}{name}: no packed model could be had from the hub ({_first_line(error)}); nmt push writes one"
+            f"{HUB}{name}: no packed model could be downloaded from the hub ({_first_line(error)}); nmt push uploads "
+            f"one"
         ) from None
 
 
@@ -47,7 +48,7 @@ def upload(folder: Path, name: str, private: bool) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="A model packed by nmt")
     except Exception as error:  # the library raises many kinds: no network, no token, no right to write
         raise CheckpointError(
-            f"{HUB}{name}: could not be written ({_first_line(error)}); `hf auth login` says who you are"
+            f"{HUB}{name}: could not be uploaded ({_first_line(error)}); log in with `hf auth login`"
         ) from None
     return address
 

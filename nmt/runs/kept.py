@@ -67,7 +67,9 @@ class KeptCheckpoints:
         order = self._ranked(values, best=self.averaging.which == "best")
         chosen = [path for path in order if find_damage(path) is None][: self.averaging.checkpoints]
         if len(chosen) < self.averaging.checkpoints:
-            log.warning("only %d of %d checkpoints are there to be averaged", len(chosen), self.averaging.checkpoints)
+            log.warning(
+                "only %d of %d checkpoints are available to be averaged", len(chosen), self.averaging.checkpoints
+            )
         average_checkpoints(chosen, self.mean_of(update))
         return len(chosen)
 

@@ -152,8 +152,8 @@ class LoadedModel:
             if not any(Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)) for folder in inside):
                 raise ConfigError(
                     f"{self.run.config}: data.{split} names {path}, which is outside of data.root and of the working "
-                    f"directory. Is that file yours to be read? Then give --set data.root={Path(path).parent}, or the "
-                    f"files themselves"
+                    f"directory. If you trust this path, give --set data.root={Path(path).parent}, or the files "
+                    f"themselves"
                 )
 
 
@@ -237,7 +237,7 @@ def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:
         key, equals, _ = override.partition("=")
         if equals and not any(f"{key.strip()}.".startswith(f"{allowed}.") for allowed in _OF_USE):
             raise ConfigError(
-                f"--set {override}: this has no effect on a model that is trained already; what can be set is "
+                f"--set {override}: this has no effect on a trained model; what can be set is "
                 f"{', '.join(_OF_USE[:-1])} and {_OF_USE[-1]}"
             )
     cache = f"data.cache_dir={DataConfig.model_fields['cache_dir'].default}"
@@ -253,15 +253,17 @@ def _backward(path: Path | None, config: Config, overrides: Sequence[str]) -> Tr
     if config.decoding.mbr.candidates:
         raise ConfigError("--backward and decoding.mbr both choose among candidates; set decoding.mbr.candidates=0")
     if config.decoding.sampling.enabled or config.decoding.beam_size == 1:
-        raise ConfigError("--backward chooses among the translations of a beam, so it needs search and a beam above 1")
+        raise ConfigError(
+            "--backward chooses among the translations of a beam, so it needs beam search with a beam above 1"
+        )
     machine = [one for one in overrides if one.strip().startswith(("training.device", "decoding.precision"))]
     loaded = load_model(path, None, machine, owns_process=False, with_aligner=False)
     ours, theirs = config.data.languages, loaded.config.data.languages
     unnamed = {"src", "tgt"}  # of a configuration that names no languages
     if not unnamed & {*ours, *theirs} and ours != theirs[::-1]:
         raise ConfigError(
-            f"--backward {path} translates from {theirs[0]} to {theirs[1]}, but what it re-ranks is translated from "
-            f"{ours[0]} to {ours[1]}"
+            f"--backward {path} translates from {theirs[0]} to {theirs[1]}, but the translations that it re-ranks are "
+            f"from {ours[0]} to {ours[1]}"
         )
     return loaded.translator
 

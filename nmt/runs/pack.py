@@ -116,19 +116,19 @@ def _extract(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             index = json.loads(_read(opened, _INDEX, MIB))
             if index["format"] > _FORMAT:
-                raise CheckpointError(f"{archive}: packed by a newer nmt; upgrade this one")
+                raise CheckpointError(f"{archive}: it was packed by a newer nmt; upgrade nmt")
             names = dict(index["sha256"])
             if len(names) > _MOST_FILES or WEIGHTS not in names or "config.yaml" not in names:
-                raise ValueError("it does not hold what a packed model does")
+                raise ValueError("it does not contain the files of a packed model")
             checkpoint = str(index["checkpoint"])
             if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", checkpoint) or checkpoint in ("best", "last"):
-                raise ValueError(f"{checkpoint!r} is no checkpoint's name")
+                raise ValueError(f"{checkpoint!r} is not the name of a checkpoint")
             for name, digest in names.items():
                 if not _is_ours(name):
-                    raise ValueError(f"it holds {name!r}, which no packed model has")
+                    raise ValueError(f"it contains {name!r}, which is not part of a packed model")
                 content = _read(opened, name, LARGEST_WEIGHTS if name == WEIGHTS else _LARGEST_FILE)
                 if hashlib.sha256(content).hexdigest() != digest:
-                    raise ValueError(f"{name} is not what was packed")
+                    raise ValueError(f"{name} is not the file that was packed")
                 if name == WEIGHTS:
                     checkpoints = folder / "checkpoints"
                     write_checkpoint(checkpoints / checkpoint, _restored(load(content)))
@@ -146,11 +146,11 @@ def _extract(archive: Path, folder: Path) -> None:
         RecursionError,
         NotImplementedError,
     ) as error:
-        raise CheckpointError(f"{archive}: is no packed model, or damaged: {error}") from None
+        raise CheckpointError(f"{archive}: this is not a packed model, or it is damaged: {error}") from None
     except (zlib.error, EOFError, RuntimeError, OverflowError, struct.error) as error:
         if out_of_memory(error):
             raise
-        raise CheckpointError(f"{archive}: is no packed model, or damaged: {error}") from None
+        raise CheckpointError(f"{archive}: this is not a packed model, or it is damaged: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{archive}: cannot be unpacked: {error.strerror or error}") from None
 
@@ -167,7 +167,7 @@ def _is_ours(name: str) -> bool:
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     """Return a member of the archive; refuse one larger than `limit` without relying on the size that is declared."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is compressed in a way that no packed model is")
+        raise ValueError(f"{name} is compressed in a way that nmt pack never uses")
     with archive.open(name) as member:
         content = member.read(limit + 1)
     if len(content) > limit:

@@ -70,7 +70,9 @@ def start_of(config: Config, run: RunFolder, init_from: InitFrom | None) -> Star
     checkpoint = earlier_checkpoint(config, run)
     if checkpoint is not None:
         if init_from is not None:
-            log.info("%s has begun already and goes on; %s is for a new run (--fresh)", run.path, init_from.path)
+            log.info(
+                "%s has already begun and is resumed; %s is only for a new run (--fresh)", run.path, init_from.path
+            )
         return Start(checkpoint, tokenizer_of=run)
     if init_from is None:
         return Start()
@@ -89,18 +91,18 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
     if checkpoint is None:
         if any(run.checkpoints.glob("[!.]*/model.safetensors")):
             raise CheckpointError(
-                f"{run.path} holds a trained model without the trainer's state, so it cannot be trained on; "
+                f"{run.path} contains a trained model without the trainer's state, so its training cannot be resumed; "
                 f"give the new run another name (--set name=...)"
             )
         if run.path.exists() and not run.log.exists() and any(run.path.glob("[!.]*")):
-            raise ConfigError(f"{run.path} exists and is no run; give the new run another name (--set name=...)")
+            raise ConfigError(f"{run.path} exists but is not a run; give the new run another name (--set name=...)")
         return None  # the run is new, or it ended before its first checkpoint
     differences = differing_keys(load_config(run.config), config)
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise ConfigError(
-            f"{run.path} holds a run of another configuration; its keys (there -> now) differ:\n{listed}\n"
-            f"Take them back to go on with it, or give the new run another name (--set name=...)."
+            f"{run.path} contains a run with another configuration; these keys differ (there -> now):\n{listed}\n"
+            f"Change them back to resume it, or give the new run another name (--set name=...)."
         )
     return checkpoint
 
@@ -111,7 +113,9 @@ def fresh_name(config: Config) -> Config:
     while fresh.run_dir.exists():
         number += 1
         fresh = config.model_copy(update={"name": f"{config.name}-{number}"})
-    log.info("beginning anew in %s; to go on with it later, give --set name=%s for --fresh", fresh.run_dir, fresh.name)
+    log.info(
+        "starting a new run in %s; to resume it later, give --set name=%s instead of --fresh", fresh.run_dir, fresh.name
+    )
     return fresh
 
 
@@ -131,7 +135,7 @@ def first_weights(config: Config, init_from: InitFrom) -> tuple[RunFolder, Path]
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise ConfigError(
-            f"{init_from.path} holds another model, so a run cannot begin with its weights (keys: there -> here):\n"
-            f"{listed}\nTake them over (all but model.dropout must be the same)."
+            f"{init_from.path} contains another model, so a run cannot start from its weights (keys: there -> here):\n"
+            f"{listed}\nSet these keys to the values there (only model.dropout may differ)."
         )
     return other, intact_checkpoint(other)

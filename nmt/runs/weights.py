@@ -67,7 +67,8 @@ def check_weights(checkpoint: Path, model: nn.Module) -> None:
     for name, (shape, kind) in found.items():
         if shape != wanted[name] or kind != "F32":
             raise CheckpointError(
-                f"{path}: '{name}' is {kind} of shape {shape}; by config.yaml and tokenizer it is F32 of {wanted[name]}"
+                f"{path}: '{name}' is {kind} of shape {shape}; according to config.yaml and the tokenizer, it must be "
+                f"F32 of {wanted[name]}"
             )
     if sum(math.prod(shape) for shape, _ in found.values()) != sum(one.numel() for one in _stored(model)):
         missing = sorted(wanted.keys() - found.keys())

@@ -114,9 +114,9 @@ class ServedModel:
                 return
             self.loaded = await asyncio.to_thread(self._load)
             self.swaps += 1
-            log.info("%s: now %s", self.name, self._now().checkpoint.name)
+            log.info("%s: now using %s", self.name, self._now().checkpoint.name)
         except (NmtError, OSError) as error:
-            log.warning("%s: a newer checkpoint cannot be loaded, so the old one stays: %s", self.name, error)
+            log.warning("%s: a newer checkpoint cannot be loaded, so the old one is kept: %s", self.name, error)
 
     def description(self) -> dict[str, Any]:
         """Return what the page shows about the model."""

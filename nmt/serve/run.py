@@ -61,7 +61,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
     if options.run is not None:
         metrics = options.run / "metrics.jsonl"
         if not options.run.is_dir():
-            raise ConfigError(f"{options.run} is no run folder")
+            raise ConfigError(f"{options.run} is not a run folder")
     folders: list[Path | None] = [*options.models] or ([] if options.run is not None else [None])
     load = LoadOptions(options.checkpoint, options.overrides, options.waiting)
     is_local = _is_loopback(options.host)
@@ -83,7 +83,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
     )
     if not is_local:
         log.warning(
-            "listening on %s: everybody who reaches this machine can translate%s",
+            "listening on %s: anyone who can reach this machine can translate%s",
             options.host,
             "" if options.api_key else ", since there is no --api-key",
         )

@@ -65,8 +65,8 @@ def take_weights(model: nn.Module, tokenizer: Tokenizer, known: KnownModel, rese
         kept = sum(len(spelling) == 1 for spelling in sides["tgt"])
         made = sum(len(spelling) > 1 for spelling in sides["tgt"])
         log.info(
-            "of %d target pieces %d are taken from the other vocabulary, %d begin as the mean of its pieces that spell "
-            "them, %d anew",
+            "of %d target pieces, %d are taken from the other vocabulary, %d start as the mean of its pieces that "
+            "spell them, and %d start at random",
             tokenizer.tgt_size,
             kept,
             made,
@@ -126,7 +126,7 @@ def _side(name: str) -> str | None:
 def _spellings(new: Tokenizer, old: Tokenizer, side: str) -> list[list[int]]:
     """Return, for each piece of the new vocabulary, the pieces of the old one that spell it."""
     if not isinstance(new, SentencePieceTokenizer) or not isinstance(old, SentencePieceTokenizer):
-        raise ConfigError("a new vocabulary can only take the place of another one if both are sentencepiece's")
+        raise ConfigError("a new vocabulary can only replace another one if both are sentencepiece's")
     ours, theirs = getattr(new, side), getattr(old, side)
     known = {piece: at for at, piece in enumerate(_pieces(theirs))}
     spellings = []
@@ -198,11 +198,11 @@ def _vectors(path: Path, width: int) -> Iterator[tuple[str, list[float]]]:
             numbers = []
         too_wide = len(fields) > width + 1 and _is_number(fields[-width - 1])
         if not all(abs(value) < _LARGEST for value in numbers):  # NaN fails this comparison, too
-            raise DataError(f"{path}, line {number}: a number of the vector is infinite, too large or no number")
+            raise DataError(f"{path}, line {number}: a number of the vector is infinite, too large or not a number")
         if len(numbers) != width or not word or too_wide:
             raise DataError(
-                f"{path}, line {number}: no word with {width} numbers behind it; the vectors must be as wide as "
-                f"model.embedding_size = {width}"
+                f"{path}, line {number}: this is not a word followed by {width} numbers; the vectors must be as wide "
+                f"as model.embedding_size = {width}"
             )
         yield word, numbers
 

@@ -135,8 +135,8 @@ class Reporter:
             return
         self._warned = True
         log.warning(
-            "update %d: the loss is %s nats per token, and guessing any piece gives %.1f: training diverges; lower "
-            "training.optimizer.lr",
+            "update %d: the loss is %s nats per token, although guessing any piece gives %.1f: training diverges; "
+            "lower training.optimizer.lr",
             update.number,
             readable(update.nll, 1),
             guessing,
@@ -150,9 +150,9 @@ class Reporter:
             return
         self._slow = True
         log.warning(
-            "update %d: %s tokens/s, and it was %s before: other programs may have taken the cores (see top), the "
-            "machine may be hot or short of memory; beside other programs, fewer threads can be faster "
-            "(--set training.threads=1)",
+            "update %d: %s tokens/s, and it was %s before: other programs may be using the cores (see top), or the "
+            "machine may be hot or short of memory. While other programs run, fewer threads can be faster (--set "
+            "training.threads=1)",
             update,
             f"{rate:,.0f}",
             f"{best:,.0f}",
@@ -304,8 +304,8 @@ class _Window:
         mean = self.nll / self.tgt_tokens
         loss = self.loss / self.tgt_tokens
         return (
-            f"loss {readable(loss, 3)}, ppl {readable(perplexity(mean), 2)}, lr {self.lr:.2e}, "
-            f"{self.rate:,.0f} tokens/s"
+            f"loss {readable(loss, 3)}, ppl {readable(perplexity(mean), 2)}, lr {self.lr:.2e}, {self.rate:,.0f} "
+            f"tokens/s"
         )
 
     def describe_shortly(self) -> str:

@@ -66,7 +66,7 @@ def _checked(name: str, value: Any, shape: torch.Size) -> torch.Tensor | None:
     if value is None and name in _OF_SGD:  # no momentum
         return None
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.dtype != torch.float32:
-        raise ValueError(f"the optimizer's {name} is no tensor of float32")
+        raise ValueError(f"the optimizer's {name} is not a tensor of float32")
     if value.shape != shape:
         raise ValueError(f"the optimizer's {name} has the shape {list(value.shape)}, not {list(shape)}")
     return value.detach().contiguous()

@@ -181,8 +181,8 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             what = "loss" if not math.isfinite(loss_sum) else "gradient"
             raise TrainingError(
-                f"the {what} of update {self.update + 1} is not a finite number; in a new run (--set name=...), "
-                f"lower training.optimizer.lr or set training.precision=fp32"
+                f"the {what} of update {self.update + 1} is not a finite number; in a new run (--set name=...), lower "
+                f"training.optimizer.lr or set training.precision=fp32"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -256,7 +256,7 @@ class Trainer:
         if self.halved_in_a_row > _HALVED_AT_MOST:
             raise TrainingError(f"memory ran out in {self.halved_in_a_row} updates in a row; {_ADVICE}")
         log.warning(
-            "memory ran out in update %d; its batches are cut in half. If this recurs, %s", self.update, _ADVICE
+            "memory ran out in update %d; its batches are cut in half. If this happens again, %s", self.update, _ADVICE
         )
         halves = [half for batch in batches for half in batch.halves()]
         try:

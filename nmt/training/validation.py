@@ -52,7 +52,7 @@ class Validator:
         self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
         if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
             log.info(
-                "BLEU is counted with sacrebleu's tokenizer '%s', since the targets are written without spaces "
+                "BLEU is computed with sacrebleu's tokenizer '%s', because the targets are written without spaces "
                 "(evaluation.bleu_tokenize)",
                 self.bleu_tokenize,
             )
@@ -105,8 +105,8 @@ class Validator:
         if not self._warned and metrics["bleu"] == 0.0 and metrics["chrf"] >= 10.0:
             self._warned = True
             log.warning(
-                "BLEU is 0.00 although chrF is %.1f: BLEU's tokenizer '%s' may not split this language into words; "
-                "see evaluation.bleu_tokenize",
+                "BLEU is 0.00 although chrF is %.1f: BLEU's tokenizer '%s' may not split this language into words; see "
+                "evaluation.bleu_tokenize",
                 metrics["chrf"],
                 self.bleu_tokenize,
             )

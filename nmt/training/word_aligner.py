@@ -33,7 +33,10 @@ def cached_word_aligner(made: TextAligner, text: Table, cache: Path, device: tor
     def make(folder: Path) -> None:
         started = time.monotonic()
         rows = spread_rows(len(text), MOST_PAIRS)
-        log.info("training the word aligner's network on %d pairs; once, it is kept in the cache", len(rows))
+        log.info(
+            "training the word aligner's network on %d pairs; this is done once, and the network is kept in the cache",
+            len(rows),
+        )
         pairs = list(word_pairs(text.select(rows), made.aligner.level))
         links = list(made.aligner.links(pairs, torch.get_num_threads()))
         src_pieces, tgt_pieces = made.aligner.largest_pieces

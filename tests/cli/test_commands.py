@@ -256,7 +256,7 @@ def test_phrases_can_be_required_and_forbidden(home: Path) -> None:
     assert result.stdout.splitlines()[1] == free[1]
     refused = runner.invoke(app, ["translate", "--require", "漢字", "the cat"])
     assert refused.exit_code == 1
-    assert "line 1: the required phrase has '漢字', which is not in the model's vocabulary" in refused.stderr
+    assert "line 1: the required phrase contains '漢字', which is not in the model's vocabulary" in refused.stderr
     for options in (["--sample", "--require", "chat"], ["--sample", "--glossary", "terms.txt"], ["--jsonl"]):
         refused = runner.invoke(app, ["translate", *options, "the cat"])
         assert refused.exit_code == 2

@@ -130,7 +130,7 @@ def test_a_run_can_begin_with_anothers_weights(make_config: MakeConfig, caplog: 
         torch.testing.assert_close(parts[1][name], weight, atol=1e-5, rtol=0)
     assert (tuned.tokenizer / "joint.model").read_bytes() == (first.tokenizer / "joint.model").read_bytes()
     resumed = run_train(make_config(name="tuned", training={"optimizer": {"lr": 1e-6}}), init_from=InitFrom(first.path))
-    assert caplog.text.count("beginning with the weights") == 1  # a resumed run goes on with its own
+    assert caplog.text.count("starting from the weights") == 1  # a resumed run goes on with its own
     assert resumed.path == tuned.path
     with pytest.raises(ConfigError, match=r"model\.attention\.score: 'additive' -> 'dot'"):
         run_train(make_config(name="other", model={"attention": {"score": "dot"}}), init_from=InitFrom(first.path))

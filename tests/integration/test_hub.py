@@ -61,7 +61,7 @@ def test_a_pushed_model_translates_from_the_hub_as_at_home(run: RunFolder, hub: 
     for name in ("hub:me/toy", "hub:me/toy@main"):
         away = load_model(Path(name)).translator.translate(lines)
         assert [one.tgt.text for one in away] == [one.tgt.text for one in at_home]
-    with pytest.raises(CheckpointError, match=r"hub:me/other: .*404 Client Error\); nmt push writes one"):
+    with pytest.raises(CheckpointError, match=r"hub:me/other: .*404 Client Error\); nmt push uploads one"):
         load_model(Path("hub:me/other"))
     with pytest.raises(CheckpointError, match="hub:me/toy@v2"):
         load_model(Path("hub:me/toy@v2"))
@@ -86,7 +86,7 @@ def test_the_card_has_scores_data_languages_and_a_picture_and_no_paths(
     rows = [line for line in card.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {5}  # no cell more, whatever signs a signature has
     assert (files / "alignment.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(CheckpointError, match="name a folder that is not there"):
+    with pytest.raises(CheckpointError, match="name a folder that does not exist yet"):
         run_push(run.path, "me/toy", folder=files)
 
 

@@ -88,9 +88,12 @@ def test_what_is_set_aside_overwrites_nothing_and_is_in_no_other_split(pairs: li
     Path("two").mkdir()
     Path("two/test.fr").write_text("mine", encoding="utf-8")
     refused = runner.invoke(app, ["init", *files, "--no-estimate", "-o", "two.yaml"])
-    assert (refused.exit_code, "two/test.fr is there already and stays" in refused.output) == (1, True)
+    assert (refused.exit_code, "two/test.fr already exists and is not overwritten" in refused.output) == (1, True)
     assert [path.name for path in Path("two").iterdir()] == ["test.fr"]
-    for wrong, said in ((["-o", "three"], "ends with .yaml"), (["--src-lang", "a/b"], "cannot be a language's name")):
+    for wrong, said in (
+        (["-o", "three"], "must end with .yaml"),
+        (["--src-lang", "a/b"], "cannot be the name of a language"),
+    ):
         other = runner.invoke(app, ["init", *files, "--no-estimate", *wrong])
         assert (other.exit_code, said in other.output) == (1, True)
 
@@ -122,7 +125,7 @@ def test_splits_that_are_there_are_found_and_checked(pairs: list[tuple[str, str]
     assert config.data.test.tgt == "test.fr"
     swapped = runner.invoke(app, ["init", *files, "--valid", "dev.fr", "dev.en", "-o", "swapped.yaml"])
     assert swapped.exit_code == 1
-    assert "the valid data seems to have its sides exchanged" in swapped.output
+    assert "the valid data seems to have its sides swapped" in swapped.output
     assert not Path("swapped.yaml").exists()
 
 
@@ -148,7 +151,7 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(pairs: list[tuple[str, s
     Path("my.yaml").write_text("mine", encoding="utf-8")
     there = runner.invoke(app, ["init", *files])
     assert there.exit_code == 1
-    assert "my.yaml is there already; choose another name with --output" in there.output
+    assert "my.yaml already exists; choose another name with --output" in there.output
     assert Path("my.yaml").read_text(encoding="utf-8") == "mine"
     one = runner.invoke(app, ["init", files[0], "-o", "b.yaml"])
     assert "a.en is one file; give two parallel text files, a table" in one.output
@@ -194,7 +197,7 @@ def test_the_doctor_writes_what_is_left_with_line_numbers_and_links(make_config:
     ]
     again = runner.invoke(app, ["doctor", "c.yaml", "--write", "clean"])
     assert again.exit_code == 1
-    assert "is there already; choose another folder" in again.output
+    assert "already exists; choose another folder" in again.output
 
 
 def test_links_of_a_file_are_those_of_the_pairs_that_filters_keep(make_config: Callable[..., Config]) -> None:

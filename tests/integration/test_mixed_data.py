@@ -124,15 +124,18 @@ def test_a_tag_is_one_piece_and_a_run_learns_from_weighted_parts(
         ({"train": {"src": "a", "tgt": "b", "weight": 2.0}}, "weight needs a list of parts"),
         (
             {"valid": [{"src": "a", "tgt": "b", "weight": 2.0}, {"src": "c", "tgt": "d"}]},
-            "weight belongs to training data",
+            "weight can only be set for training data",
         ),
-        ({"temperature": 2.0}, "temperature weights the parts of train"),
+        ({"temperature": 2.0}, "temperature sets the weights of the parts of train"),
         (
             {"train": {"parts": [{"src": "a", "tgt": "b"}], "tag": "<x>", "src": None, "tgt": None}},
             "a list of parts has no tag of its own",
         ),
         ({"train": [[{"src": "a", "tgt": "b"}]]}, "a part cannot have parts"),
-        ({"train": [{"src": "a", "tgt": "b", "tag": "two words"}]}, "a tag has no spaces"),
+        (
+            {"train": [{"src": "a", "tgt": "b", "tag": "two words"}]},
+            "a tag must have at least one character and no spaces",
+        ),
         ({"train": [{"src": "a", "tgt": "a"}]}, "src and tgt are both the file a"),
         ({"train": []}, "the list is empty"),
     ],

@@ -187,7 +187,7 @@ def test_a_process_that_dies_ends_all_and_ctrl_c_saves_once() -> None:
         _, said = running.communicate(timeout=60)
     assert said.count("interrupted; saved after update") == 1
     assert (running.returncode, "Traceback" in said) == (128 + signal.SIGTERM, False)
-    assert "going on with runs/long after update" in said
+    assert "resuming runs/long after update" in said
 
 
 def ask(*arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

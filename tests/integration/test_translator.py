@@ -224,7 +224,7 @@ def test_a_space_after_a_prefix_ends_its_word(make_model: Callable[..., Seq2Seq]
 def test_a_prefix_that_cannot_be_said_is_refused_by_line(
     make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer
 ) -> None:
-    with pytest.raises(DataError, match=r"line 2: the prefix has '漢字', which is not in the model's vocabulary"):
+    with pytest.raises(DataError, match=r"line 2: the prefix contains '漢字', which is not in the model's vocabulary"):
         translator_of(make_model(), tokenizer).translate(["a cat", Request("a dog", prefix="le 漢字")])
 
 

@@ -36,11 +36,11 @@ def test_both_formats_and_bases_give_the_same_links() -> None:
 @pytest.mark.parametrize(
     ("lines", "kind", "base", "message"),
     [
-        (["0-0", "0_0"], "pharaoh", 0, "g, line 2: '0_0' is no link"),
+        (["0-0", "0_0"], "pharaoh", 0, "g, line 2: '0_0' is not a link"),
         (["0-0"], "pharaoh", 0, "g has 1 lines, but there are 2"),
         (["0-0", "1-1"], "pharaoh", 1, "counted from 1"),
-        (["3 1 1"], "naacl", 1, "sentence 3, but there are 2"),
-        (["1 1 1 X"], "naacl", 1, "is not 'sentence src tgt"),
+        (["3 1 1"], "naacl", 1, "sentence 3 does not exist; there are 2"),
+        (["1 1 1 X"], "naacl", 1, "does not have the form 'sentence src tgt"),
     ],
 )
 def test_what_is_wrong_is_named(lines: list[str], kind: str, base: int, message: str) -> None:
@@ -50,7 +50,7 @@ def test_what_is_wrong_is_named(lines: list[str], kind: str, base: int, message:
 
 
 def test_unequal_corpora_are_refused() -> None:
-    with pytest.raises(AlignmentError, match="1 sentences are aligned, but the gold has 2"):
+    with pytest.raises(AlignmentError, match="1 sentences are aligned, but there are gold links for 2"):
         score_links([[]], [parse_pharaoh(""), parse_pharaoh("")])
 
 

@@ -85,7 +85,7 @@ def test_the_beam_has_the_name_of_the_setting_as_well(model: nmt.Model) -> None:
 
 
 def test_an_unknown_level_is_refused_with_the_names_that_there_are(model: nmt.Model) -> None:
-    with pytest.raises(ValueError, match="'word' is no level; choose words, tokens or pieces"):
+    with pytest.raises(ValueError, match="'word' is not a level; choose words, tokens or pieces"):
         spans_at("word", "a cat")  # type: ignore[arg-type]
     [one] = model.score([("a cat", "un chat")])
     with pytest.raises(ValueError, match="choose words, tokens or pieces"):
@@ -102,7 +102,7 @@ def test_samples_are_drawn_by_seed_and_temperature(model: nmt.Model) -> None:
     assert len({tuple(texts(seed=seed)) for seed in range(5)}) > 1
     assert texts(temperature=1e-4) == [one.text for one in model.translate(lines, beam=1)]
     assert [one.text for one in model.translate(lines)] == [one.text for one in model.translate(lines, beam=2)]
-    with pytest.raises(TypeError, match="temperature and seed belong to sample=True"):
+    with pytest.raises(TypeError, match="temperature and seed can only be given with sample=True"):
         model.translate(lines, seed=3)
     with pytest.raises(ValueError, match="temperature"):
         model.translate(lines, sample=True, temperature=0.0)

@@ -69,7 +69,7 @@ def test_pieces_keep_their_rows_or_begin_as_the_mean_of_those_that_spell_them(
     for (name, ours), (_, theirs) in zip(new.named_parameters(), old.named_parameters(), strict=True):
         if ours.shape == theirs.shape:
             assert torch.equal(ours, theirs), name
-    assert f"of 120 target pieces {kept + 4} are taken" in caplog.text
+    assert f"of 120 target pieces, {kept + 4} are taken" in caplog.text
 
 
 def test_parts_that_are_reset_stay_random(make_config: Callable[..., Config], tokenizer: Tokenizer) -> None:
@@ -129,7 +129,7 @@ def test_vectors_with_numbers_that_are_none_are_refused(tmp_path: Path, number: 
 @pytest.mark.parametrize("line", ["dog 1 2", "dog 1 2 3 4", "dog 1 two 3", "1 2 3"])
 def test_vectors_of_another_width_are_refused_with_their_line(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "w.txt", "cat 1 2 3", line)
-    with pytest.raises(DataError, match=r"w\.txt, line 2: no word with 3 numbers behind it"):
+    with pytest.raises(DataError, match=r"w\.txt, line 2: this is not a word followed by 3 numbers"):
         take_vectors(torch.zeros(9, 3), PIECES, path)
 
 
@@ -155,7 +155,7 @@ def test_a_dry_run_reads_the_vectors_through(make_config: Callable[..., Config],
     config = make_config(training={"pretrained_embeddings": {"src": "en.vec"}})
     numbers = " ".join(["0.5"] * 12)
     (tmp_path / "en.vec").write_text(f"cat {numbers}\ndog {numbers} 0.5\n")
-    with pytest.raises(DataError, match=r"en\.vec, line 2: no word with 12 numbers"):
+    with pytest.raises(DataError, match=r"en\.vec, line 2: this is not a word followed by 12 numbers"):
         run_dry_run(config)
     (tmp_path / "en.vec").write_text(f"cat {numbers}\n")
     assert "(new)" in run_dry_run(config)

@@ -52,7 +52,7 @@ def test_a_batch_that_memory_does_not_hold_is_translated_in_parts(
             assert one.token_log_probs == pytest.approx(two.token_log_probs, abs=1e-5)
             np.testing.assert_allclose(one.weights, two.weights, atol=1e-5)
     assert max(most) == 2
-    assert "memory ran out for 6 lines at once; they are done in halves" in caplog.text
+    assert "memory ran out for 6 lines at once, so they are processed in halves" in caplog.text
 
 
 def test_memory_that_does_not_hold_one_line_and_other_errors_are_raised() -> None:

@@ -168,7 +168,9 @@ def test_requests_that_the_model_cannot_write_are_refused(tokenizer: Tokenizer) 
     def pieces(request: Request, longest: int = 50) -> object:
         return request_pieces(request, 3, tokenizer, longest, None)
 
-    with pytest.raises(DataError, match="line 3: the required phrase has '漢', which is not in the model's vocabulary"):
+    with pytest.raises(
+        DataError, match="line 3: the required phrase contains '漢', which is not in the model's vocabulary"
+    ):
         pieces(Request("a cat", require=("漢",)))
     with pytest.raises(DataError, match="line 3: a required phrase is empty"):
         pieces(Request("a cat", require=("| ",)))
@@ -230,7 +232,7 @@ def test_a_glossary_asks_for_the_longest_terms_of_a_text(tmp_path: Path, german:
     assert terms.applied_to(Request("a dog", require=("Hunde",))).require == ("Hunde",)
     assert terms.applied_to(Request("a dog", require=("Köter",))).forbid == ("Vieh",)
     for text, message in {
-        "dog\n": "line 1: 'dog' is no term",
+        "dog\n": "line 1: 'dog' is not a term",
         "\n": "there are no terms",
         "a\tb\tc\td\n": "line 1",
     }.items():
@@ -250,12 +252,12 @@ def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
     with caplog.at_level(logging.WARNING, logger="nmt"):
         terms = glossary(tmp_path / "t", "dog\t日本\ncat\tKatze\nman\tHund\tHund\n", german)
     assert [term.source for term in terms.terms] == ["cat"]
-    assert "line 1: the required phrase has '日本', which is not in the model's vocabulary" in caplog.text
-    assert "line 3: 'Hund' is required, and a forbidden phrase is in it; choose one" in caplog.text
+    assert "line 1: the required phrase contains '日本', which is not in the model's vocabulary" in caplog.text
+    assert "line 3: 'Hund' is required, but it contains a forbidden phrase; take one of them out" in caplog.text
 
 
 def test_what_is_required_and_forbidden_is_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(DataError, match="line 2: 'chat noir' is required, and a forbidden phrase is in it"):
+    with pytest.raises(DataError, match="line 2: 'chat noir' is required, but it contains a forbidden phrase"):
         request_pieces(Request("a cat", require=("chat noir",), forbid=("noir",)), 2, tokenizer, 50, None)
     found = request_pieces(Request("a cat", require=("chat|chien",), forbid=("chat|elle",)), 2, tokenizer, 50, None)
     assert (found.require, found.forbid) == ([["chien"]], ["chat", "elle"])

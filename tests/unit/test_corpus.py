@@ -225,7 +225,11 @@ def test_a_file_of_links_belongs_to_its_pairs(tmp_path: Path) -> None:
     (tmp_path / "l").write_text("1-0\n\n0-0\n")
     assert next(iter(read_pairs(turned, "train")))[2] == "0-1"
     assert load_text(source, "train", tmp_path / "c")[1] != load_text(turned, "train", tmp_path / "c")[1]
-    for lines, message in (("0-0\n", "fewer lines"), ("\n" * 4, "more lines"), ("x\n\n\n", "line 1: 'x' is no link")):
+    for lines, message in (
+        ("0-0\n", "fewer lines"),
+        ("\n" * 4, "more lines"),
+        ("x\n\n\n", "line 1: 'x' is not a link"),
+    ):
         (tmp_path / "l").write_text(lines)
         with pytest.raises(NmtError, match=message):
             list(read_pairs(source, "train"))
@@ -238,7 +242,7 @@ def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
     for name in ("t.tsv", "t.csv"):
         source = Source.model_validate({"path": str(tmp_path / name), "header": False, "src": 2, "tgt": 3})
         assert [pair[:2] for pair in read_pairs(source, "train")] == [row[1:] for row in rows]
-    with pytest.raises(DataError, match=r"t\.tsv: no column 4; the first line has 3"):
+    with pytest.raises(DataError, match=r"t\.tsv: there is no column 4; the first line has only 3"):
         list(read_pairs(Source(path=str(tmp_path / "t.tsv"), header=False, src="1", tgt="4"), "train"))
     write(tmp_path / "t.jsonl", "{}\n")
     with pytest.raises(DataError, match=r"a \.jsonl file names its columns itself"):
@@ -246,5 +250,5 @@ def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
     for wrong in ({"src": "en", "tgt": "2", "path": "t.tsv"}, {"src": "1", "tgt": "0", "path": "t.tsv"}):
         with pytest.raises(ValidationError, match="numbers of columns, from 1"):
             Source.model_validate(wrong | {"header": False})
-    with pytest.raises(ValidationError, match="header belongs to a table"):
+    with pytest.raises(ValidationError, match="header is only for tables"):
         Source.model_validate({"src": "a", "tgt": "b", "header": False})

@@ -46,7 +46,7 @@ def test_every_package_has_its_floor() -> None:
     assert len(FLOORS) <= 8
 
 
-@pytest.mark.parametrize("package", FLOOR)
+@pytest.mark.parametrize("package", sorted(FLOOR))
 def test_imports_go_downwards(package: str) -> None:
     for module, path in MODULES.items():
         for imported in imports(path) if module[0] == package else ():

@@ -52,7 +52,7 @@ def test_bad_links_are_named_with_their_lines() -> None:
     check_links("f", ["0-0 1-1", "0-0", ""], pairs)
     with pytest.raises(AlignmentError, match=r"f, line 2: link 1-0, but the pair has 1 source and 1 target words"):
         check_links("f", ["0-0", "1-0", "0-0"], pairs)
-    with pytest.raises(AlignmentError, match=r"f, line 3: 'x' is no link"):
+    with pytest.raises(AlignmentError, match=r"f, line 3: 'x' is not a link"):
         check_links("f", ["", "", "x"], pairs)
     for lines in ([""], [""] * 5):
         with pytest.raises(AlignmentError, match=rf"f has {len(lines)} lines, but there are 3 training pairs"):

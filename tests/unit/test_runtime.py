@@ -25,7 +25,7 @@ def test_auto_takes_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch, there
         ("GPU:1", "12.4", "a GPU is called cuda"),
         ("cuda", None, "built without CUDA"),
         ("cuda:1", "12.4", "torch finds no CUDA GPU on this machine"),
-        ("abacus", None, "which this machine does not offer"),
+        ("abacus", None, "which this machine does not have"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused_with_the_remedy(

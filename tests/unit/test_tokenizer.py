@@ -217,7 +217,7 @@ def test_a_model_with_other_special_ids_cuts_as_before(tmp_path: Path, kind: str
     assert import_tokenizer(tmp_path / "run", []).fingerprint == own.fingerprint
     with pytest.raises(TokenizerError, match=rf"but the model of .* is of type {kind}"):
         import_tokenizer(tmp_path / "foreign.model", [], "unigram" if kind == "bpe" else "bpe")
-    with pytest.raises(TokenizerError, match=r"the data have the tag <bt>, which is no piece of"):
+    with pytest.raises(TokenizerError, match=r"the data have the tag <bt>, which is not a piece of"):
         import_tokenizer(tmp_path / "foreign.model", ["<bt>"])
 
 

@@ -42,4 +42,4 @@ def test_targets_without_spaces_get_another_tokenizer_and_it_is_said(
     config = make_config()
     (tmp_path / "valid.fr").write_text("这是一只黑色的猫\n" * len(SENTENCES), encoding="utf-8")
     assert validator_of(config).bleu_tokenize == "zh"
-    assert "BLEU is counted with sacrebleu's tokenizer 'zh'" in caplog.text
+    assert "BLEU is computed with sacrebleu's tokenizer 'zh'" in caplog.text
