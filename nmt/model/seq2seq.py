@@ -11,7 +11,7 @@ from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, EOS, UNK
 from nmt.errors import DataError, ModelError
 from nmt.model.attention.base import Attention
-from nmt.model.dropout import Dropout, SequenceDropout
+from nmt.model.dropout import Dropout
 from nmt.model.memory import EncoderOutput, Memory
 
 TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the entire vocabulary are in memory at once
@@ -74,10 +74,9 @@ class Seq2Seq(nn.Module):
         """
         super().__init__()
         self.src_embedding, self.encoder, self.decoder, self.output = src_embedding, encoder, decoder, output
-        dropout = SequenceDropout if variational else Dropout
-        self.embedding_dropout = dropout(dropout_embedding)
-        self.memory_dropout = dropout(dropout_memory)
-        self.output_dropout = dropout(dropout_output)
+        self.embedding_dropout = Dropout(dropout_embedding, variational)
+        self.memory_dropout = Dropout(dropout_memory, variational)
+        self.output_dropout = Dropout(dropout_output, variational)
         self.word_dropout, self.switchout = word_dropout, switchout
         self.src_size, self.tgt_size = src_embedding.num_embeddings, output.out_features
         self.max_src_length, self.max_tgt_length = max_src_length, max_tgt_length

@@ -8,7 +8,7 @@ from torch import nn
 
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
-from nmt.model.dropout import Dropout, SequenceDropout, weight_drop
+from nmt.model.dropout import Dropout, weight_drop
 from tests.config_files import GOOD, write
 
 
@@ -61,15 +61,15 @@ def test_the_same_seed_drops_the_same() -> None:
 def test_variational_dropout_is_the_same_at_every_position_and_another_for_each_sentence() -> None:
     torch.manual_seed(5)
     x = torch.randn(200, 7, 30)
-    dropped = SequenceDropout(0.3)(x) / x
+    dropped = Dropout(0.3, variational=True)(x) / x
     assert dropped.allclose(dropped[:, :1].expand_as(dropped))
     first = dropped[:, 0]
     assert float((first == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
     assert first[first != 0].allclose(torch.tensor(1 / 0.7), rtol=1e-3)
     assert len({tuple(row.tolist()) for row in first != 0}) == 200
-    assert SequenceDropout(0.3).eval()(x) is x
+    assert Dropout(0.3, variational=True).eval()(x) is x
     with pytest.raises(ValueError, match="whole sentences"):
-        SequenceDropout(0.3)(x[:, 0])
+        Dropout(0.3, variational=True)(x[:, 0])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.base import Attention, Linear, Query, apply_linear
-from nmt.model.dropout import Dropout, SequenceDropout
+from nmt.model.dropout import Dropout
 from nmt.model.memory import Memory
 from nmt.model.rnn.bridge import Bridge
 from nmt.model.rnn.cells import gru_cell, layer_function, lstm_cell, step_weights
@@ -106,7 +106,7 @@ class RNNDecoder(nn.Module):
         )
         readout_size = hidden_size + attention.context_size + (self.embedding_size if self.attend_before_cell else 0)
         self.readout_layer = nn.Linear(readout_size, feature_size, bias=False)
-        self.embedding_dropout = (SequenceDropout if variational else Dropout)(dropout_embedding)
+        self.embedding_dropout = Dropout(dropout_embedding, variational)
         self.layer_dropout, self.recurrent_dropout = Dropout(dropout_layers), Dropout(dropout_recurrent)
         self.residual = residual
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.multi_head import MultiHead, attend
-from nmt.model.dropout import Dropout, SequenceDropout
+from nmt.model.dropout import Dropout
 from nmt.model.transformer.linear_attention import causal_linear_attention, fast_weights_step, linear_attention
 
 
@@ -36,7 +36,7 @@ class PositionedEmbedding(nn.Module):
         super().__init__()
         self.kind, self.size = positions, size
         self.position_table = nn.Parameter(torch.empty(max_positions, size)) if positions == "learned" else None
-        self.dropout = (SequenceDropout if variational else Dropout)(dropout)
+        self.dropout = Dropout(dropout, variational)
 
     def forward(self, embedded: Tensor, first: int = 0) -> Tensor:
         """Add positions `first`, `first` + 1, ... to embeddings ``[B, N, E]``."""
