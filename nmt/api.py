@@ -104,8 +104,9 @@ class Model:
         if beam is not None and beam_size is not None:
             raise TypeError("beam and beam_size are two names for the same number; give only one of them")
         beam = beam_size if beam is None else beam
-        if n_best < 1 or (beam is not None and beam < 1):
-            raise ValueError(f"beam and n_best must be at least 1, not {beam} and {n_best}")
+        for name, value in (("beam", beam), ("n_best", n_best)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         texts = _texts(lines, "lines")
         begins = [""] * len(texts) if prefixes is None else _texts(prefixes, "prefixes")
         phrases = [_phrases(each, len(texts), name) for each, name in ((require, "require"), (forbid, "forbid"))]

@@ -27,8 +27,8 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
         raise CheckpointError(
-            f"'{name}' cannot be the name of a checkpoint; use letters, digits, '.', '_' and '-', but not best, last "
-            f"or step-..."
+            f"'{name}' cannot be the name of a checkpoint; begin with a letter or a digit, go on with these, "
+            f"'.', '_' and '-', and do not take best, last or step-..."
         )
     with run.locked("is averaging this run's checkpoints"):
         target = run.checkpoints / name

@@ -71,7 +71,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
         NmtError: if the data cannot be used, or the configuration is there already.
     """
     if options.output.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--output {options.output}: the name of a configuration must end with .yaml")
+        raise ConfigError(f"--output {options.output}: the name of a configuration must end with .yaml or .yml")
     if options.output.exists():
         raise ConfigError(f"{options.output} already exists; choose another name with --output")
     if not options.output.parent.is_dir():
@@ -224,8 +224,8 @@ def _set_aside(
     there = [path for split in splits for lang in langs if (path := folder / f"{split}.{lang}").exists()]
     if there:
         raise ConfigError(
-            f"{there[0]} already exists and is not overwritten; choose another --output, after which the folder is "
-            f"named"
+            f"{there[0]} already exists and is not overwritten; choose another --output, since the folder is named "
+            f"after it"
         )
     filters: tuple[Filter, ...] = get_args(Filter)
     clean = (

@@ -175,7 +175,7 @@ class _Session:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
             raise CheckpointError(
                 f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
-                f"and training goes on from the checkpoint before it"
+                f"and training resumes from the checkpoint before it"
             ) from None
         if self.processes.is_first:
             self._repair_best()
@@ -185,7 +185,7 @@ class _Session:
             changed = ", ".join(
                 f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]
             )
-            log.warning("the run resumes with another %s, so its numbers will differ by rounding", changed)
+            log.warning("the machine has changed (%s), so the numbers will differ by rounding", changed)
 
     def _machine(self, threads: int) -> dict[str, str]:
         """Return what the exact result depends on, in addition to the configuration and the data."""

@@ -141,7 +141,7 @@ def _source_shorthand(value: Any) -> Any:
     if isinstance(value, str):
         kind, _, name = value.partition(":")
         if kind != "builtin" or name not in BUILTIN_CORPORA:
-            raise problem(f"'{value}' is no corpus; write builtin:phrasebook, or a mapping with src and tgt")
+            raise problem(f"'{value}' is not a corpus; write builtin:phrasebook, or a mapping with src and tgt")
         return {"builtin": name}
     return value
 

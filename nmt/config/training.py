@@ -205,10 +205,11 @@ class TrainingConfig(Section):
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, ...; `threads: 0` uses one thread for each core. `label_smoothing` is
     the share of the target distribution that is divided among pieces: `smoothed_pieces: all` divides it among all of
     the vocabulary, and `target` among those on the target side of the training text (masked label smoothing, Chen et
-    al. 2022), which are fewer if both languages share a vocabulary. `coverage_loss` is the weight of the penalty for
-    attending to the same positions again (See et al. 2017, equation 12); it applies after update `coverage_loss_after`.
-    `freeze` names the parts of the model that are not trained, for fine-tuning (`nmt train --init-from`): `decoder` is
-    the decoder without its embedding, and `attention` is the decoder's attention to the source.
+    al. 2022), which are fewer if both languages share a vocabulary. With subword sampling, those of the best
+    segmentations count. `coverage_loss` is the weight of the penalty for attending to the same positions again (See et
+    al. 2017, equation 12); it applies after update `coverage_loss_after`. `freeze` names the parts of the model that
+    are not trained, for fine-tuning (`nmt train --init-from`): `decoder` is the decoder without its embedding, and
+    `attention` is the decoder's attention to the source.
     """
 
     epochs: Positive = 20

@@ -81,6 +81,8 @@ class PieceCorpus:
     def tgt_pieces(self, size: int) -> torch.Tensor:
         """Return ``[V]`` bool, True on EOS and on every piece that is on the target side of the table.
 
+        Rows that are not used count, too. With subword sampling, the pieces are those of the best segmentations.
+
         Args:
             size: the number V of target pieces.
         """

@@ -88,12 +88,12 @@ def remedy_for_writing(error: Exception) -> str:
     """Return what to do if a run's files cannot be written: make room, unless another cause is known."""
     numbers = (errno.ENOSPC, errno.EDQUOT)
     if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
-        remedy = "Make room"
+        remedy = "Free some space"
     elif isinstance(error, OSError):
-        remedy = "Mend that"
+        remedy = "Correct that"
     else:
-        remedy = "Make room, or see that the folder can be written"
-    return f"{remedy}; the same command then goes on from the last checkpoint"
+        remedy = "Free some space, or make sure that the folder is writable"
+    return f"{remedy}; the same command then resumes from the last checkpoint"
 
 
 def _publish(tmp_path: Path, final: Path) -> None:

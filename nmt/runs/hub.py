@@ -48,7 +48,8 @@ def upload(folder: Path, name: str, private: bool) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="A model packed by nmt")
     except Exception as error:  # the library raises many kinds: no network, no token, no right to write
         raise CheckpointError(
-            f"{HUB}{name}: could not be uploaded ({_first_line(error)}); log in with `hf auth login`"
+            f"{HUB}{name}: could not be uploaded ({_first_line(error)}); check the network, or log in with "
+            f"`hf auth login`"
         ) from None
     return address
 

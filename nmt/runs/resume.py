@@ -51,8 +51,8 @@ class Start:
     def description(self) -> str:
         """A description for people."""
         if self.checkpoint is not None:
-            return f"goes on with {self.checkpoint.name}"
-        return "new" if self.weights is None else f"begins with {self.weights[1]}"
+            return f"resumes from {self.checkpoint.name}"
+        return "new" if self.weights is None else f"starts from {self.weights[1]}"
 
 
 def start_of(config: Config, run: RunFolder, init_from: InitFrom | None) -> Start:
@@ -136,6 +136,6 @@ def first_weights(config: Config, init_from: InitFrom) -> tuple[RunFolder, Path]
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise ConfigError(
             f"{init_from.path} contains another model, so a run cannot start from its weights (keys: there -> here):\n"
-            f"{listed}\nSet these keys to the values there (only model.dropout may differ)."
+            f"{listed}\nSet these keys to the values there."
         )
     return other, intact_checkpoint(other)

@@ -53,7 +53,7 @@ def label_smoothing(share: float, output: nn.Linear, pieces: Tensor | None = Non
         share: the sum e of what is given (Szegedy et al. 2016, section 7).
         output: the layer from features to the logits of the V pieces.
         pieces: ``[V]`` bool, True on the pieces among which e is divided equally, as in masked label smoothing, which
-            leaves out the pieces of the source language (Chen et al. 2022, equation 4); None for all pieces.
+            leaves out the pieces of the source language (Chen et al. 2022); None for all pieces.
     """
     chosen = torch.ones_like(output.weight[:, 0]) if pieces is None else pieces.to(output.weight)
     return (chosen * (share / chosen.sum())).detach()
@@ -107,9 +107,10 @@ def sequence_loss(
         both = features.unflatten(0, (2, -1)).flatten(1, 2)  # type: ignore[no-untyped-call]
         rows = both.index_select(1, tgt_positions).transpose(0, 1).flatten(0, 1)  # [2 N, F]
         criterion = functools.partial(_consistent, smoothing=smoothing, consistency=consistency)
-    sums = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
-        rows, output.weight, output.bias, targets, passes, criterion, dtype, torch.is_grad_enabled()
-    )
+    with torch.autocast(kind, enabled=False):  # the products have `dtype`, and all else stays in float32 at least
+        sums = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
+            rows, output.weight, output.bias, targets, passes, criterion, dtype, torch.is_grad_enabled()
+        )
     return SequenceLoss(*sums)
 
 

@@ -166,7 +166,7 @@ def test_any_bytes_as_a_configuration_are_refused(home: Path, tmp_path: Path, da
         ("seed: !!python/object/apply:os.getcwd []", "seed: input should be a valid integer"),
         ("training: {epochs: -3}", "epochs"),
         ('name: "\\ud800"', "cannot be a run's name"),
-        ('data: {train: "\\ud800", valid: x}', "is no corpus"),
+        ('data: {train: "\\ud800", valid: x}', "is not a corpus"),
         ("training: {optimizer: {lr: .nan}}", "lr"),
         ("training: {batch_size: many}", "batch_size"),
         ("{" * 50_000, "nested too deeply"),

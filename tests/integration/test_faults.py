@@ -145,7 +145,7 @@ def test_a_run_can_begin_with_anothers_weights_and_a_vocabulary_of_its_own(
     with pytest.raises(ConfigError, match=r"tokenizer\.vocab_size: 120 -> 90"):
         run_train(make_config(**settings), InitFrom(first.path))
     begins = InitFrom(first.path, new_vocabulary=True, reset=("encoder",))
-    assert "begins with" in run_dry_run(make_config(**settings), begins)
+    assert "starts from" in run_dry_run(make_config(**settings), begins)
     other = run_train(make_config(**settings), begins)
     assert "of 90 target pieces" in caplog.text
     parts = [load_file(run.checkpoint("last") / "model.safetensors") for run in (first, other)]
@@ -272,7 +272,7 @@ def test_a_dry_run_looks_at_the_model_that_it_is_to_begin_with(make_config: Make
     with pytest.raises(CheckpointError, match="not a model folder"):
         run_dry_run(make_config(), InitFrom(tmp_path / "nowhere"))
     first = run_train(make_config(training={"max_updates": 1}))
-    assert "begins with" in run_dry_run(make_config(name="other"), InitFrom(first.path))
+    assert "starts from" in run_dry_run(make_config(name="other"), InitFrom(first.path))
     with pytest.raises(ConfigError, match=r"model\.attention\.score"):
         run_dry_run(make_config(name="other", model={"attention": {"score": "dot"}}), InitFrom(first.path))
 

@@ -107,9 +107,9 @@ def test_a_first_run_that_fails_before_it_begins_leaves_nothing(make_config: Mak
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Make room"),
-        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. Mend that;"),
-        (SafetensorError("I/O error: No space left on device (os error 28)"), r"\. Make room;"),
+        (OSError(errno.ENOSPC, "No space left on device"), "Free some space"),
+        (OSError(errno.EIO, "Input/output error"), r"Input/output error\. Correct that;"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), r"\. Free some space;"),
         (SafetensorError("I/O error: Input/output error"), "Input/output error"),
     ],
 )
@@ -131,9 +131,9 @@ def test_only_a_full_disk_is_said_to_need_room(make_config: MakeConfig, monkeypa
         raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
 
     monkeypatch.setattr("nmt.commands.train.load_corpora", fail)
-    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. Mend that") as caught:
+    with pytest.raises(TrainingError, match=r"/some/file: Permission denied\. Correct that") as caught:
         run_train(make_config())
-    assert "Make room" not in str(caught.value)
+    assert "Free some space" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tie", ["none", "all"])

@@ -102,4 +102,4 @@ def test_a_resumption_on_another_machine_is_told(
     threads = torch.get_num_threads()
     run_train(make_config(training=settings | {"max_updates": 4}))
     torch.set_num_threads(threads)
-    assert "resumes with another threads 1 -> 2, so its numbers will differ by rounding" in caplog.text
+    assert "the machine has changed (threads 1 -> 2), so the numbers will differ by rounding" in caplog.text

@@ -55,7 +55,7 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
     [
         (GOOD + "seed: 1\nseed: 2\n", "line 5: seed: this key is given twice"),
         (GOOD + "seed: '1'\n", "line 4: seed: input should be a valid integer, not '1'"),
-        ("data: {train: builtin:wiki, valid: builtin:phrasebook}\n", "is no corpus"),
+        ("data: {train: builtin:wiki, valid: builtin:phrasebook}\n", "is not a corpus"),
         ("data: {train: {src: a}, valid: builtin:phrasebook}\n", "needs both src and tgt"),
         (GOOD + "x: &a 1\nname: *a\n", "aliases are not supported"),
         ("- 1\n", "is a mapping"),

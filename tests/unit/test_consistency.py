@@ -62,6 +62,17 @@ def test_two_equal_passes_have_the_loss_of_one(consistency: ConsistencyConfig) -
     torch.testing.assert_close(two, one)
 
 
+def test_masked_smoothing_with_two_passes() -> None:
+    torch.manual_seed(4)
+    output, features = nn.Linear(5, 7).double(), torch.randn(4, 6, 5, dtype=torch.float64)
+    targets, mask = torch.randint(7, (2, 6)), torch.rand(2, 6) < 0.8
+    smoothing = label_smoothing(0.1, output, torch.arange(7) % 2 == 0)
+    found = sequence_loss(features, targets, positions_of(mask), output, smoothing, SIMCUT)
+    log_probs = output(features[:2][mask]).log_softmax(-1)
+    wanted = 0.9 * functional.one_hot(targets[mask], 7) + 0.025 * (torch.arange(7) % 2 == 0)
+    torch.testing.assert_close(found.loss, -(wanted * log_probs).sum())
+
+
 def pairs() -> Batch:
     return batch_of([([5, 6, 7, 8] * 50, [9, 10] * 50), ([11], [12])])
 

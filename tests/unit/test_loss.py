@@ -121,6 +121,16 @@ def test_in_bfloat16_the_loss_is_near_and_the_gradients_are_in_float32() -> None
     assert (loss.dtype, features.grad.dtype, output.weight.grad.dtype) == (torch.float32,) * 3
 
 
+def test_autocast_changes_the_products_alone() -> None:
+    """The loss of logits that bfloat16 holds exactly is the same with and without autocast."""
+    features, output = LOGITS - 8.0, identity()
+    smoothing = uniform(0.1, 3)
+    exact, *_ = sequence_loss(features, TARGETS, positions_of(MASK), output, smoothing)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, *_ = sequence_loss(features, TARGETS, positions_of(MASK), output, smoothing)
+    torch.testing.assert_close(loss, exact, rtol=0.0, atol=1e-5)
+
+
 def test_coverage_loss_by_hand() -> None:
     weights = torch.tensor([[[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]], [[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]])
     mask = torch.tensor([[True, True, True], [True, True, False]])

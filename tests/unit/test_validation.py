@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.data.prepare import load_corpora
 from nmt.model.build import build_model
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Validator
+from nmt.training.validation import Validation, Validator
 from tests.conftest import SENTENCES
 
 
@@ -43,3 +44,25 @@ def test_targets_without_spaces_get_another_tokenizer_and_it_is_said(
     (tmp_path / "valid.fr").write_text("这是一只黑色的猫\n" * len(SENTENCES), encoding="utf-8")
     assert validator_of(config).bleu_tokenize == "zh"
     assert "BLEU is computed with sacrebleu's tokenizer 'zh'" in caplog.text
+
+
+def test_masked_smoothing_leaves_out_pieces_of_the_source_alone_also_in_validation(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoothings, losses = [], []
+
+    class Spy(Validator):
+        def run(self) -> Validation:
+            found = super().run()
+            smoothings.append(self.trainer.objective.smoothing)
+            losses.append(found.metrics["loss"])
+            return found
+
+    monkeypatch.setattr("nmt.commands.train.Validator", Spy)
+    for which in ("all", "target"):
+        run_train(make_config(name=which, training={"smoothed_pieces": which, "max_updates": 1}))
+    uniform, masked = smoothings
+    assert (uniform > 0).all()
+    assert 0 < int((masked == 0).sum()) < len(masked)
+    torch.testing.assert_close(torch.stack([uniform.sum(), masked.sum()]), torch.tensor([0.1, 0.1]))
+    assert losses[0] != losses[1]
