@@ -88,7 +88,7 @@ def run_doctor(config: Config) -> Iterator[str]:
         yield from split_report(split, found)
         if sides_are_swapped(train, found):
             yield report_row(
-                "source and target seem exchanged", f"the words of {split}'s source are those of train's target"
+                "source and target seem swapped", f"the words of {split}'s source are those of train's target"
             )
         shared = described(overlap(train, read_texts(source, split)))
         kept_out = "; the filter overlap keeps them out" if shared != "0" and "overlap" in config.data.filters else ""

@@ -34,7 +34,7 @@ _MEANINGS = {
     "model": "nmt config model prints everything that can be chosen",
     "training": "the learning rate falls to nothing in the last epoch",
     "decoding": None,
-    "evaluation": "the text is tokenised already, so BLEU must not cut it again",
+    "evaluation": "the text is tokenised already, so BLEU must not tokenise it again",
 }
 
 

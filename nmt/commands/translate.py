@@ -192,4 +192,4 @@ def warn_of_arguments(texts: Sequence[str]) -> None:
                     "'%s' is translated as text, but it is also the name of a file; did you mean --input?", text
                 )
     if len(texts) > 1 and not any(" " in text for text in texts):
-        log.warning("each of the %d words is translated by itself; put a sentence in quotation marks", len(texts))
+        log.warning("each of the %d words is translated separately; put a sentence in quotation marks", len(texts))

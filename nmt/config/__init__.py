@@ -206,7 +206,7 @@ class Config(Section):
             )
         for side, limit in (("src", self.model.max_src_length), ("tgt", self.model.max_tgt_length)):
             if limit is not None and longest + (side == "tgt") > limit:
-                counted = ", the end mark counted" if side == "tgt" else ""
+                counted = ", including the end mark" if side == "tgt" else ""
                 yield Problem(
                     f"data.max_length allows pairs of {longest} pieces, but the model has positions for {limit} on the "
                     f"{side} side{counted}; lower the first or raise the second",

@@ -81,7 +81,7 @@ class PairChecker:
         found += {fault for text in (src, tgt) for fault in _odd_characters(text)}
         sides = zip(self.scripts, (src, tgt), strict=True)
         if any(usual is not None and script_of(text) not in (usual, None) for usual, text in sides):
-            found.append(Fault("script", "a side in another script than most of its lines"))
+            found.append(Fault("script", "a side in a different script from most of its lines"))
         key = pair_hash(src, tgt)
         if key in self.hashes:
             found.append(Fault("duplicates", "pairs that occurred before"))

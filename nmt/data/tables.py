@@ -124,8 +124,8 @@ def _missing_columns(path: Path, header: list[str], missing: list[str], wanted: 
     if len(missing) == 2:
         shown = separator.replace("\t", "<tab>").join(wanted)
         message += (
-            f". If that is a sentence pair already, say header: false and give src and tgt as numbers of columns, or "
-            f"add a header line to the file: {shown}"
+            f". If that line is already a sentence pair, set header: false and give src and tgt as numbers of columns, "
+            f"or add a header line to the file: {shown}"
         )
     return message
 

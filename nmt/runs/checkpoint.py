@@ -154,7 +154,7 @@ def find_damage(checkpoint: Path, to_train: bool = False) -> str | None:
     for name in (WEIGHTS, _STATE) if to_train else (WEIGHTS,):
         try:
             if _digest(checkpoint / name) != digests.get(name):
-                return f"{name} is not what was written (its checksum differs)"
+                return f"{name} has changed since it was written (its checksum differs)"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
     return None

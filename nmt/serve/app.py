@@ -115,7 +115,7 @@ class Server:
 
     def _check_key(self, request: Request, body: dict[str, Any]) -> None:
         if self._refuses(request, str(body.get("api_key") or "")):
-            raise Refused(403, "this server wants an API key (api_key)")
+            raise Refused(403, "this server needs an API key (api_key)")
 
     def _refuses(self, request: Request, given: str = "") -> bool:
         """Return whether the server requires a key and neither `given` nor the headers have it."""
@@ -325,7 +325,7 @@ async def _gone(request: Request) -> None:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    return error_response(status, "not found" if status == 404 else "this address wants another method")
+    return error_response(status, "not found" if status == 404 else "this address needs another HTTP method")
 
 
 async def _failed(request: Request, error: Exception) -> Response:

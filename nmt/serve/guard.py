@@ -98,7 +98,7 @@ class Guard:
         Another host name than ours means that a foreign site has made its name point to this machine (DNS rebinding).
         """
         if self.limits.hosts is not None and _hostname(host) not in self.limits.hosts:
-            return "this server is not addressed under that name"
+            return "this server does not answer under that name"
         if origin in (None, "null") or origin in self.limits.origins:
             return None if origin != "null" else "pages without an origin may not ask"
         return None if urlsplit(origin or "").netloc == host else "pages of other sites may not ask (--cors allows one)"

@@ -12,7 +12,7 @@ class TranslateRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    q: Annotated[str | list[str], Field(description="A text, or a list of texts. Each line is translated by itself.")]
+    q: Annotated[str | list[str], Field(description="A text, or a list of texts. Each line is translated separately.")]
     source: Annotated[str, Field(description="The source language, or auto.")] = "auto"
     target: Annotated[str, Field(description="The target language; empty for the model's.")] = ""
     format: Literal["text", "html"] = "text"

@@ -87,7 +87,7 @@ def take_pretrained(model: nn.Module, tokenizer: Tokenizer, config: Config) -> N
         pieces = _pieces(getattr(tokenizer, side))
         found = take_vectors(tables[keys[side]], pieces, path)
         level = logging.INFO if found else logging.WARNING
-        log.log(level, "%d of %d %s embeddings begin with vectors of %s", found, len(pieces), side, path)
+        log.log(level, "%d of %d %s embeddings start as vectors of %s", found, len(pieces), side, path)
 
 
 def check_pretrained(tokenizer: Tokenizer, config: Config) -> None:

@@ -26,7 +26,7 @@ def test_exchanged_sides_and_tokenised_text_are_reported(make_config: Callable[.
         (tmp_path / f"valid.{name}").write_text("".join(pair[side] + "\n" for pair in SENTENCES), encoding="utf-8")
     (tmp_path / "train.fr").write_text("".join(pair[1] + " .\n" for pair in SENTENCES), encoding="utf-8")
     report = "\n".join(run_doctor(config))
-    assert "source and target seem exchanged" in report
+    assert "source and target seem swapped" in report
     assert "the target is tokenised already" in report
     assert "set evaluation.bleu_tokenize=none" in report
 
