@@ -182,10 +182,8 @@ class _Session:
         self.progress = self.processes.told(self.progress)
         log.info("resuming %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
-            changed = ", ".join(
-                f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]
-            )
-            log.warning("the machine has changed (%s), so the numbers will differ by rounding", changed)
+            changed = [f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]]
+            log.warning("the machine has changed (%s), so the numbers will differ by rounding", ", ".join(changed))
 
     def _machine(self, threads: int) -> dict[str, str]:
         """Return what the exact result depends on, in addition to the configuration and the data."""
