@@ -43,9 +43,8 @@ def rise(way: str, tokens: int, vocabulary: int) -> float:
     before = peak()
     with autocast(cpu, torch.bfloat16):
         if way == "together":
-            loss = sequence_loss(
-                features, targets, torch.arange(tokens), output, label_smoothing(SMOOTHING, output)
-            ).total
+            smoothing = label_smoothing(SMOOTHING, output)
+            loss = sequence_loss(features, targets, torch.arange(tokens), output, smoothing).total
         else:
             logits = output(features[0]).float()
             loss = functional.cross_entropy(logits, targets[0], reduction="sum", label_smoothing=SMOOTHING)

@@ -24,8 +24,8 @@ def download(name: str) -> Path:
         return Path(hf_hub_download(repository, MODEL, revision=revision or None, library_name="nmt"))
     except Exception as error:  # the library raises many kinds: no network, no repository, no such file, a wrong name
         raise CheckpointError(
-            f"{HUB}{name}: no packed model could be downloaded from the hub ({_first_line(error)}); nmt push uploads "
-            f"one"
+            f"{HUB}{name}: no packed model could be downloaded from the hub ({_first_line(error)}); "
+            f"nmt push uploads one"
         ) from None
 
 

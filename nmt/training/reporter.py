@@ -304,8 +304,8 @@ class _Window:
         mean = self.nll / self.tgt_tokens
         loss = self.loss / self.tgt_tokens
         return (
-            f"loss {readable(loss, 3)}, ppl {readable(perplexity(mean), 2)}, lr {self.lr:.2e}, {self.rate:,.0f} "
-            f"tokens/s"
+            f"loss {readable(loss, 3)}, ppl {readable(perplexity(mean), 2)}, lr {self.lr:.2e}, "
+            f"{self.rate:,.0f} tokens/s"
         )
 
     def describe_shortly(self) -> str:
