@@ -26,6 +26,7 @@ class Reads(TorchDispatchMode):
         self.reads: Counter[str] = Counter()
         for name in ("tolist", "cpu", "numpy"):  # item, float, int and bool are seen as an operation
             monkeypatch.setattr(torch.Tensor, name, self._counted(name, getattr(torch.Tensor, name)))
+        monkeypatch.setattr(torch.Tensor, "__getitem__", self._indexed(torch.Tensor.__getitem__))
 
     def _counted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def counted(tensor: Tensor, *args: Any, **options: Any) -> Any:
@@ -33,6 +34,16 @@ class Reads(TorchDispatchMode):
             return method(tensor, *args, **options)
 
         return counted
+
+    def _indexed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Count indices that are lists of numbers, which would be copied to a GPU while the processor waits."""
+
+        def indexed(tensor: Tensor, index: Any) -> Any:
+            if any(isinstance(part, list) for part in (index if isinstance(index, tuple) else (index,))):
+                self.reads["index by a list"] += 1
+            return method(tensor, index)
+
+        return indexed
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = operation.name().split("::")[1].split(".")[0]

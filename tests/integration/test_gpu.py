@@ -57,7 +57,7 @@ def test_losses_are_those_of_the_processor(make_config: MakeConfig, kind: str, p
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_update_waits_for_the_gpu_once(make_config: MakeConfig, kind: str) -> None:
-    trainer = trainer_on(GPU, make_config(model=KINDS[kind], training={"epochs": 9}), "fp32")
+    trainer = trainer_on(GPU, make_config(model=KINDS[kind], training={"epochs": 9, "coverage_loss": 0.1}), "fp32")
     updates = trainer.updates()
     for _ in range(3):
         next(updates)

@@ -233,16 +233,19 @@ STACK = {
 
 @pytest.mark.parametrize("model", [{"encoder": {"cell": "lstm"}}, STACK], ids=["recurrent", "transformer"])
 @pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("coverage", [0.0, 0.1])  # with the coverage loss, the attention is computed for the loss, too
 def test_an_update_looks_at_the_devices_memory_once(
     make_config: Callable[..., Config],
     corpus: PieceCorpus,
     monkeypatch: pytest.MonkeyPatch,
     model: dict[str, Any],
     accumulate: int,
+    coverage: float,
 ) -> None:
     # On a GPU the encoder packs by lengths that are on the processor.
     monkeypatch.setattr("nmt.model.rnn.encoder._RUNS_AT_MOST", 0)
-    trainer = trainer_of(make_config(model=model, training={"accumulate": accumulate, "epochs": 9}), corpus)
+    training = {"accumulate": accumulate, "epochs": 9, "coverage_loss": coverage}
+    trainer = trainer_of(make_config(model=model, training=training), corpus)
     updates = trainer.updates()
     next(updates)
     batches = [corpus.batch(range(at, at + 4)) for at in range(0, 4 * accumulate, 4)]

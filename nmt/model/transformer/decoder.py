@@ -196,5 +196,7 @@ class TransformerDecoder(nn.Module):
             if kept is not None:
                 after.append(kept)
             if weights is not None:
-                alignment = weights[:, self.alignment_heads].mean(dim=1)  # [N, T, L]
+                # An index of several heads would be copied to a GPU, which would have to be waited for.
+                heads = [weights[:, head] for head in self.alignment_heads]
+                alignment = torch.stack(heads).mean(dim=0)  # [N, T, L]
         return x, after, alignment
