@@ -282,8 +282,8 @@ def _configuration(
     return "\n".join(lines) + "\n"
 
 
-def _plain(source: Source) -> dict[str, str]:
-    return source.model_dump(exclude_none=True)
+def _plain(source: Source) -> dict[str, Any]:
+    return source.model_dump(exclude_defaults=True)
 
 
 def _training_texts(train: Source, filters: Sequence[Filter], splits: dict[Held, Source]) -> list[tuple[str, str]]:

@@ -119,6 +119,7 @@ def test_splits_that_are_there_are_found_and_checked(pairs: list[tuple[str, str]
     write(pairs[200:250], "dev")
     write(pairs[250:], "test")
     invoke("init", *files, "--no-estimate", "-o", "found.yaml")
+    assert "  train: {src: train.en, tgt: train.fr}  # 200 pairs\n" in Path("found.yaml").read_text(encoding="utf-8")
     config = load_config(Path("found.yaml"))
     assert config.data.valid.src == "dev.en"
     assert config.data.test is not None
