@@ -43,14 +43,16 @@ class Processes:
 
     @classmethod
     @contextlib.contextmanager
-    def joined(cls, device: str = "cpu") -> Iterator["Processes"]:
+    def joined(cls, device: str = "auto") -> Iterator["Processes"]:
         """Yield the place of this process among the others; it joins them first if torchrun has started it.
 
+        What is on GPUs is exchanged over NCCL, everything else over gloo.
+
         Args:
-            device: the setting `training.device`; GPUs communicate over NCCL, processors over gloo.
+            device: the setting `training.device`.
 
         Raises:
-            ConfigError: if the others cannot be reached.
+            ConfigError: if the others cannot be reached, or if there is no GPU for this process.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
             yield cls()
@@ -59,17 +61,22 @@ class Processes:
             int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         )
         on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+        if on_gpu:
+            _take_gpu(device, local_rank, size)
         try:
-            if on_gpu:
-                torch.cuda.set_device(local_rank)  # the GPU over which NCCL exchanges what is not a tensor
-            distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"process {rank} of {size} cannot reach the others: {error}") from None
+        ended_well = False
         try:
             yield cls(rank, size, local_rank, local_size)
+            ended_well = True
         finally:
-            with contextlib.suppress(RuntimeError):
-                distributed.destroy_process_group()
+            # After an error, NCCL would wait here for the others, which wait for this process in another place. They
+            # are told by torchrun when this process has ended.
+            if ended_well or not on_gpu:
+                with contextlib.suppress(RuntimeError):
+                    distributed.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
@@ -98,6 +105,8 @@ class Processes:
         if self.size > 1:
             with self._others("add up gradients"):
                 distributed.all_reduce(values)
+                if values.is_cuda:  # NCCL reports that another process has ended only to those who wait for the sum
+                    torch.cuda.current_stream(values.device).synchronize()
         return values
 
     def gather(self, items: list[Item]) -> list[Item]:
@@ -154,7 +163,7 @@ class Processes:
         """
         if self.size > 1:
             with self._others("wait for the others"):
-                distributed.barrier()
+                distributed.all_reduce(torch.zeros(1))  # a barrier over gloo, also among processes that use GPUs
 
     @contextlib.contextmanager
     def first_then_others(self) -> Iterator[None]:
@@ -192,7 +201,7 @@ def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    options = ["--standalone", f"--nproc-per-node={count}", *_signals()]
+    options = ["--standalone", f"--nproc-per-node={count}", *_options_for_stopping()]
     try:
         run.run(run.parse_args([*options, "-m", "nmt", *arguments]))  # type: ignore[no-untyped-call]
     except SignalException as stopped:
@@ -205,10 +214,33 @@ def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
     raise SystemExit(0)
 
 
-def _signals() -> list[str]:
-    """Return the option that makes torchrun forward SIGUSR1 as well; empty if this torchrun has no such option."""
+def _options_for_stopping() -> list[str]:
+    """Return options of torchrun for stopping; those that this version of torchrun does not have are left out.
+
+    It then forwards SIGUSR1 as well, and gives the processes as long to validate and save as SLURM's script does in
+    docs/scale.md.
+    """
     from torch.distributed import run
 
-    option = "--signals-to-handle"
-    known = option in run.get_args_parser().format_help()
-    return [f"{option}=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"] if known else []
+    options = {"--signals-to-handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--shutdown-timeout": "240"}
+    known = run.get_args_parser().format_help()
+    return [f"{option}={value}" for option, value in options.items() if option in known]
+
+
+def _take_gpu(device: str, local_rank: int, size: int) -> None:
+    """Make the GPU with this process's number on its machine the one that it uses.
+
+    Raises:
+        ConfigError: if the device is a GPU with a number, or if there are fewer GPUs than processes.
+    """
+    if ":" in device:
+        raise ConfigError(
+            f"training.device is {device}, but each of {size} processes uses a GPU of its own; set training.device to "
+            f"cuda or auto, and CUDA_VISIBLE_DEVICES to the GPUs that may be used"
+        )
+    if local_rank >= (count := torch.cuda.device_count()):
+        raise ConfigError(
+            f"process {local_rank} of this machine, counted from 0, has no GPU of its own, since torch finds {count}; "
+            f"start one process for each GPU, or set training.device=cpu"
+        )
+    torch.cuda.set_device(local_rank)

@@ -121,21 +121,28 @@ _PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloa
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the type of matrix products; ``auto`` is bfloat16 if the device multiplies it faster than float32.
 
-    ``tf32`` lets an NVIDIA GPU round the factors of float32 products to 10 bits, until this function is called again.
+    ``tf32`` lets an NVIDIA GPU round the factors of float32 products to 10 bits, until this function or `allow_tf32` is
+    called again. With bfloat16, which has 7 bits, recurrent layers do so too, since they run in float32 there.
 
     Raises:
         ConfigError: for float16 on a processor.
     """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
     if name == "fp16" and device.type == "cpu":
         raise ConfigError("training.precision fp16 needs a GPU; on a CPU, use fp32 or bf16")
-    if name != "auto":
-        return _PRECISIONS[name]
+    precision = _PRECISIONS[name] if name != "auto" else torch.bfloat16 if _is_fast_in_bf16(device) else torch.float32
+    allow_tf32(in_products=name == "tf32", in_rnns=name == "tf32" or precision == torch.bfloat16)
+    return precision
+
+
+def allow_tf32(in_products: bool, in_rnns: bool) -> None:
+    """Say where an NVIDIA GPU may round the factors of float32 products; torch's default is in recurrent layers."""
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = in_products, in_rnns
+
+
+def _is_fast_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and _cpu_multiplies_bf16()
-    return torch.bfloat16 if fast else torch.float32
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _cpu_multiplies_bf16()
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -17,6 +17,7 @@ from nmt.cli.options import (
     PairTgtOption,
     ProcessesOption,
     SetOption,
+    chosen_device,
     model_and_pairs,
     one_of_files_and_split,
     refuse_without_effect,
@@ -131,7 +132,7 @@ def align(
     aligner: ModelAligner | SelfAligner
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
-    with Processes.joined("auto") as together:
+    with Processes.joined(chosen_device(overrides)) as together:
         if alone:
             set_up_machine(0, together.local_size)
             source = Source(src=str(src), tgt=str(tgt))

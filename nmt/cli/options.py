@@ -125,6 +125,12 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
             raise typer.BadParameter(f"{parameter.opts[0]} has no effect here; it belongs to {needed}")
 
 
+def chosen_device(overrides: list[str] | None) -> str:
+    """Return `training.device` as the overrides set it, or its default."""
+    settings = dict(one.partition("=")[::2] for one in overrides or [])
+    return next((value.strip() for key, value in settings.items() if key.strip() == "training.device"), "auto")
+
+
 def start_others(processes: int | None) -> None:
     """Let torchrun start this program `processes` times and exit; return if one process is enough."""
     if processes is None or processes == 1:

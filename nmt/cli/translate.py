@@ -23,6 +23,7 @@ from nmt.cli.options import (
     ProcessesOption,
     RequireOption,
     SetOption,
+    chosen_device,
     refuse_without_effect,
     start_others,
     with_search,
@@ -118,7 +119,7 @@ def translate(
         total = count_lines(input_file)
     wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:
-        with Processes.joined("auto") as together:
+        with Processes.joined(chosen_device(overrides)) as together:
             loaded = load_model(model, checkpoint, settings, with_aligner=with_matrices, backward=backward)
             asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:

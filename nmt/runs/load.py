@@ -30,7 +30,7 @@ from nmt.regular import MIB, read_regular
 from nmt.runs.checkpoint import intact_checkpoint
 from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.weights import check_weights, load_weights
-from nmt.runtime import choose_device, set_up_machine
+from nmt.runtime import allow_tf32, choose_device, set_up_machine
 
 log = logging.getLogger(__name__)
 _LARGEST_CALIBRATION = 1 * MIB
@@ -206,6 +206,7 @@ def load_model(
     if owns_process:
         set_up_machine(config.training.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     device = choose_device(config.training.device)
+    allow_tf32(in_products=False, in_rnns=False)
     tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
     members = [_network(config, tokenizer, folder)]
     members += [_member(other, checkpoint, run, tokenizer) for other in others]

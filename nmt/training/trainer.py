@@ -271,6 +271,7 @@ class Trainer:
     def _sum_losses(self, batches: list[Batch], weights: LossWeights, tgt_tokens: int) -> Tensor:
         wide = next(self.model.parameters())
         total = torch.zeros(2, dtype=wide.dtype, device=wide.device)
+        self.scaler.scale(total)  # the scaler must know the device even if this process has no batch in this update
         for batch in batches:
             with autocast(self.device, self.precision):
                 sums: LossSums = self.objective(batch, weights)

@@ -1,5 +1,6 @@
 """What holds on a processor holds on a GPU; every test here needs one and is skipped where there is none."""
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,11 @@ from nmt.data.prepare import load_corpora
 from nmt.decoding.translator import Translator
 from nmt.model.build import build_model
 from nmt.runs.checkpoint import kept_checkpoints
-from nmt.runtime import choose_precision, set_seed
+from nmt.runtime import allow_tf32, choose_precision, set_seed
 from nmt.training.trainer import Trainer
 from tests.conftest import SENTENCES
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")  # without it, cuDNN's RNNs may differ between two runs
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
 MakeConfig = Callable[..., Config]
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -55,6 +57,14 @@ def test_losses_are_those_of_the_processor(make_config: MakeConfig, kind: str, p
     assert found == pytest.approx(exact, rel=near)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_recurrent_layers_are_not_in_float16_where_bfloat16_is_wanted(make_config: MakeConfig, kind: str) -> None:
+    trainer = trainer_on(GPU, make_config(model=KINDS[kind]), "bf16")
+    batch = trainer.corpus_of_epoch(0).batch(range(4)).to(GPU)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert trainer.model.encode(batch).values.dtype != torch.float16
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_update_waits_for_the_gpu_once(make_config: MakeConfig, kind: str) -> None:
     trainer = trainer_on(GPU, make_config(model=KINDS[kind], training={"epochs": 9, "coverage_loss": 0.1}), "fp32")
@@ -78,6 +88,7 @@ def test_translations_are_those_of_the_processor(make_config: MakeConfig, kind: 
     corpora = load_corpora(config)
     set_seed(1)
     model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size)
+    allow_tf32(in_products=False, in_rnns=False)
     lines = [src for src, _ in SENTENCES]
     at_home, away = (
         Translator(model.to(device), corpora.tokenizer, config.decoding, device).translate(lines)

@@ -4,8 +4,9 @@ from typing import Literal
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from nmt.model.dropout import Dropout
 from nmt.model.rnn import cells
 from nmt.model.rnn import encoder as encoder_module
 from nmt.model.rnn.encoder import RNNEncoder
@@ -53,7 +54,7 @@ def test_an_lstm_run_length_by_length_is_the_packed_one(
 
 
 def test_an_lstm_runs_under_autocast_without_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "_has_bfloat16", lambda: False)
+    monkeypatch.setattr(cells, "_cpu_has_bfloat16", lambda: False)
     encoder = RNNEncoder(cell="lstm", input_size=6, hidden_size=4, layers=2, bidirectional=True, dropout=0.0)
     embedded, lengths = torch.randn(6, 6, 6), torch.tensor([1, 2, 3, 4, 5, 6])  # as many lengths as are packed
     mask = torch.arange(6) < lengths[:, None]
@@ -62,6 +63,34 @@ def test_an_lstm_runs_under_autocast_without_instructions_for_bfloat16(monkeypat
         ours = encoder(embedded.bfloat16(), mask, lengths)
     assert ours.values.dtype == torch.float32
     torch.testing.assert_close(ours.values, expected.values, atol=0.02, rtol=0.0)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_gpu_runs_rnns_in_float32_instead_of_the_float16_of_autocast(
+    monkeypatch: pytest.MonkeyPatch, kind: type[nn.RNNBase]
+) -> None:
+    layer = kind(3, 4)
+    assert not cells._needs_float32(layer, "cuda")
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+    for dtype, wanted in ((torch.bfloat16, True), (torch.float16, False)):
+        monkeypatch.setattr(torch, "get_autocast_dtype", lambda device, chosen=dtype: chosen)
+        assert cells._needs_float32(layer, "cuda") == wanted
+    assert not cells._needs_float32(layer, "cpu")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_layer_that_needs_float32_takes_its_states_along(
+    monkeypatch: pytest.MonkeyPatch, kind: type[nn.RNNBase]
+) -> None:
+    monkeypatch.setattr(cells, "_needs_float32", lambda layer, device: True)
+    layer, inputs, state = kind(3, 4), torch.randn(5, 2, 3), torch.randn(1, 2, 4)
+    states = (state, 2 * state) if kind is nn.LSTM else state
+    expected, _ = layer(inputs, states)
+    low = tuple(part.bfloat16() for part in states) if isinstance(states, tuple) else states.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, _ = cells.layer_function(layer, Dropout(0.0))(inputs.bfloat16(), low)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, expected, atol=0.02, rtol=0.0)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -105,6 +105,9 @@ def test_only_tf32_rounds_float32_products() -> None:
     assert choose_precision("tf32", GPU) == torch.float32
     assert torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cudnn.allow_tf32
+    assert choose_precision("bf16", GPU) == torch.bfloat16
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32  # recurrent layers run in float32 there
     assert choose_precision("fp32", GPU) == torch.float32
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32

@@ -280,6 +280,23 @@ def test_float16_learns_nearly_the_same_and_steps_over_gradients_that_are_too_la
     assert other.scaler.get_scale() == 2.0**39
 
 
+def test_float16_takes_an_update_in_which_this_process_has_no_pair(
+    make_config: Callable[..., Config], corpus: PieceCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(model=STACK | NO_DROPOUT)
+    trainer = Trainer(config.training, 1, build_model(config, 20, 20), CPU, torch.float16, lambda epoch: corpus)
+
+    def from_others(sums: Tensor) -> Tensor:
+        for parameter in trainer.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        return sums + 1.0
+
+    monkeypatch.setattr(trainer, "_sum_over_processes", from_others)
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    assert trainer._learn([], 5, 5, 1, 9).loss == 0.2
+    assert not any(map(torch.equal, before, trainer.model.parameters()))
+
+
 def test_an_update_that_float16_cannot_hold_moves_neither_weights_nor_their_average(
     make_config: Callable[..., Config], corpus: PieceCorpus
 ) -> None:

@@ -36,22 +36,34 @@ def step_weights(layer: nn.Module, dropout: Dropout) -> StepWeights:
 def layer_function(layer: nn.Module, dropout: Dropout) -> Callable[..., Any]:
     """Return an ``nn.LSTM`` or ``nn.GRU`` as a function for one batch, with `weight_drop`.
 
-    On a CPU without instructions for bfloat16, torch's LSTM would fail under autocast, so it runs in float32 there.
+    It runs in float32 where torch has no bfloat16 for it; see `_needs_float32`.
     """
     function = weight_drop(layer, dropout)
-    on_cpu = next(layer.parameters()).device.type == "cpu"
-    if not (isinstance(layer, nn.LSTM) and on_cpu and torch.is_autocast_enabled("cpu")) or _has_bfloat16():
+    device = next(layer.parameters()).device.type
+    if not _needs_float32(layer, device):
         return function
 
-    def in_float32(inputs: Any, *state: tuple[Tensor, Tensor]) -> Any:
-        with torch.autocast("cpu", enabled=False):
-            return function(inputs.float(), *(tuple(part.float() for part in parts) for parts in state))
+    def in_float32(inputs: Any, *state: Tensor | tuple[Tensor, Tensor]) -> Any:
+        states = (one.float() if isinstance(one, Tensor) else tuple(part.float() for part in one) for one in state)
+        with torch.autocast(device, enabled=False):
+            return function(inputs.float(), *states)
 
     return in_float32
 
 
+def _needs_float32(layer: nn.Module, device: str) -> bool:
+    """Return whether torch cannot run a layer in bfloat16 although autocast asks for it.
+
+    On a GPU, torch's autocast runs every RNN in float16, also where bfloat16 is wanted; small gradients would then be
+    lost, since the loss is not scaled. On a CPU without instructions for bfloat16, an LSTM fails.
+    """
+    if not torch.is_autocast_enabled(device) or torch.get_autocast_dtype(device) != torch.bfloat16:
+        return False
+    return device == "cuda" or (device == "cpu" and isinstance(layer, nn.LSTM) and not _cpu_has_bfloat16())
+
+
 @cache
-def _has_bfloat16() -> bool:
+def _cpu_has_bfloat16() -> bool:
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
