@@ -3,10 +3,13 @@
 import errno
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+ON_WINDOWS = os.name == "nt"
+_PATIENCE = 3.0  # seconds that `replace` waits for other programs
 
 
 @contextmanager
@@ -27,9 +30,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp_path
-        with tmp_path.open("r+b") as written:  # Windows syncs only files that are open for writing
-            os.fsync(written.fileno())
-        os.replace(tmp_path, path)
+        sync_file(tmp_path)
+        replace(tmp_path, path)
     finally:
         tmp_path.unlink(missing_ok=True)
 
@@ -39,13 +41,38 @@ def copy_folder(folder: Path, target: Path) -> None:
     tmp_path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(tmp_path, ignore_errors=True)
     try:
-        shutil.copytree(folder, tmp_path)
+        shutil.copytree(folder, tmp_path, copy_function=shutil.copyfile)  # without their permissions
         for path in tmp_path.iterdir():
-            with path.open("rb") as copied:
-                os.fsync(copied.fileno())
-        os.replace(tmp_path, target)
+            sync_file(path)
+        replace(tmp_path, target)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file to be written to the disk now."""
+    with path.open("r+b") as written:  # Windows syncs only files that are open for writing
+        os.fsync(written.fileno())
+
+
+def replace(path: Path, target: Path) -> None:
+    """Give a file or folder a name that another one may have, in one step.
+
+    Windows refuses this while any program has the other file open, such as a virus scanner or a viewer. They are
+    waited for.
+
+    Raises:
+        OSError: if it cannot be done.
+    """
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            os.replace(path, target)
+            return
+        except PermissionError:
+            if not ON_WINDOWS or time.monotonic() > until:
+                raise
+        time.sleep(0.05)
 
 
 def probe_writable(folder: Path) -> None:
@@ -56,7 +83,8 @@ def probe_writable(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()  # on Windows, tempfile would try again and again where nothing may be written
+        probe.unlink()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from None

@@ -39,6 +39,8 @@ NOT_FINITE = (
 )
 _MEMORY_TEXTS = (
     "allocate memory",
+    "not enough memory: you tried to allocate",
+    "MPS backend out of memory",
     "CUDA out of memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

@@ -63,6 +63,8 @@ class Processes:
         on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
         if on_gpu:
             _take_gpu(device, local_rank, size)
+        elif device.startswith("mps"):
+            raise ConfigError(f"{size} processes cannot share training.device {device}; set it to auto or cpu")
         try:
             distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
@@ -85,8 +87,11 @@ class Processes:
 
     def device(self, name: str) -> str:
         """Return the setting `training.device` for this process; each of several processes uses its own GPU."""
-        on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
-        return f"cuda:{self.local_rank}" if self.size > 1 and on_gpu else name
+        if self.size == 1:
+            return name
+        if name == "auto":  # gloo cannot sum what is on Apple's GPU
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        return f"cuda:{self.local_rank}" if name == "cuda" else name
 
     def share(self, items: Sequence[Item] | Any) -> Any:
         """Return this process's share, which is every `size`-th item; the shares of all processes are all the items."""
@@ -194,9 +199,12 @@ def start_processes(count: int, arguments: Sequence[str]) -> NoReturn:
         arguments: the arguments of the program, as on the command line.
 
     Raises:
+        ConfigError: on Windows.
         SystemExit: with the status of the first process that failed, or 128 + the signal's number after a signal; 0 if
             all ended well.
     """
+    if os.name == "nt":
+        raise ConfigError("on Windows, torch cannot start several processes that work together; use one")
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

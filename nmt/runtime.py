@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TypeVar
 
 import torch
+from torch.torch_version import TorchVersion
 
 from nmt.errors import ConfigError, printable
 from nmt.quiet import is_quiet
@@ -69,6 +70,8 @@ def release_memory() -> None:
         libc.malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _glibc() -> ctypes.CDLL | None:
@@ -129,6 +132,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "fp16" and device.type == "cpu":
         raise ConfigError("training.precision fp16 needs a GPU; on a CPU, use fp32 or bf16")
+    if name == "fp16" and device.type == "mps" and TorchVersion(torch.__version__) < "2.8":
+        raise ConfigError("training.precision fp16 needs torch 2.8 on Apple's GPUs; use fp32")
     precision = _PRECISIONS[name] if name != "auto" else torch.bfloat16 if _is_fast_in_bf16(device) else torch.float32
     allow_tf32(in_products=name == "tf32", in_rnns=name == "tf32" or precision == torch.bfloat16)
     return precision
@@ -159,7 +164,9 @@ def _cpu_multiplies_bf16() -> bool:
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """Return a context in which matrix products run in `precision`; parameters and sums stay in float32."""
-    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+    if precision == torch.float32:  # a type that autocast does not know on every device
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype=precision)
 
 
 class _Formatter(logging.Formatter):

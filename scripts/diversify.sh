@@ -8,7 +8,7 @@ set -euo pipefail
 config=$1 src=$(realpath "$2") tgt=$(realpath "$3") folder=$4
 shift 4
 name=$(basename "$config" .yaml)
-half=$((($(nproc) + 1) / 2))
+half=$((($(getconf _NPROCESSORS_ONLN) + 1) / 2))
 mkdir -p "$folder"
 folder=$(realpath "$folder")
 

@@ -126,9 +126,18 @@ __all__ = [
 ]
 
 
+_DEVICES_OF_WINDOWS = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)),
+}
+
+
 def _folder_name(name: str) -> str:
     """Return the run's name; refuse a name that is not a valid folder name on every system."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not re.fullmatch(r"\w([\w.-]*[\w-])?", name) or name.split(".")[0].lower() in _DEVICES_OF_WINDOWS:
         raise problem(
             f"'{name}' cannot be a run's name, since it names a folder: use letters, digits, '.', '_' and '-', for "
             f"example with --set name=my-run"

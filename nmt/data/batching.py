@@ -50,7 +50,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on `device`."""
-        return self._moved(lambda values: values.to(device, non_blocking=True))
+        # Apple's GPU would read a tensor that is gone by then; an NVIDIA GPU copies memory that is not pinned at once.
+        return self._moved(lambda values: values.to(device, non_blocking=device.type == "cuda"))
 
     def pinned(self) -> "Batch":
         """Return the same batch in pinned memory, which a GPU can read while the program continues."""

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
-from nmt.atomic import atomic_write
+from nmt.atomic import atomic_write, sync_file
 from nmt.data.checksums import file_checksum
 from nmt.data.remembered import remember, remembered
 from nmt.errors import DataError
@@ -227,8 +227,7 @@ def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
         checksums = {file.name: file_checksum(file) for file in sorted(tmp_path.iterdir())}
         (tmp_path / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         for file in tmp_path.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
+            sync_file(file)
         try:
             tmp_path.rename(path)
         except OSError:

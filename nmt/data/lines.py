@@ -210,7 +210,11 @@ def _arriving(stream: io.BufferedReader) -> Iterator[bytes | None]:
     except OSError:
         waits = False
     if not waits:
-        yield from stream
+        is_typed = stream.isatty()
+        for line in stream:
+            yield line
+            if is_typed:
+                yield None
         return
     begun: list[bytes] = []  # parts of a line whose end has not arrived
     waited = 0.0

@@ -36,15 +36,19 @@ def in_precision(model: Seq2Seq, precision: Literal["fp32", "bf16", "int8"], dev
 
 
 @contextlib.contextmanager
-def _engine(name: str) -> Iterator[None]:
-    """Compute 8-bit products with this engine, if torch supports it; onednn is a quarter faster than the default."""
+def _engine() -> Iterator[None]:
+    """Compute 8-bit products with the best engine that torch has on this machine.
+
+    On x86 this is onednn, which is a quarter faster than the default. On ARM it is qnnpack; there may be no default.
+    """
     quantized = torch.backends.quantized
     before = quantized.engine
-    quantized.engine = name if name in quantized.supported_engines else before
+    quantized.engine = next((name for name in ("onednn", "qnnpack") if name in quantized.supported_engines), before)
     try:
         yield
     finally:
-        quantized.engine = before
+        if before != "none":
+            quantized.engine = before
 
 
 class _Int8Linear(nn.Module):
@@ -53,7 +57,7 @@ class _Int8Linear(nn.Module):
     def __init__(self, layer: nn.Linear):
         super().__init__()
         wanted = torch.ao.quantization.per_channel_dynamic_qconfig
-        with warnings.catch_warnings(), _engine("onednn"):
+        with warnings.catch_warnings(), _engine():
             warnings.simplefilter("ignore")  # torch warns that it will move this API
             holder = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
                 nn.Sequential(copy.deepcopy(layer).float()), {nn.Linear: wanted}

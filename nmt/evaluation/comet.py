@@ -55,7 +55,11 @@ def comet_score(
         gpus = "1" if torch.cuda.is_available() else "0"
         command = [program, *arguments, "--model", config.model, "--batch_size", str(config.batch_size)]
         done = subprocess.run(
-            [*command, "--gpus", gpus, "--quiet", "--only_system"], stdout=subprocess.PIPE, text=True, check=False
+            [*command, "--gpus", gpus, "--quiet", "--only_system"],
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
     found = re.findall(r"score:\s*(-?\d+\.?\d*(?:e[-+]?\d+)?)\b", done.stdout)
     if done.returncode or not found:

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from nmt.atomic import ON_WINDOWS, replace, sync_file
 from nmt.config import Metric
 from nmt.errors import CheckpointError
 from nmt.evaluation.metrics import ranking_key
@@ -105,8 +106,8 @@ def _publish(tmp_path: Path, final: Path) -> None:
         _sync(path)
     replaced = final.with_name(f".{final.name}.old")
     if final.exists():
-        os.replace(final, replaced)
-    os.replace(tmp_path, final)
+        replace(final, replaced)
+    replace(tmp_path, final)
     _sync(final.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -121,7 +122,7 @@ def remove_leftovers(folder: Path) -> None:
         if final.exists():
             shutil.rmtree(replaced)
         else:
-            os.replace(replaced, final)
+            replace(replaced, final)
     for unfinished in folder.glob(".*.tmp"):
         if unfinished.is_dir() and not unfinished.is_symlink():
             shutil.rmtree(unfinished)
@@ -182,7 +183,7 @@ def prune(folder: Path, keep_last: int, validated: Collection[str], keep: Collec
     names = [path.name for path in kept if path.name in validated][-keep_last:]
     for path in kept[:-1]:
         if path.name not in (*names, *keep, resolved(folder / "best").name):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=ON_WINDOWS)  # where another program may be reading it
 
 
 def rank_checkpoints(
@@ -323,7 +324,10 @@ def kept_checkpoints(folder: Path) -> list[Path]:
 
 def _sync(path: Path) -> None:
     """Force a file or folder to be written to the disk now, if the system supports that."""
-    if os.name == "nt":  # Windows cannot open folders, and writes files when they are closed
+    if not path.is_dir():
+        sync_file(path)
+        return
+    if ON_WINDOWS:  # it cannot open folders
         return
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,11 +1,14 @@
 """The names `best`, `last` and `latest`, each of which points to a folder next to it.
 
-They are symbolic links. If the system does not allow these (Windows allows them to administrators only), they are text
-files with the folder's name.
+They are symbolic links, or text files with the folder's name on systems that allow no links. On Windows they always are
+text files: it allows links to administrators only, and cannot replace a link to a folder in one step.
 """
 
+import contextlib
 import os
 from pathlib import Path
+
+from nmt.atomic import ON_WINDOWS, replace
 
 _LONGEST_NAME = 255  # bytes
 
@@ -14,11 +17,14 @@ def point(pointer: Path, target: str) -> None:
     """Make `pointer` point to the folder `target` next to it, replacing an existing pointer in one step."""
     tmp_path = pointer.with_name(f".{pointer.name}.{os.getpid()}.tmp")
     tmp_path.unlink(missing_ok=True)
-    try:
-        tmp_path.symlink_to(target)
-    except (OSError, NotImplementedError):
+    if not ON_WINDOWS:
+        with contextlib.suppress(OSError, NotImplementedError):
+            tmp_path.symlink_to(target)
+    if not tmp_path.is_symlink():
         tmp_path.write_text(f"{target}\n", encoding="utf-8")
-    os.replace(tmp_path, pointer)
+        if pointer.is_symlink():  # of an earlier version or another system
+            pointer.unlink()
+    replace(tmp_path, pointer)
 
 
 def follow(path: Path) -> Path:

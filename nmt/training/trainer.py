@@ -322,6 +322,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "random_mps": torch.mps.get_rng_state() if self.device.type == "mps" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -340,3 +341,5 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        if self.device.type == "mps" and state.get("random_mps") is not None:
+            torch.mps.set_rng_state(state["random_mps"])

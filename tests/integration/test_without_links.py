@@ -1,4 +1,4 @@
-"""Systems that make no symbolic links and have no fcntl, as Windows: training, resuming, using and packing a model."""
+"""Systems without symbolic links and fcntl that sync no file that is read, as Windows: training, resuming, using."""
 
 import subprocess
 import sys
@@ -14,6 +14,13 @@ import os, sys
 import portalocker  # of sacrebleu; it knows Windows by its name only
 def refuse(*args, **options): raise OSError("a required privilege is not held by the client")
 os.symlink = refuse
+import fcntl
+really_sync = os.fsync
+def sync(handle):  # a file that is open for reading only
+    if os.path.isfile(f"/proc/self/fd/{handle}") and not fcntl.fcntl(handle, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+        raise OSError(9, "Bad file descriptor")
+    really_sync(handle)
+os.fsync = sync
 sys.modules["fcntl"] = None
 for name in ("SIGHUP", "SIGUSR1"):
     import signal

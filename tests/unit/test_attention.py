@@ -9,6 +9,7 @@ from torch import Tensor
 from nmt.config import AttentionScore
 from nmt.model.attention.base import Attention, Query, Score
 from nmt.model.attention.coverage import Coverage
+from nmt.model.attention.kernel import squared_distances, sums_of_squares
 from nmt.model.attention.normaliser import softmax
 from tests.attentions import (
     BY_PLACE,
@@ -236,6 +237,17 @@ def test_a_boxcar_learns_from_soft_edges(query: Query, values: Tensor, mask: Ten
         for gradient, by_hand in zip(found, expected, strict=True):
             assert by_hand.abs().max() > 1e-9
             torch.testing.assert_close(gradient, by_hand, atol=1e-8, rtol=1e-5)  # a window is float32
+
+
+def test_squared_distances_on_apples_gpu_are_those_of_other_devices() -> None:
+    queries = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    keys = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    ours, expected = sums_of_squares(queries, keys), squared_distances(queries, keys)
+    torch.testing.assert_close(ours, expected)
+    for found, wanted in zip(
+        *(torch.autograd.grad(each.sin().sum(), [queries, keys]) for each in (ours, expected)), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "boxcar", "epanechnikov"])

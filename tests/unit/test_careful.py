@@ -62,6 +62,12 @@ def test_memory_that_does_not_hold_one_line_and_other_errors_are_raised() -> Non
     with pytest.raises(RuntimeError, match="allocate memory"):
         in_halves(work, [1, 2, 3])
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    assert out_of_memory(
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+        )
+    )
+    assert out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB, max allowed: 9 GB)"))
     assert not out_of_memory(RuntimeError("shapes differ"))
 
 

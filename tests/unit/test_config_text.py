@@ -64,6 +64,10 @@ def test_a_file_name_that_is_no_run_name_is_made_one(tmp_path: Path) -> None:
     assert load_config(path).name == "my-config--2-"
     with pytest.raises(ConfigError, match=r"'a/b' cannot be a run's name(.|\n)*--set name="):
         load_config(path, ["name=a/b"])
+    for name in ("con", "NUL.en", "com1", "run."):  # Windows has no such folders
+        with pytest.raises(ConfigError, match=f"'{name}' cannot be a run's name"):
+            load_config(path, [f"name={name}"])
+    assert load_config(path, ["name=console.2"]).name == "console.2"
 
 
 def test_variants_may_be_called_like_numbers(tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def test_an_lstm_run_length_by_length_is_the_packed_one(
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_on_apples_gpu_no_cell_needs_packing(cell: Literal["lstm", "gru"]) -> None:
+    encoder = RNNEncoder(cell=cell, input_size=6, hidden_size=4, layers=2, bidirectional=True, dropout=0.0)
+    embedded, lengths = torch.randn(7, 6, 6), torch.tensor([3, 1, 2, 6, 3, 4, 5])
+    found, counts = torch.unique(lengths, return_counts=True)
+    values, last = encoder._by_length(encoder._run(), embedded, lengths, found, counts)
+    expected, expected_last = encoder._packed(encoder._run(), embedded, lengths)
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(last, expected_last)
+
+
 def test_an_lstm_runs_under_autocast_without_instructions_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "_cpu_has_bfloat16", lambda: False)
     encoder = RNNEncoder(cell="lstm", input_size=6, hidden_size=4, layers=2, bidirectional=True, dropout=0.0)

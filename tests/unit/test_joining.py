@@ -53,6 +53,16 @@ def test_each_process_needs_a_gpu_of_its_own(calls: list[str], monkeypatch: pyte
     assert calls == []
 
 
+def test_without_cuda_several_processes_use_the_cpu(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with Processes.joined("auto") as processes:
+        assert processes.device("auto") == "cpu"
+    assert Processes().device("auto") == "auto"
+    assert calls == ["gloo", "ended"]
+    with pytest.raises(ConfigError, match=r"2 processes cannot share training\.device mps; set it to auto or cpu"):
+        Processes.joined("mps").__enter__()
+
+
 def test_the_last_override_of_the_device_counts() -> None:
     assert chosen_device(None) == "auto"
     assert chosen_device(["decoding.beam_size=3"]) == "auto"

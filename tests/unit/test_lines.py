@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import os
 import threading
 import time
@@ -68,6 +69,16 @@ def test_lines_of_a_pipe_are_those_that_were_written_however_they_arrive() -> No
     writer.join()
     assert found[:2] == [b"one\n", None]
     assert [line for line in found if line is not None] == b"".join(parts).splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("is_typed", [True, False])
+def test_without_select_typed_lines_are_handed_on_one_by_one(is_typed: bool) -> None:
+    class Stream(io.BytesIO):
+        def isatty(self) -> bool:
+            return is_typed
+
+    found = list(_arriving(Stream(b"one\ntwo\n")))  # type: ignore[arg-type]
+    assert found == ([b"one\n", None, b"two\n", None] if is_typed else [b"one\n", b"two\n"])
 
 
 def test_zstandard_is_read_like_gzip_and_damage_is_named(tmp_path: Path) -> None:

@@ -1,18 +1,32 @@
 """Fewer bits: nearly the same probabilities, and matrices that are still distributions."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 import torch
 
-from nmt.decoding.precision import _Int8Linear, in_precision
+from nmt.decoding.precision import _engine, _Int8Linear, in_precision
 from nmt.errors import ConfigError
 from nmt.model.seq2seq import Seq2Seq
 from tests.unit.test_decoder import BATCH
 from tests.variants import MODELS
 
 CPU = torch.device("cpu")
+
+
+def test_the_engine_of_8_bits_is_the_best_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for supported, default, chosen in (
+        (["none", "fbgemm", "onednn", "x86"], "x86", "onednn"),
+        (["none", "qnnpack"], "none", "qnnpack"),
+        (["none", "fbgemm"], "fbgemm", "fbgemm"),
+    ):
+        engines = SimpleNamespace(engine=default, supported_engines=supported)
+        monkeypatch.setattr(torch.backends, "quantized", engines)
+        with _engine():
+            assert engines.engine == chosen
+        assert engines.engine == (chosen if default == "none" else default)  # torch cannot set it to none
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])

@@ -98,6 +98,14 @@ def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyP
     assert choose_precision("auto", torch.device("mps")) == torch.float32
 
 
+def test_float16_on_apples_gpu_needs_a_torch_that_scales_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.7.1")
+    with pytest.raises(ConfigError, match=r"fp16 needs torch 2\.8 on Apple's GPUs"):
+        choose_precision("fp16", torch.device("mps"))
+    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    assert choose_precision("fp16", torch.device("mps")) == torch.float16
+
+
 def test_only_tf32_rounds_float32_products() -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         choose_precision("fp16", CPU)

@@ -56,7 +56,14 @@ def squared_distances(queries: Tensor, keys: Tensor) -> Tensor:
 
     It is computed from differences, since |q|² + |k|² - 2 q k is not precise enough at the edge of a compact kernel.
     """
+    if queries.device.type == "mps":  # where torch's function has no gradient
+        return sums_of_squares(queries, keys)
     return torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+
+
+def sums_of_squares(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return what `squared_distances` does, by way of all differences ``[..., Q, S, A]``."""
+    return (queries[..., :, None, :] - keys[..., None, :, :]).square().sum(dim=-1)
 
 
 def uniform_if_empty(log_weights: Tensor, allowed: Tensor) -> Tensor:

@@ -75,21 +75,24 @@ class RNNEncoder(nn.Module):
             Outputs (0 on padding) and last states, with the directions concatenated.
         """
         found, counts = torch.unique(lengths, return_counts=True)  # the lengths are on the CPU, whatever the device
-        last: Tensor | tuple[Tensor, Tensor]
-        if len(found) <= _RUNS_AT_MOST and embedded.device.type == "cpu" and isinstance(self.rnn, nn.LSTM):
+        device = embedded.device.type
+        few = len(found) <= _RUNS_AT_MOST and device == "cpu" and isinstance(self.rnn, nn.LSTM)
+        if few or device == "mps":  # torch's packed sequences have open errors on Apple's GPUs
             values, last = self._by_length(self._run(), embedded, lengths, found, counts)
         else:
             values, last = self._packed(self._run(), embedded, lengths)
-        hidden = self._join(last[0] if isinstance(last, tuple) else last)
-        cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
-        return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
+        return self._output(values, last, mask)
 
     def unpadded(self, embedded: Tensor, mask: Tensor) -> EncoderOutput:
         """Encode sentences ``[B, S, E]`` of equal length as `forward` does, but in one operation."""
         values, last = self._run()(embedded)
-        hidden = self._join(last[0] if isinstance(last, tuple) else last)
-        cell = self._join(last[1]) if isinstance(last, tuple) else hidden[:0]
-        return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cell)
+        return self._output(values, _in_tuple(last), mask)
+
+    def _output(self, values: Tensor, last: tuple[Tensor, ...], mask: Tensor) -> EncoderOutput:
+        """Return outputs and last states (of a GRU one ``[layers x directions, B, H]``, of an LSTM two) as a memory."""
+        hidden, *cell = map(self._join, last)
+        cells = cell[0] if cell else hidden[:0]
+        return EncoderOutput(values=values, mask=mask, src_mask=mask, hidden=hidden, cell=cells)
 
     def _run(self) -> "_Run":
         """Return a function that runs all layers, with the recurrent weights dropped once for this batch."""
@@ -110,39 +113,43 @@ class RNNEncoder(nn.Module):
 
         return run
 
-    def _packed(self, run: "_Run", embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    def _packed(self, run: "_Run", embedded: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encode packed sentences of any lengths; they are sorted here because torch's sorting would wait for a GPU."""
         order = lengths.argsort(descending=True)
-        back = order.argsort().to(embedded.device, non_blocking=True)
-        by_length = embedded.index_select(0, order.to(embedded.device, non_blocking=True))
+        at_once = embedded.device.type == "cuda"  # see `Batch.to`
+        back = order.argsort().to(embedded.device, non_blocking=at_once)
+        by_length = embedded.index_select(0, order.to(embedded.device, non_blocking=at_once))
         packed = pack_padded_sequence(by_length, lengths[order], batch_first=True)
         outputs, last = run(packed)  # last: [layers x directions, B, H]
         values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
-        states = tuple(state.index_select(1, back) for state in (last if isinstance(last, tuple) else (last,)))
-        return values.index_select(0, back), states if isinstance(last, tuple) else states[0]
+        return values.index_select(0, back), tuple(state.index_select(1, back) for state in _in_tuple(last))
 
     def _by_length(
         self, run: "_Run", embedded: Tensor, lengths: Tensor, found: Tensor, counts: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encode all sentences of one length together, and the lengths in `found` one after the other.
 
         On a CPU, torch runs an LSTM as one fused operation only if all sentences have the same length; packed sequences
         of several lengths take more than twice the time.
         """
         order = lengths.argsort()  # [B]
-        values, hiddens, cells = [], [], []
+        values, states = [], []
         for length, rows in zip(found.tolist(), torch.split(order, counts.tolist()), strict=True):
-            outputs, (hidden, cell) = run(embedded[rows, :length])
+            outputs, last = run(embedded[rows, :length])
             values.append(functional.pad(outputs, (0, 0, 0, embedded.shape[1] - length)))
-            hiddens.append(hidden)
-            cells.append(cell)
+            states.append(_in_tuple(last))
         back = order.argsort()
-        return torch.cat(values)[back], (torch.cat(hiddens, dim=1)[:, back], torch.cat(cells, dim=1)[:, back])
+        return torch.cat(values)[back], tuple(torch.cat(kind, dim=1)[:, back] for kind in zip(*states, strict=True))
 
     def _join(self, state: Tensor) -> Tensor:
         """Turn ``[layers x directions, B, H]`` into ``[layers, B, directions x H]``."""
         split = state.view(self.layers, self.directions, *state.shape[1:])  # [layers, directions, B, H]
         return split.transpose(1, 2).flatten(2)
+
+
+def _in_tuple(last: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the last states of a GRU (a tensor) or an LSTM (two) as a tuple."""
+    return last if isinstance(last, tuple) else (last,)
 
 
 _Run = Callable[[Any], Any]  # from embeddings to outputs and last states, as nn.LSTM and nn.GRU return them
