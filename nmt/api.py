@@ -116,6 +116,8 @@ class Model:
         if not sample and (temperature is not None or seed is not None):
             raise TypeError("temperature and seed can only be given with sample=True")
         translator = self._loaded.translator
+        if translator.backward is not None and (sample or beam == 1):
+            raise TypeError("the backward model chooses among the translations of a beam; load the model without it")
         if beam is not None or sample:
             translator = Translator(
                 translator.model,

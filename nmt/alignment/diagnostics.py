@@ -62,7 +62,8 @@ def _repeats(tokens: Sequence[str]) -> list[tuple[int, int]]:
                 times += 1
             if times:
                 if len(set(run)) == 1:  # "a a a a" is "a" repeated three times, not "a a" repeated once
-                    size, times = 1, size * (times + 1) - 1
+                    others = (at for at, token in enumerate(tokens[start:]) if token != run[0])
+                    size, times = 1, next(others, len(tokens) - start) - 1
                 found.append((size, times))
                 start += size * times
                 break

@@ -171,7 +171,7 @@ def run_align(
     """
     _refuse_early(shown, gold)
     processes = processes or Processes()
-    found = _Found(shown, gold)
+    found = _Found(shown, gold, any(part.links is not None or part.builtin is not None for part in source.each))
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
     with _matrix_file(shown, processes) as writer, bar:
@@ -223,6 +223,7 @@ class _Found:
     Attributes:
         shown: the level, and whether there is a page.
         gold: the file of gold links.
+        may_have_links: whether pairs may come with links, with which theirs are compared.
         pairs: the number of pairs so far.
         count: the number of their links.
         certainty: the sum of the probabilities or weights of these links.
@@ -233,6 +234,7 @@ class _Found:
 
     shown: OutputOptions
     gold: GoldFile | None
+    may_have_links: bool
     pairs: int = 0
     count: int = 0
     certainty: float = 0.0
@@ -251,7 +253,7 @@ class _Found:
             self.count += len(links)
         if self.shown.as_page:
             self.page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
-        if self.gold is not None or any(references):
+        if self.gold is not None or self.may_have_links:
             found = [links for _, links in results]
             self.scored += zip(texts, found, references, strict=True)
 
@@ -262,7 +264,7 @@ class _Found:
             from_file = read_gold(self.gold, read_lines(self.gold.path), len(self.scored))
             _check_range(self.gold.path, from_file, [texts for texts, _, _ in self.scored], level)
             return score_links(found, from_file)
-        if level == "words" and self.scored:
+        if level == "words" and any(reference for _, _, reference in self.scored):
             return score_links(found, [parse_pharaoh(reference) for _, _, reference in self.scored])
         return None
 

@@ -173,10 +173,9 @@ def requests(
             yield None
             continue
         number += 1
-        own = JsonLine.read(line, number) if as_json else Request(line)
+        own = JsonLine.read(line, number, wishes.prefix) if as_json else Request(line, wishes.prefix)
         request = replace(
             own,
-            prefix=own.prefix or wishes.prefix,
             require=(*wishes.require, *own.require),
             forbid=(*wishes.forbid, *own.forbid),
         )

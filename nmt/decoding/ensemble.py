@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from nmt.data.batching import Batch
 from nmt.model.memory import Memory
 from nmt.model.seq2seq import TOKENS_AT_ONCE, Seq2Seq
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,22 @@ class Ensemble(torch.nn.Module):
     """Several models that are searched like one: log-probabilities and attention weights are means over the models.
 
     As is usual, the means of the log-probabilities are not normalised again, so the probabilities sum to less than 1.
-    Models without attention do not contribute to the weights.
+    Models without attention do not contribute to the weights, nor do those whose weights belong to another step than
+    those of the first model with attention (`decoding.alignment_at`).
     """
 
-    def __init__(self, models: Sequence[Seq2Seq]):
-        """Take at least one model; all must have the same target pieces."""
+    def __init__(self, models: Sequence[Seq2Seq], steps: Sequence[str | None] = ()):
+        """Take the models.
+
+        Args:
+            models: at least one model; all must have the same target pieces.
+            steps: where the weights of each model belong (`decoding.alignment_at`), None for a model without attention;
+                empty if all models agree.
+        """
         super().__init__()
         self.models = torch.nn.ModuleList(models)
+        first = next((step for step in steps if step is not None), None)
+        self.agrees = [step in (None, first) for step in steps] or [True] * len(models)
 
     @property
     def max_src_length(self) -> int | None:
@@ -68,7 +79,7 @@ class Ensemble(torch.nn.Module):
     @property
     def read_from(self) -> str:
         """A description, for display, of the weights whose mean is the alignment."""
-        return "mean of " + "; ".join(model.read_from for model in self._models())
+        return "mean of " + "; ".join(self._of_agreeing([model.read_from for model in self._models()]))
 
     def encode(self, batch: Batch) -> EnsembleMemory:
         """Encode the sources of a batch with every model."""
@@ -88,7 +99,7 @@ class Ensemble(torch.nn.Module):
             model.step(tokens, own_state, own_memory)
             for model, own_state, own_memory in zip(self._models(), state.states, memory.memories, strict=True)
         ]
-        log_probs, weights = _mean([step[0] for step in steps]), _mean_weights([step[1] for step in steps])
+        log_probs, weights = _mean([step[0] for step in steps]), self._mean_weights([step[1] for step in steps])
         return log_probs, weights, EnsembleState(tuple(step[2] for step in steps))
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -97,7 +108,7 @@ class Ensemble(torch.nn.Module):
         As in search, the log-probabilities are means over the models, so their exponentials need not sum to 1.
         """
         scored = [model.forced(batch) for model in self._models()]
-        return _mean([log_probs for log_probs, _ in scored]), _mean_weights([weights for _, weights in scored])
+        return _mean([log_probs for log_probs, _ in scored]), self._mean_weights([weights for _, weights in scored])
 
     def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what `forced` returns, but with the mean of the models' posterior weights; see `Seq2Seq.posterior`."""
@@ -129,11 +140,14 @@ class Ensemble(torch.nn.Module):
     def _models(self) -> list[Seq2Seq]:
         return list(self.models)  # type: ignore[arg-type]
 
+    def _of_agreeing(self, parts: Sequence[Part]) -> list[Part]:
+        """Return the parts of the models whose weights belong to the same step as those of the first model."""
+        return [part for part, agrees in zip(parts, self.agrees, strict=True) if agrees]
+
+    def _mean_weights(self, weights: Sequence[Tensor]) -> Tensor:
+        shown = [one for one in self._of_agreeing(weights) if one.shape[-1] > 0]
+        return _mean(shown) if shown else weights[0]
+
 
 def _mean(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).mean(dim=0)
-
-
-def _mean_weights(parts: Sequence[Tensor]) -> Tensor:
-    shown = [part for part in parts if part.shape[-1] > 0]
-    return _mean(shown) if shown else parts[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nmt.data.lines import read_lines
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.phrases import occurrences
+from nmt.decoding.phrases import find_phrase, occurrences
 from nmt.decoding.request import Request, alternatives, request_pieces
 from nmt.errors import DataError
 
@@ -87,7 +87,8 @@ class Glossary:
 
         A term is found as whole words, as it is written or with a capital first letter. Wide and narrow forms of a
         letter are the same, and so are one space and several. What the request itself requires comes first: if it
-        requires a translation of a term, the glossary requires none, and what it requires is not forbidden.
+        requires a translation of a term, the glossary requires none. Nothing is forbidden that is part of a required
+        phrase, whether the request or another term of the glossary requires it.
         """
         text = _plain(request.text)
         asked = {each for one in request.require for each in alternatives(one)}
@@ -105,8 +106,10 @@ class Glossary:
             taken += free
             if term.require and not asked & set(term.require):
                 require["|".join(term.require)] = None
-            forbid |= dict.fromkeys(phrase for phrase in term.forbid if phrase not in asked)
-        return replace(request, require=(*request.require, *require), forbid=(*request.forbid, *forbid))
+            forbid |= dict.fromkeys(term.forbid)
+        wanted = [*asked, *(each for one in require for each in alternatives(one))]
+        kept = [one for one in forbid if all(find_phrase(each, one) is None for each in wanted)]
+        return replace(request, require=(*request.require, *require), forbid=(*request.forbid, *kept))
 
 
 def _term(line: str, path: Path, number: int) -> Term:

@@ -114,10 +114,11 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
 def _phrase_fields(asked: AskedPhrase, text: str, matrix: AlignmentMatrix | None) -> dict[str, Any]:
     """Return the JSON fields of a phrase: whether it is satisfied, its place, and the source words aligned to it."""
     fields = {"phrase": asked.phrase, "required": asked.required, "satisfied": asked.satisfied, "span": asked.span}
-    if asked.span is None or matrix is None:
+    if asked.span is None or matrix is None or not matrix.src_tokens:
         return fields
     rows = [row for row, (start, end) in enumerate(word_spans(text)) if start < asked.span[1] and asked.span[0] < end]
-    columns = sorted({int(matrix.weights[row].argmax()) for row in rows})
+    linked = [row for row in rows if matrix.null is None or matrix.null[row] < 1]
+    columns = sorted({int(matrix.weights[row].argmax()) for row in linked})
     return fields | {"words": rows, "src_words": [matrix.src_tokens[column] for column in columns]}
 
 

@@ -71,6 +71,11 @@ def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[
     return (*found, *(AskedPhrase(phrase, False, find_phrase(text, phrase)) for phrase in forbid))
 
 
+def missing_phrases(phrases: Sequence[AskedPhrase]) -> int:
+    """Return the number of required phrases that a translation does not have."""
+    return sum(one.required and not one.satisfied for one in phrases)
+
+
 def satisfaction(phrases: Sequence[AskedPhrase]) -> str:
     """Return a message that says how many required and how many forbidden phrases are satisfied."""
     counts = []

@@ -153,6 +153,7 @@ def hidden_pieces(sources: Sequence[Encoded], hidden: Sequence[Sequence[Span]]) 
     mask = torch.zeros(len(sources), max(len(source.ids) for source in sources), dtype=torch.bool)
     for row, (source, spans) in enumerate(zip(sources, hidden, strict=True)):
         for column, (start, end) in enumerate(source.offsets):
+            end = max(end, start + 1)  # all bytes of a character but the last have empty spans
             mask[row, column] = any(start < stop and begin < end for begin, stop in spans)
     return mask
 
@@ -164,13 +165,18 @@ class JsonLine(BaseModel):
 
     src: str
     id: str | int | None = None
-    prefix: str = ""
+    prefix: str | None = None
     require: list[str] = []
     forbid: list[str] = []
 
     @classmethod
-    def read(cls, text: str, line: int) -> Request:
+    def read(cls, text: str, line: int, prefix: str = "") -> Request:
         """Parse a JSON object into a request.
+
+        Args:
+            text: the line.
+            line: its number, for error messages.
+            prefix: the prefix of lines that have none of their own.
 
         Raises:
             DataError: naming the line, if it is not such an object.
@@ -184,4 +190,5 @@ class JsonLine(BaseModel):
                 f"line {line}: {f'{key}: ' if key else ''}{first['msg']}; a line of --jsonl is a JSON object "
                 f"with src and, optionally, id, prefix, require and forbid"
             ) from None
-        return Request(given.src, given.prefix, tuple(given.require), tuple(given.forbid), id=given.id)
+        prefix = prefix if given.prefix is None else given.prefix
+        return Request(given.src, prefix, tuple(given.require), tuple(given.forbid), id=given.id)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from nmt.decoding.phrases import missing_phrases
 from nmt.decoding.translation import Translation
 
 
@@ -22,6 +23,8 @@ class Scorer(Protocol):
 def by_backward(found: Sequence[Sequence[Translation]], backward: Scorer, weight: float) -> list[list[Translation]]:
     """Return the translations of each line, sorted by the weighted sum of both models' scores, largest first.
 
+    Translations that lack fewer required phrases come before others, as in search.
+
     Args:
         found: the candidates of each line. If the backward model cannot score all of them, they keep their order.
         backward: a model of the other direction.
@@ -38,5 +41,6 @@ def by_backward(found: Sequence[Sequence[Translation]], backward: Scorer, weight
             continue
         # An empty translation tells nothing about the source, so it comes last.
         totals = [one.score + weight * next(scores) if one.text.strip() else -math.inf for one in candidates]
-        ordered.append([candidates[at] for at in sorted(range(len(totals)), key=lambda at: -totals[at])])
+        keys = [(missing_phrases(one.phrases), -total) for one, total in zip(candidates, totals, strict=True)]
+        ordered.append([candidates[at] for at in sorted(range(len(keys)), key=keys.__getitem__)])
     return ordered

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.decoding.careful import CutLines, limited
 from nmt.decoding.request import Span, hidden_pieces, prefix_pieces
 from nmt.decoding.translator import Translator
+from nmt.errors import DataError
 from nmt.model.memory import Memory
 from nmt.model.seq2seq import evaluating
 
@@ -50,10 +52,17 @@ def next_words(
     Raises:
         DataError: for a beginning that the model cannot write, or a span without words.
     """
-    source = translator.tokenizer.encode_src(line)
+    limits = translator.settings.max_src_length, translator.model.max_src_length
+    source = limited(translator.tokenizer.encode_src(line), 1, *limits, CutLines())
     if not source.ids:
         return []
     begun = [piece for piece in prefix_pieces(prefix, 1, translator.tokenizer) if piece >= 0]
+    positions = translator.model.max_tgt_length
+    if positions is not None and len(begun) + _LONGEST_WORD + 1 > positions:
+        raise DataError(
+            f"the beginning has {len(begun)} pieces; with another word, it could have more than the {positions} pieces "
+            f"that the model has positions for"
+        )
     device = translator.device
     model: Any = translator.model
     pieces = torch.tensor(translator.tokenizer.begins_word, device=device)

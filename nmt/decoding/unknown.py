@@ -21,12 +21,13 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
     """
     if UNK not in tgt.ids or not src.ids or weights.shape[1] == 0:
         return tgt
-    text, offsets, copied_before = "", [], ""
+    text, offsets, copied_before = "", [], (0, 0)
     for position, (piece, (start, end)) in enumerate(zip(tgt.ids, tgt.offsets, strict=True)):
-        new, copied = tgt.text[start:end], ""
+        new, copied = tgt.text[start:end], (0, 0)
         if piece == UNK:
             looked_at = int(weights[position].argmax())
-            new = copied = _copied(src, looked_at)
+            copied = _copied(src, looked_at)
+            new = src.text[slice(*copied)].strip()
             if src.ids[looked_at] != UNK and copied == copied_before:
                 new = ""
             if new and src.pieces[looked_at].startswith(SPACE) and text and not text.endswith(" "):
@@ -36,10 +37,10 @@ def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) ->
     return Encoded(text, tgt.ids, tgt.pieces, offsets)
 
 
-def _copied(src: Encoded, piece: int) -> str:
-    """Return the text to copy for a source piece: its own characters if it is unknown, else the word it belongs to."""
+def _copied(src: Encoded, piece: int) -> tuple[int, int]:
+    """Return the span to copy for a source piece: its own characters if it is unknown, else the word it belongs to."""
     start, end = src.offsets[piece]
     if src.ids[piece] != UNK:
         words = [span for span in word_spans(src.text) if span[0] < end and start < span[1]]
         start, end = words[0] if words else (start, end)
-    return src.text[start:end].strip()
+    return start, end

@@ -208,10 +208,11 @@ def load_model(
     device = choose_device(config.training.device)
     allow_tf32(in_products=False, in_rnns=False)
     tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
-    members = [_network(config, tokenizer, folder)]
-    members += [_member(other, checkpoint, run, tokenizer) for other in others]
+    members, configs = [_network(config, tokenizer, folder)], [config, *map(_own_config, others)]
+    for other, own in zip(others, configs[1:], strict=True):
+        members.append(_member(other, own, checkpoint, run, tokenizer))
     members = [in_precision(member, config.decoding.precision, device) for member in members]
-    network = members[0] if len(members) == 1 else Ensemble(members)
+    network = members[0] if len(members) == 1 else Ensemble(members, [_step_of_weights(one) for one in configs])
     network.eval()  # for good: a call that switched modes would disturb calls in other threads
     aligner = None
     if config.decoding.alignment_from in ("auto", "aligner") and run.aligner.is_dir():
@@ -281,9 +282,15 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
     return network
 
 
-def _member(run: RunFolder, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
+def _step_of_weights(config: Config) -> str | None:
+    """Return where the attention weights of a model belong (`decoding.alignment_at`); None if it has no attention."""
+    model = config.model
+    has_attention = model.decoder.type != "rnn" or model.attention.score != "none"
+    return config.search.alignment_at if has_attention else None
+
+
+def _member(run: RunFolder, config: Config, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:
     """Load one more model of an ensemble."""
-    config = _own_config(run)
     if load_tokenizer(config.tokenizer, run.tokenizer).fingerprint != tokenizer.fingerprint:
         raise CheckpointError(
             f"{run.path} and {first.path} have different pieces, so they cannot translate together; train them with "

@@ -13,8 +13,10 @@ from nmt.serve.schema import TranslateRequest
 if TYPE_CHECKING:  # these import torch, and the page can be sent before that is done
     from nmt.decoding.translation import Translation
     from nmt.evaluation.calibration import Calibration
+    from nmt.runs.load import LoadedModel
     from nmt.serve.batcher import Job
 
+_MOST_HYPOTHESES = 2_000  # lines times translations of each, in one request
 # Matches comments, complete scripts and styles, and tags, whatever their quoted attributes contain.
 _TAG = re.compile(
     r"""(<!--.*?(?:-->|$)|<script\b.*?(?:</script\s*>|$)|<style\b.*?(?:</style\s*>|$)|<(?:[^<>"']|"[^"]*"|'[^']*')*>)""",
@@ -27,6 +29,20 @@ def lines_of(text: str, kind: str) -> list[str]:
     if kind == "html":
         return [html.unescape(part) for part in _TAG.split(text)[::2]]
     return text.split("\n")
+
+
+def check_count(lines: int, asked: TranslateRequest, limit: int) -> None:
+    """Refuse a request for more translations than the server would keep waiting."""
+    if lines * (asked.alternatives + 1) > min(limit, _MOST_HYPOTHESES):
+        raise Refused(413, f"{lines} lines with {asked.alternatives} alternatives are too many for one request")
+
+
+def calibration_for(loaded: "LoadedModel", asked: TranslateRequest) -> "Calibration | None":
+    """Return the calibration of a model if the request asks for confidences."""
+    try:
+        return loaded.calibration if asked.confidence else None
+    except NmtError as error:
+        raise Refused(503, str(error)) from None
 
 
 def job_of(asked: TranslateRequest, line: str) -> "Job":
@@ -53,15 +69,23 @@ def answer_of(
     asked: TranslateRequest,
     text: str,
     lines: "Sequence[tuple[str, Translation | NmtError]]",
-    calibration: "Calibration",
+    calibration: "Calibration | None",
+    is_alone: bool,
 ) -> dict[str, Any]:
     """Return the answer for one text, with the fields that the request asks for.
 
+    Args:
+        asked: the request.
+        text: the text.
+        lines: each line of the text with its translation or an error; a line with an error is answered by nothing.
+        calibration: calibrates the confidences; None if the request asks for none.
+        is_alone: whether the request has no other text.
+
     Raises:
-        Refused: if the text is a single line and could not be translated.
+        Refused: if the text is a single line, has no others beside it, and could not be translated.
     """
     errors = [answer for _, answer in lines if isinstance(answer, NmtError)]
-    if errors and len(lines) == 1:
+    if errors and len(lines) == 1 and is_alone:
         raise Refused(400, str(errors[0]))
     found = [None if isinstance(answer, NmtError) else answer for _, answer in lines]
     answer: dict[str, Any] = {"translatedText": _joined_text(asked, text, [one.text if one else "" for one in found])}
@@ -76,9 +100,9 @@ def answer_of(
     per_line: dict[str, list[Any]] = {
         "alignment": [alignment_fields(one) if one else None for one in found] if asked.alignment else [],
         "scores": [_scores(one) if one else None for one in found] if asked.scores else [],
-        "confidence": [[round(v, 4) for v in one.confidence("words", calibration)] if one else None for one in found]
-        if asked.confidence
-        else [],
+        "confidence": []
+        if calibration is None
+        else [[round(v, 4) for v in one.confidence("words", calibration)] if one else None for one in found],
     }
     # For a single line, a field has its value; for several lines, a list of the values of all lines.
     answer |= {name: values[0] if len(values) == 1 else values for name, values in per_line.items() if values}

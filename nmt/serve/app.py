@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from nmt import alignment
 from nmt.errors import NmtError
-from nmt.serve.answers import answer_of, job_of, keys_of, lines_of
+from nmt.serve.answers import answer_of, calibration_for, check_count, job_of, keys_of, lines_of
 from nmt.serve.guard import Guard, Limits, Refused, body_of, error_response, validated
 from nmt.serve.models import ServedModel, examples_of
 from nmt.serve.schema import SuggestRequest, TranslateRequest, openapi
@@ -33,8 +33,8 @@ _FILES = {
     "page.js": (STATIC, "text/javascript"),
     "docs.js": (STATIC, "text/javascript"),
 }
-_MOST_HYPOTHESES = 2_000  # lines times translations of each, in one request
 _LONGEST_PREFIX = 2_000  # characters
+_TOO_MANY = "too many lines are waiting; try again in a second"
 _Answer = Callable[[dict[str, Any]], Coroutine[Any, Any, Response]]
 
 
@@ -129,7 +129,8 @@ class Server:
         self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
         loaded, _ = await self._ready(asked.model)
         found = await self._translations(asked, texts)
-        answers = [answer_of(asked, text, lines, loaded.calibration) for text, lines in zip(texts, found, strict=True)]
+        calibration, is_alone = calibration_for(loaded, asked), isinstance(asked.q, str)
+        answers = [answer_of(asked, *each, calibration, is_alone) for each in zip(texts, found, strict=True)]
         return JSONResponse(self._joined(asked, answers, loaded.config.data.languages[0]))
 
     @staticmethod
@@ -156,12 +157,11 @@ class Server:
             for line in lines_of(text, asked.format):
                 jobs.append(job_of(asked, line))
                 owners.append((owner, line))
-        if len(jobs) * (asked.alternatives + 1) > min(batcher.limit, _MOST_HYPOTHESES):
-            raise Refused(413, f"{len(jobs)} lines with {asked.alternatives} alternatives are too many for one request")
+        check_count(len(jobs), asked, batcher.limit)
         try:
             answers = await batcher.translate(jobs)
         except Busy:
-            raise Refused(503, "too many lines are waiting; try again in a second") from None
+            raise Refused(503, _TOO_MANY) from None
         found: list[list[tuple[str, Translation | NmtError]]] = [[] for _ in texts]
         for (owner, line), answer in zip(owners, answers, strict=True):
             found[owner].append((line, answer))
@@ -171,18 +171,29 @@ class Server:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
         self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
+        if asked.format == "html":
+            raise Refused(400, "a stream has one event for each line of text; send HTML to /translate")
         lines = [line for text in texts for line in text.split("\n")]
-        calibration = (await self._ready(asked.model))[0].calibration
+        loaded, batcher = await self._ready(asked.model)
+        check_count(len(lines), asked, batcher.limit)
+        calibration = calibration_for(loaded, asked)
+        deadline = asyncio.get_running_loop().time() + self.limits.seconds
 
         async def events() -> AsyncIterator[str]:
             tasks = [asyncio.create_task(self._translations(asked, [line])) for line in lines]
             try:
                 for number, (line, task) in enumerate(zip(lines, tasks, strict=True)):
                     try:
-                        event = {"line": number, **answer_of(asked, line, (await task)[0], calibration)}
+                        async with asyncio.timeout_at(deadline):
+                            found = (await task)[0]
+                        event = {"line": number, **answer_of(asked, line, found, calibration, is_alone=True)}
                     except Refused as error:
                         event = {"line": number, "error": error.message}
+                    except TimeoutError:
+                        event = {"line": number, "error": f"the stream took longer than {self.limits.seconds:.0f} s"}
                     yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+                    if task.cancelled():
+                        return
             finally:
                 for task in tasks:
                     task.cancel()
@@ -190,6 +201,8 @@ class Server:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     async def _suggest(self, body: dict[str, Any]) -> Response:
+        from nmt.serve.batcher import Busy
+
         asked = validated(SuggestRequest, body)
         self._check_size([asked.q], asked.prefix)
         _, batcher = await self._ready(asked.model)
@@ -197,6 +210,8 @@ class Server:
             found = await batcher.suggest(asked.q.replace("\n", " "), asked.prefix, asked.count, asked.look_at)
         except NmtError as error:
             raise Refused(400, str(error)) from None
+        except Busy:
+            raise Refused(503, _TOO_MANY) from None
         words = [{"word": each.word, "probability": round(each.probability, 6)} for each in found]
         return JSONResponse({"words": words})
 

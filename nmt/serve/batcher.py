@@ -122,11 +122,19 @@ class Batcher:
         """Return words that could follow the beginning of a translation; see `next_words`.
 
         Raises:
+            Busy: if too many lines are waiting already.
             DataError: for a beginning that the model cannot write.
         """
+        if self.waiting >= self.limit:
+            raise Busy
         loop = asyncio.get_running_loop()
         arguments = self._translator(), line, prefix, count, look_at
-        return await loop.run_in_executor(self._threads[False], next_words, *arguments)
+        thread = self._threads[Job(Request(line, prefix)).is_long]
+        self.waiting += 1
+        try:
+            return await loop.run_in_executor(thread, next_words, *arguments)
+        finally:
+            self.waiting -= 1
 
     async def _run(self, is_long: bool) -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_LISTS = ("require", "forbid", "hide")  # fields that are lists, also with a single value
 _SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -129,7 +130,10 @@ async def body_of(request: Request, limit: int) -> dict[str, Any]:
             form = parse_qs(read.decode("utf-8"), keep_blank_values=True, max_num_fields=100, errors="strict")
         except ValueError:
             raise Refused(400, "the body is not a form in UTF-8") from None
-        return {key: values if len(values) > 1 and key == "q" else values[-1] for key, values in form.items()}
+        return {
+            key: values if key in _LISTS or (key == "q" and len(values) > 1) else values[-1]
+            for key, values in form.items()
+        }
     try:
         body = json.loads(read)
     except (ValueError, RecursionError):

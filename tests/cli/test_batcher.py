@@ -79,3 +79,19 @@ def test_too_many_lines_are_refused_and_those_of_clients_that_left_are_dropped()
     waiting, answers = run_batcher(10, work)
     assert waiting == 0
     assert len(answers) == 10
+
+
+def test_suggestions_are_counted_and_refused_like_lines() -> None:
+    async def work(batcher: Batcher) -> Any:
+        batcher.waiting = 10
+        with pytest.raises(Busy):
+            await batcher.suggest(LINE, "", 3, None)
+        batcher.waiting = 9
+        found = asyncio.create_task(batcher.suggest(LINE, "", 3, None))
+        await asyncio.sleep(0)
+        waiting = batcher.waiting
+        await found
+        after, batcher.waiting = batcher.waiting, 0
+        return waiting, after
+
+    assert run_batcher(10, work) == (10, 9)

@@ -1,12 +1,18 @@
 """Translations re-ranked by a model of the other direction."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import nmt
 from nmt.config import DecodingConfig
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.phrases import AskedPhrase, missing_phrases
+from nmt.decoding.request import Request
+from nmt.decoding.reranking import by_backward
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.model.seq2seq import Seq2Seq
@@ -62,3 +68,22 @@ def test_a_line_that_the_backward_model_cannot_score_keeps_its_order(make: Calla
     assert texts(make(True, limit=1, weight=5.0).translate(LINES, n_best=4)) == texts(
         make(False).translate(LINES, n_best=4)
     )
+
+
+def test_required_phrases_come_before_both_scores(make: Callable[..., Translator]) -> None:
+    found = make(True, weight=1000.0).translate([Request("I love you", require=("chat",))], n_best=4)
+    missing = [missing_phrases(one.phrases) for one in (found[0], *found[0].others)]
+    assert missing == sorted(missing)
+    lacking = replace(found[0], phrases=(AskedPhrase("chien", True, None),))
+    has_it = replace(found[0].others[0], phrases=(AskedPhrase("chien", True, (0, 5)),))
+    backward = make(True).backward
+    assert backward is not None
+    assert by_backward([[lacking, has_it], [has_it, lacking]], backward, 1000.0) == [[has_it, lacking]] * 2
+
+
+def test_samples_are_not_re_ranked(make: Callable[..., Translator]) -> None:
+    model = nmt.Model(SimpleNamespace(translator=make(True)))  # type: ignore[arg-type]
+    for options in ({"sample": True}, {"beam": 1}):
+        with pytest.raises(TypeError, match="the backward model chooses among the translations of a beam"):
+            model.translate(["I love you"], **options)  # type: ignore[arg-type]
+    assert model.translate(["I love you"], beam=3)[0].text

@@ -118,6 +118,20 @@ def test_two_files_are_aligned_from_themselves(folder: Path) -> None:
         assert "no effect" in refused.stderr
 
 
+def test_agreement_does_not_depend_on_how_many_pairs_are_read_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "gold").write_text("0-0 1-1 2-2 3-3 4-4\n" + "\n" * 74)  # the other pairs have no gold links
+    assert runner.invoke(app, ["train", "-c", "my.yaml", "--set", "data.valid.links=gold"]).exit_code == 0
+    found = set()
+    for size in (10, 75):
+        monkeypatch.setattr("nmt.commands.align._CHUNK", size)
+        result = runner.invoke(app, ["align", "--split", "valid", "-m", "runs/my"])
+        assert result.exit_code == 0, result.output
+        found.add(next(line for line in result.stderr.splitlines() if "AER" in line))
+    assert len(found) == 1
+
+
 def test_words_are_printed_as_links_count_them(folder: Path) -> None:
     (folder / "x").write_text("je t'aime.\n\nHello, world!\n", encoding="utf-8")
     assert runner.invoke(app, ["words", "x"]).stdout == "je t' aime .\n\nHello , world !\n"

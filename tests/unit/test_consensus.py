@@ -1,6 +1,7 @@
 """Minimum Bayes risk decoding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sacrebleu.metrics import CHRF
 from nmt.config import DecodingConfig, MbrConfig, SamplingConfig
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.decoding.consensus import by_agreement
+from nmt.decoding.phrases import AskedPhrase
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.evaluation.metrics import utilities
@@ -38,6 +40,18 @@ def test_the_expected_utility_is_the_mean_score_by_probability() -> None:
     found = by_agreement([candidate(*pair) for pair in zip(TEXTS, log_probs, strict=True)], settings())
     assert [one.text for one in found] == [TEXTS[at] for at in np.argsort(-np.array(expected))]
     assert [one.text for one in by_agreement([candidate("a dog", -1.0)], settings())] == ["a dog"]
+
+
+def test_a_text_that_was_found_twice_has_the_probability_of_both() -> None:
+    found = [candidate("the cat", -1.0), candidate("two dogs", -0.8), candidate("the cat", -1.1)]
+    assert by_agreement(found, settings())[0].text == "the cat"
+    assert [one.log_prob for one in by_agreement(found, settings())] == [-1.0, -0.8]
+
+
+def test_required_phrases_come_before_agreement() -> None:
+    lacking = replace(candidate("the cat sleeps", -0.1), phrases=(AskedPhrase("now", True, None),))
+    has_it = replace(candidate("a dog now", -9.0), phrases=(AskedPhrase("now", True, (6, 9)),))
+    assert by_agreement([lacking, has_it], settings())[0].text == "a dog now"
 
 
 def test_samples_count_as_often_as_they_were_drawn() -> None:

@@ -231,6 +231,7 @@ def test_a_glossary_asks_for_the_longest_terms_of_a_text(tmp_path: Path, german:
     # What is asked for already is not asked for again, and not forbidden.
     assert terms.applied_to(Request("a dog", require=("Hunde",))).require == ("Hunde",)
     assert terms.applied_to(Request("a dog", require=("Köter",))).forbid == ("Vieh",)
+    assert terms.applied_to(Request("a dog", require=("zwei Köter",))).forbid == ("Vieh",)
     for text, message in {
         "dog\n": "line 1: 'dog' is not a term",
         "\n": "there are no terms",
@@ -244,6 +245,13 @@ def test_a_term_that_is_there_twice_has_both_translations(tmp_path: Path, german
     terms = glossary(tmp_path / "t", "dog\tHase\ndog\tKatze\tHund|Hase\n", german)
     assert terms.applied_to(Request("a dog")).require == ("Hase|Katze",)
     assert terms.applied_to(Request("a dog")).forbid == ("Hund",)
+
+
+def test_terms_do_not_forbid_what_other_terms_require(tmp_path: Path, german: Tokenizer) -> None:
+    terms = glossary(tmp_path / "t", "cat\tKatze\tHund|Mensch\ndog\tHund\n", german)
+    asked = terms.applied_to(Request("a cat sees a dog"))
+    assert (asked.require, asked.forbid) == (("Katze", "Hund"), ("Mensch",))
+    request_pieces(asked, 1, german, 50, None)
 
 
 def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
@@ -267,6 +275,12 @@ def test_nothing_is_satisfied_in_an_empty_line(make_model: Callable[..., Seq2Seq
     translator = Translator(make_model(), tokenizer, DecodingConfig(), torch.device("cpu"))
     [empty] = translator.translate([Request("", require=("chat",), forbid=("elle",))])
     assert [(one.phrase, one.satisfied) for one in empty.phrases] == [("chat", False), ("elle", True)]
+
+
+def test_a_json_lines_own_prefix_counts_even_if_it_is_empty() -> None:
+    assert JsonLine.read('{"src": "a"}', 1, "le ").prefix == "le "
+    assert JsonLine.read('{"src": "a", "prefix": ""}', 1, "le ").prefix == ""
+    assert JsonLine.read('{"src": "a", "prefix": "la "}', 1, "le ").prefix == "la "
 
 
 def test_a_json_line_is_a_request() -> None:

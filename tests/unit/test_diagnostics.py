@@ -43,6 +43,8 @@ def test_three_unread_words_in_a_row_are_a_likely_omission() -> None:
         ("very very good very very good", 1, True),
         ("Attends . . .", 0, False),
         ("a a a a", 3, True),
+        ("a a a a a", 4, True),
+        ("b a a a a a a a c", 6, True),
     ],
 )
 def test_what_is_said_twice(said: str, repeats: int, likely: bool) -> None:

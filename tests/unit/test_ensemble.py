@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from nmt.data.batching import Batch, batch_of
 from nmt.decoding import ensemble as module
@@ -84,3 +85,18 @@ def test_the_normalised_mean_is_a_distribution(
     gold = expected.gather(-1, batch.tgt_out[..., None]).squeeze(-1) * batch.tgt_mask
     torch.testing.assert_close(found.double(), gold, atol=1e-5, rtol=1e-5)
     assert (found[~batch.tgt_mask] == 0).all()
+
+
+def test_weights_of_another_step_are_left_out(models: list[Seq2Seq], batch: Batch) -> None:
+    tokens = torch.tensor([2, 4])
+
+    def weights(ensemble: Ensemble) -> Tensor:
+        memory = ensemble.encode(batch)
+        return ensemble.step(tokens, ensemble.start(memory), memory)[1]
+
+    first, second = (weights(Ensemble([model])) for model in models[:2])
+    torch.testing.assert_close(weights(Ensemble(models[:2], ["input", "input"])), (first + second) / 2)
+    mixed = Ensemble(models[:2], ["input", "predicts"])
+    torch.testing.assert_close(weights(mixed), first)
+    assert mixed.read_from == f"mean of {models[0].read_from}"
+    torch.testing.assert_close(weights(Ensemble(models[:2], [None, "predicts"])), (first + second) / 2)

@@ -30,6 +30,13 @@ def test_unknown_pieces_that_look_at_one_known_word_copy_it_once() -> None:
     assert twice.text == "je Zoë Zoë."
 
 
+def test_the_same_word_in_two_places_is_copied_twice() -> None:
+    src = Encoded("no no", [10, 10], ["▁no", "▁no"], [(0, 2), (2, 5)])
+    tgt = Encoded(" ⁇  ⁇ ", [UNK, UNK], ["<unk>", "<unk>"], [(0, 3), (3, 6)])
+    assert replace_unknown(tgt, src, looking(0, 1, 1, width=2)).text == "no no"
+    assert replace_unknown(tgt, src, looking(1, 1, 1, width=2)).text == "no"
+
+
 def test_without_unknown_pieces_or_attention_nothing_changes() -> None:
     tgt = Encoded("je", [20], ["▁je"], [(0, 2)])
     assert replace_unknown(tgt, SRC, looking(0)) is tgt
