@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmt.data.tokenizer import EOS, Tokenizer
 from nmt.decoding.beam import Beams, SearchTask
-from nmt.decoding.phrases import Vocabulary, count_phrase, takes_no_space
+from nmt.decoding.phrases import Vocabulary, count_phrase, ends_inside_a_character, takes_no_space
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.search import Hypothesis, SearchMemory, SearchModel
 
@@ -74,7 +74,7 @@ class RequiredPhrases:
 
     def after(self, progress: Progress, piece: int) -> Progress:
         """Return the progress after one more piece."""
-        text = progress.text + self.vocabulary.texts[piece]
+        text = self.vocabulary.joined(progress.text, piece)
         met = tuple(
             sum(count_phrase(text, one) for one in each) >= needed
             for each, needed in zip(self.phrases, self.needed, strict=True)
@@ -92,6 +92,8 @@ class RequiredPhrases:
     def _beginnings(self, progress: Progress) -> list[tuple[int, ...]]:
         """Return every spelling that can follow the text of each phrase that the text does not have yet."""
         found = []
+        if ends_inside_a_character(progress.text):
+            return []
         for each, is_met in zip(self.phrases, progress.met, strict=True):
             for phrase in () if is_met else each:
                 found.append(self._spelled(phrase, ""))

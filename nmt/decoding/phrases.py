@@ -1,5 +1,6 @@
 """Finding phrases in a text as whole words, and spelling them with the pieces of a vocabulary."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ def satisfaction(phrases: Sequence[AskedPhrase]) -> str:
     return f"satisfied: {', '.join(counts)}"
 
 
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece that is one byte of a character
+
+
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The target pieces, as the text that they spell.
@@ -99,8 +103,25 @@ class Vocabulary:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text of each piece; a piece that begins a word begins with a space."""
-        return [piece.replace(SPACE, " ") for piece in self.pieces]
+        """The text of each piece; a piece that begins a word begins with a space.
+
+        A piece that is one byte of a character is a surrogate, as in Python's error handler `surrogateescape`.
+        """
+        return [
+            piece.replace(SPACE, " ")
+            if _BYTE.fullmatch(piece) is None
+            else bytes([int(piece[3:5], 16)]).decode("utf-8", "surrogateescape")
+            for piece in self.pieces
+        ]
+
+    @cached_property
+    def _bytes(self) -> dict[bytes, int]:
+        """The pieces that are one byte."""
+        return {
+            text.encode("utf-8", "surrogateescape"): piece
+            for piece, text in enumerate(self.texts)
+            if _BYTE.fullmatch(self.pieces[piece])
+        }
 
     @cached_property
     def _sorted(self) -> list[tuple[str, int]]:
@@ -108,7 +129,14 @@ class Vocabulary:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of pieces, including the space that begins the first word."""
-        return "".join(self.texts[piece] for piece in ids)
+        return self.joined("", *ids)
+
+    def joined(self, text: str, *ids: int) -> str:
+        """Return a text with pieces after it; bytes that are complete become characters."""
+        text += "".join(self.texts[piece] for piece in ids)
+        if not self._bytes:
+            return text
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
     def completing(self, text: str, phrase: str) -> set[int]:
         """Return the pieces that would complete one more occurrence of a phrase, as whole words, at the end of a text.
@@ -125,7 +153,16 @@ class Vocabulary:
             for space in ("", " ") if done == 0 else ("",):
                 if _may_follow(before + space, phrase):
                     found.update(self._beginning(space + phrase[done:]))
-        return found | self._containing(phrase)
+        return found | self._containing(phrase) | self._last_byte(text, phrase)
+
+    def _last_byte(self, text: str, phrase: str) -> set[int]:
+        """Return the piece that is the last byte of a phrase, if the text has the bytes before it."""
+        *begun, last = (bytes([byte]) for byte in phrase.encode())
+        so_far, before = text.encode("utf-8", "surrogateescape"), b"".join(begun)
+        if last not in self._bytes or not so_far.endswith(before):
+            return set()
+        rest = so_far[: len(so_far) - len(before)].decode("utf-8", "surrogateescape")
+        return {self._bytes[last]} if _may_follow(rest, phrase) else set()
 
     @lru_cache(maxsize=100_000)  # noqa: B019 (one vocabulary lives as long as its model)
     def _beginning(self, rest: str) -> frozenset[int]:
@@ -146,6 +183,11 @@ class Vocabulary:
             for piece, text in enumerate(self.texts)
             if phrase in text and (found := find_phrase(text, phrase)) is not None and found[0] > 0
         )
+
+
+def ends_inside_a_character(text: str) -> bool:
+    """Return whether the last piece of a text is a byte that does not complete a character."""
+    return "\udc80" <= text[-1:] <= "\udcff"
 
 
 def _may_follow(text: str, phrase: str) -> bool:

@@ -14,7 +14,15 @@ from nmt.data.tokenizer_training import train_tokenizer
 from nmt.decoding.beam import beam_search
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.glossary import Glossary
-from nmt.decoding.phrases import AskedPhrase, Vocabulary, asked_phrases, count_phrase, find_phrase, takes_no_space
+from nmt.decoding.phrases import (
+    AskedPhrase,
+    Vocabulary,
+    asked_phrases,
+    count_phrase,
+    ends_inside_a_character,
+    find_phrase,
+    takes_no_space,
+)
 from nmt.decoding.request import JsonLine, Request, request_pieces
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.translator import Translator
@@ -162,6 +170,44 @@ def test_every_way_to_spell_a_forbidden_phrase_is_found() -> None:
             is_completed = count_phrase(longer, "Haus") > count_phrase(text, "Haus")
             if is_completed:
                 assert pieces[spelled[done]] in forbidden(text), (text, longer)
+
+
+BYTES = ["<p>", "<unk>", "<s>", "</s>", "▁a", "▁", "<0xE6>", "<0x97>", "<0xA5>", "<0x41>", "b"]
+
+
+def test_the_bytes_of_a_character_spell_it() -> None:
+    vocabulary = Vocabulary(BYTES)
+    assert vocabulary.text([4, 5, 6, 7, 8, 9]) == " a 日A"
+    assert not ends_inside_a_character(" a")
+    half = vocabulary.text([4, 6, 7])
+    assert ends_inside_a_character(half)
+    assert vocabulary.joined(half, 8) == " a日"
+    assert vocabulary.completing(" a", "日") == set()
+    assert vocabulary.completing(half, "日") == {8}
+    assert vocabulary.completing(half, "日本") == set()
+    assert vocabulary.completing(vocabulary.text([4, 5]), "A") == {9}
+    assert vocabulary.completing(vocabulary.text([4]), "A") == set()  # it would be one word with what is before
+    assert vocabulary.completing(vocabulary.text([4, 6, 7, 8]), "日b") == {10}
+
+
+def test_phrases_in_bytes_are_required_and_forbidden() -> None:
+    texts = ["le chat dort", "un chien noir"]
+    config = TokenizerConfig(vocab_size=290, byte_fallback=True)
+    tokenizer = train_tokenizer(config, lambda: [(text, text) for text in texts])
+    vocabulary = Vocabulary(tokenizer.tgt_pieces)
+    required = RequiredPhrases([["日"], ["日本 chat"]], tokenizer, vocabulary)
+    progress = required.start()
+    for piece in tokenizer.encode_tgt("le 日").ids:
+        assert progress.missing == 2
+        progress = required.after(progress, piece)
+    assert progress.met == (True, False)
+    while progress.missing:  # the last pieces have begun the other phrase
+        left, _ = max(progress.begun, key=lambda begun: begun[1])
+        assert left[0] in required.next_pieces(progress)
+        progress = required.after(progress, left[0])
+    assert progress.text == " le 日本 chat"
+    *before, last = tokenizer.encode_tgt("le 日").ids
+    assert vocabulary.completing(vocabulary.text(before), "日") == {last}
 
 
 def test_requests_that_the_model_cannot_write_are_refused(tokenizer: Tokenizer) -> None:
