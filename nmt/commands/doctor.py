@@ -61,7 +61,8 @@ def write_training_data(config: Config, folder: Path) -> Iterator[str]:
     data = config.data
     source = data.source("train")
     assert source is not None  # the schema requires it
-    names = (f"train.{data.src_lang}", f"train.{data.tgt_lang}", "train.links")
+    src_lang, tgt_lang = data.languages
+    names = (f"train.{src_lang}", f"train.{tgt_lang}", "train.links")
     held_out = {"valid": data.source("valid"), "test": data.source("test")}
     yield from write_filtered(source, names, data.filters or get_args(Filter), folder, held_out)
 

@@ -82,12 +82,19 @@ def _files_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def _without_paths(run: RunFolder, folder: Path) -> bytes:
-    """Return the run's configuration as YAML, without this machine's folders: absolute paths keep only their names."""
+    """Return the run's configuration as YAML, without this machine's folders.
+
+    Absolute paths keep only their names, and the last folder if the files of both sides have one name.
+    """
     own = load_config(run.config).model_dump(mode="json")
 
     def shortened(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: shortened(each) for key, each in value.items()}
+            short = {key: shortened(each) for key, each in value.items()}
+            src, tgt = value.get("src"), value.get("tgt")
+            if src != tgt and short.get("src") == short.get("tgt"):  # en/train.txt and fr/train.txt
+                short |= {side: "/".join(Path(value[side]).parts[-2:]) for side in ("src", "tgt")}
+            return short
         if isinstance(value, list):
             return [shortened(each) for each in value]
         is_path = isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())

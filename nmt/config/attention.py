@@ -116,7 +116,8 @@ class AttentionConfig(BaseAttentionConfig):
     def gives_zeros(self) -> str | None:
         """The choice that allows a weight of exactly 0 on a real source position; None if there is none."""
         compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
-        return super().gives_zeros or (f"the kernel {self.kernel}" if compact else None)
+        window = None if self.window == "none" else f"the window {self.window}"
+        return super().gives_zeros or (f"the kernel {self.kernel}" if compact else window)
 
     def problems(self) -> Iterator[Problem]:
         """Yield each conflict between the attention settings."""

@@ -203,14 +203,18 @@ def _parse_overrides(overrides: Iterable[str]) -> tuple[list[tuple[KeyPath, Any]
     return settings, problems
 
 
+_CHOICES_BY_NAME = {"attention": "score", "encoder": "type", "decoder": "type"}  # sections that a name can stand for
+
+
 def _override(values: dict[str, Any], lines: dict[KeyPath, int], keys: KeyPath, value: Any) -> list[str]:
     """Set one key in place, with line 0 for the command line. Return the problem in a list, empty if there is none."""
     section = values
     for depth, key in enumerate(keys[:-1]):
         below = section.setdefault(str(key), {})
         if isinstance(below, str) and keys[:depth] in (("data",), ("model",)):
-            # A name alone, such as builtin:phrasebook or additive, is replaced by a mapping.
-            below = section[str(key)] = {"score": below} if key == "attention" else {}
+            # A name alone, such as builtin:phrasebook, additive or transformer, is replaced by a mapping.
+            choice = _CHOICES_BY_NAME.get(str(key)) if keys[:depth] == ("model",) else None
+            below = section[str(key)] = {} if choice is None else {choice: below}
         if not isinstance(below, dict):
             there = "a list, which is given whole" if isinstance(below, list) else "a value, not a section"
             return [f"--set {dotted(keys)}: {dotted(keys[: depth + 1])} is {there}"]
@@ -245,7 +249,7 @@ def _drop_overridden(
         if choice is not None:
             try:
                 chosen = choice.section(inner.get(choice.key, choice.default))
-            except (PydanticCustomError, TypeError):
+            except (PydanticCustomError, TypeError, AttributeError):
                 continue  # the validation says what is wrong with the name
             if lines.get((*at, name, choice.key)) == 0:
                 known = {key for other in choice.builtin.values() for key in other.model_fields}

@@ -9,6 +9,7 @@ import numpy as np
 
 from nmt.alignment.links import transposed
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
+from nmt.alignment.words import SPACE
 from nmt.config import Config, Source, TokenizerConfig
 from nmt.data.batching import Floats
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
@@ -86,6 +87,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
         load_text(test_source, "test", cache)  # so that an error in them shows before training and not after it
     if tokenizer is None:
         tokenizer = _cached_tokenizer(config, train_text, train_id, cache)
+    _check_tokenizer(config, tokenizer)
     train_path = pieces_path(cache, train_id, tokenizer)
     train_pieces = encode_table(train_text, tokenizer, train_path)
     guidance = _Guidance()
@@ -102,6 +104,25 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
         )
     fingerprint = train_path.stem
     return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.aligner, guidance.links_from)
+
+
+def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer, of another run or model, that the configuration does not fit.
+
+    Raises:
+        ConfigError: if the tokenizer splits a tag, or if its two vocabularies should share one matrix.
+    """
+    for tag in config.data.tags:
+        if tag not in [piece.removeprefix(SPACE) for piece in tokenizer.encode_src(tag).pieces]:
+            raise ConfigError(
+                f"the data have the tag {tag}, which is not a piece of the tokenizer; train a new tokenizer, or take "
+                f"the tag out"
+            )
+    if config.model.ties_src_tgt and not tokenizer.joint:
+        raise ConfigError(
+            "model.tie_embeddings shares one matrix, but the tokenizer has a vocabulary for each side; set "
+            "model.tie_embeddings to tgt_output or none"
+        )
 
 
 def pair_weights(source: Source, text: Table, temperature: float) -> Floats | None:

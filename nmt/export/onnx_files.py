@@ -1,6 +1,7 @@
 """A model as two ONNX graphs: one encodes a sentence, the other takes one step of the decoder."""
 
 import json
+import logging
 import shutil
 import warnings
 from pathlib import Path
@@ -8,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nmt.config import Config
+from nmt.config import Config, DecodingConfig
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import ModelError
 from nmt.model.graphs import EncoderGraph, StepGraph, memory_names, state_names
 from nmt.model.seq2seq import Seq2Seq
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = Path(__file__).with_name("onnx_translate.py")
 
@@ -72,7 +75,12 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         "max_tgt_length": model.max_tgt_length,
         "max_length_ratio": config.decoding.max_length_ratio,
         "max_length_extra": config.decoding.max_length_extra,
+        "alignment_at": config.search.alignment_at,
     }
+    plain = DecodingConfig()
+    for key in ("min_length", "min_length_ratio", "no_repeat_ngram", "repetition_penalty", "unk"):
+        if (value := getattr(config.decoding, key)) != getattr(plain, key):
+            log.warning("translate.py does not follow decoding.%s, which is %s", key, value)
     (folder / "model.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(EXAMPLE, folder / "translate.py")
 

@@ -22,7 +22,10 @@ SRC, TGT = (sentencepiece.SentencePieceProcessor(model_file=str(FOLDER / f"{name
 
 
 def translate(text: str) -> tuple[str, list[str], list[str], Any]:
-    """Return the translation of a line, its pieces, the source pieces, and the attention [target + 1, source]."""
+    """Return the translation of a line, its pieces, the source pieces, and the attention [target + 1, source].
+
+    Row t belongs to target piece t or, for some models ("alignment_at": "input" in model.json), to the piece before it.
+    """
     ids = SRC.encode(text)[: FACTS["max_src_length"]]
     if not ids:
         return "", [], [], np.zeros((1, 0))
@@ -55,5 +58,5 @@ if __name__ == "__main__":
     for line in sys.argv[1:] or io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace"):
         translation, tgt_pieces, src_pieces, matrix = translate(line.strip())
         print(translation)
-        for row, piece in enumerate(tgt_pieces if matrix.size else []):
+        for row, piece in enumerate(tgt_pieces if matrix.size else [], int(FACTS["alignment_at"] == "input")):
             print(f"  {piece} <- {src_pieces[int(matrix[row].argmax())]}", file=sys.stderr)

@@ -147,7 +147,8 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
         started = now
     if not rates:
         return None
-    return duration_at(rates, float((train.tgt_len + 1).sum()), tokens / len(rates), training)
+    weights = 1.0 if train.weights is None else train.weights
+    return duration_at(rates, float(((train.tgt_len + 1) * weights).sum()), tokens / len(rates), training)
 
 
 def duration_at(

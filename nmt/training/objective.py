@@ -1,11 +1,14 @@
 """What training minimises, computed in the forward method of one module, so that it can be wrapped or compiled."""
 
+from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from nmt.config import TrainingConfig
 from nmt.data.batching import Batch
+from nmt.data.tokenizer import PAD
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, label_smoothing, sequence_loss
 
@@ -59,6 +62,8 @@ class Objective(nn.Module):
         smoothing = label_smoothing(config.label_smoothing, model.output, smoothed)
         self.register_buffer("smoothing", smoothing, persistent=False)
         self.consistency = None if config.consistency.type == "none" else config.consistency
+        if self.consistency is not None and self.consistency.input_cut:
+            _keep_padding_zero(model)
         self.needs_weights = config.coverage_loss > 0 or guided is not None
 
     def forward(self, batch: Batch, weights: LossWeights) -> LossSums:
@@ -74,3 +79,18 @@ class Objective(nn.Module):
         if self.guided is not None and batch.guide is not None and weights.guided > 0:
             total = total + weights.guided * guided_loss(attention, batch.guide, self.guided)
         return LossSums(total, loss, nll)
+
+
+def _keep_padding_zero(model: Seq2Seq) -> None:
+    """Set the embedding of PAD, which stands for cut tokens, to 0 for good; a tied output layer would change it."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and module.weight.requires_grad:
+            with torch.no_grad():
+                module.weight[PAD] = 0.0
+            padding = torch.tensor([PAD], device=module.weight.device)
+            module.weight.register_hook(partial(_without_row, padding))  # type: ignore[no-untyped-call]
+
+
+def _without_row(row: Tensor, gradient: Tensor) -> Tensor:
+    """Return a gradient that is 0 in one row."""
+    return gradient.index_fill(0, row, 0.0)

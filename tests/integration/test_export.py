@@ -2,6 +2,8 @@
 
 import importlib.util
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,33 @@ def test_onnx_translates_and_aligns_alike(
         assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
         np.testing.assert_allclose(matrix, own.weights, atol=1e-4)
     assert exported.translate("")[:3] == ("", [], [])
+
+
+@pytest.mark.parametrize("at", ["input", "predicts"])
+def test_the_example_prints_the_links_of_nmt(
+    make_config: Callable[..., Config],
+    make_model: Callable[..., Seq2Seq],
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    at: str,
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    decoding = {"beam_size": 1, "alignment_from": "attention", "alignment_at": at, "min_length": 2}
+    config = make_config(model=TRANSFORMER, decoding=decoding)
+    translator = Translator(make_model(**TRANSFORMER), tokenizer, config.search, torch.device("cpu"))
+    write_onnx(translator.model, tokenizer, config, tmp_path)  # type: ignore[arg-type]
+    printed = subprocess.run(
+        [sys.executable, str(tmp_path / "translate.py"), LINES[0]], capture_output=True, text=True, check=True
+    )
+    [own] = translator.translate([LINES[0]])
+    matrix = own.alignment("pieces")
+    assert matrix is not None
+    best = [matrix.src_tokens[int(row.argmax())] for row in matrix.weights]
+    found = [line.split(" <- ")[1] for line in printed.stderr.splitlines()]
+    assert printed.stdout.strip() == own.text
+    assert found == best[: len(found)]
+    assert len(found) == len(own.tgt.ids)
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

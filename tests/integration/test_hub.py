@@ -8,11 +8,13 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import yaml
 
 from nmt.commands.evaluate import run_eval
-from nmt.commands.push import run_push
+from nmt.commands.push import _without_paths, run_push
 from nmt.commands.train import run_train
 from nmt.config import Config
+from nmt.config.load import save_config
 from nmt.errors import CheckpointError
 from nmt.runs.folder import RunFolder
 from nmt.runs.load import load_model
@@ -129,3 +131,15 @@ def test_no_text_leaves_its_place_in_the_card(run: RunFolder, tmp_path: Path) ->
     assert "\n# heading" not in card
     assert "\nx: y" not in card
     assert "](http" not in card.split("## Which word")[1]
+
+
+def test_files_with_one_name_keep_their_last_folder(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    home = tmp_path / "somebody"
+    files = {"src": str(home / "en" / "train.txt"), "tgt": str(home / "fr" / "train.txt")}
+    config = make_config(data={"train": files, "valid": {"src": "/data/dev.en", "tgt": "/data/dev.fr"}})
+    run = RunFolder(tmp_path / "runs" / "tiny")
+    run.path.mkdir(parents=True)
+    save_config(config, run.config)
+    written = yaml.safe_load(_without_paths(run, tmp_path))
+    assert {side: written["data"]["train"][side] for side in files} == {"src": "en/train.txt", "tgt": "fr/train.txt"}
+    assert written["data"]["valid"]["src"] == "dev.en"

@@ -107,6 +107,10 @@ def test_cells_of_several_lines_are_written_as_one_line(make_config: Callable[..
     assert invoke("doctor", "c.yaml", "--write", "clean").startswith("clean: 1 pairs kept, 2 left out")
     assert Path("clean/train.src").read_text(encoding="utf-8") == "a dog runs\n"
     assert Path("clean/lines").read_text(encoding="utf-8") == "1\n"
+    languages = ["--set", "data.src_lang=en", "--set", "data.tgt_lang=fr", "--set", "data.reverse=true"]
+    invoke("doctor", "c.yaml", "--write", "turned", *languages)
+    assert Path("turned/train.fr").read_text(encoding="utf-8") == "un\tchien\n"
+    assert Path("turned/train.en").read_text(encoding="utf-8") == "a dog runs\n"
     rows = Path("clean/left-out.tsv").read_text(encoding="utf-8").splitlines()
     assert [row.split("\t") for row in rows] == [
         ["2", "source and target the same", "same", "same"],

@@ -284,6 +284,16 @@ def test_a_window_multiplies_a_gaussian_in(kind: str, score: str, query: Query, 
             )
 
 
+@pytest.mark.parametrize("kind", ["local-m", "local-p"])
+def test_a_window_whose_words_are_hidden_looks_at_the_others(kind: str, query: Query, values: Tensor) -> None:
+    local = built("general", {"window": kind, "window_size": 1.0})
+    visible = torch.zeros(B, S, dtype=torch.bool)
+    visible[:, -1] = True  # the window of the first query is far away
+    _, weights = local(query, memory_of(local, values, visible))
+    torch.testing.assert_close(weights[:, :, -1], torch.ones_like(weights[:, :, -1]))
+    assert not weights[:, :, :-1].any()
+
+
 @pytest.mark.parametrize("coverage", ["linguistic", "neural"])
 @pytest.mark.parametrize("score", sorted(set(get_args(AttentionScore)) - {"none"}))
 def test_coverage_moves_the_weights(score: str, coverage: str, query: Query, values: Tensor, mask: Tensor) -> None:

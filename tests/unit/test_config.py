@@ -198,6 +198,13 @@ def test_a_name_alone_stands_for_its_section(tmp_path: Path) -> None:
     assert load_config(path).model.attention.score == "general"
     assert load_config(path, ["model.attention.normaliser=sparsemax"]).model.attention.normaliser.type == "sparsemax"
     assert load_config(path).model.encoder.type == "linear"
+    assert load_config(path, ["model.encoder.layers=1"]).model.encoder.type == "linear"
+    assert load_config(path, ["model.encoder.layers=1"]).model.encoder.layers == 1  # type: ignore[attr-defined]
+    path = write(tmp_path, GOOD + "model: {decoder: transformer}\n")
+    assert load_config(path, ["model.decoder.layers=1"]).model.decoder.type == "transformer"
+    for wrong in ("model.attention.score=null", "model.encoder.type=3"):
+        with pytest.raises(ConfigError, match=r"model\.(attention|encoder)"):
+            load_config(path, [wrong])
 
 
 def sections(kind: type[Section] = Section) -> Iterator[type[Section]]:

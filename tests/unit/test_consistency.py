@@ -1,5 +1,6 @@
 """Two passes over the same pairs that are made to agree: R-Drop and SimCut."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.config import ConsistencyConfig, TrainingConfig
+from nmt.config import Config, ConsistencyConfig, TrainingConfig
 from nmt.data.batching import Batch, batch_of, positions_of
 from nmt.data.tokenizer import PAD
+from nmt.model.build import build_model
 from nmt.training.loss import label_smoothing, sequence_loss
 from nmt.training.objective import LossWeights, Objective
 
@@ -117,3 +119,23 @@ def test_only_the_first_pass_is_guided(kind: Any, rows: int) -> None:
     assert model.rows == rows
     if kind != "none":  # weights of 1 everywhere: half of 0 on the link, 1 on the other 199 positions
         assert (sums.total - sums.loss).item() == pytest.approx(199 / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("tied", ["none", "all"])
+def test_a_cut_token_stays_a_vector_of_zeros(make_config: Callable[..., Config], tied: str) -> None:
+    training = {"consistency": {"type": "simcut", "cut": 0.3}, "optimizer": {"lr": 0.05}}
+    config = make_config(model={"tie_embeddings": tied}, training=training)
+    model = build_model(config, 20, 20)
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    with torch.no_grad():
+        embeddings[0].weight[PAD] = 1.0  # as in a model that was trained before
+    objective = Objective(model, config.training, None)
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    batch = batch_of([([5, 6, 7], [8, 9]), ([6, 7], [9])])
+    before = embeddings[0].weight.detach().clone()
+    for _ in range(3):
+        objective(batch, LossWeights()).total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not any(module.weight[PAD].any() for module in embeddings)
+    assert not torch.equal(embeddings[0].weight, before)

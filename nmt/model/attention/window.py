@@ -41,8 +41,10 @@ class Window(nn.Module):
 
         Returns:
             What is added to the energies, ``[B, Q, L]`` in float32, and a bool ``[B, Q, L]``, True inside the window.
+            If the window holds no position that attention may look at, it is True everywhere.
         """
-        last = (mask.sum(1) - 1)[:, None].float()  # [B, 1]
+        positions = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32)  # [L]
+        last = torch.where(mask, positions, 0.0).amax(dim=1, keepdim=True)  # [B, 1]
         match self.kind:
             case "local-m":
                 centre = torch.minimum(query.position[None].float(), last)  # [B, Q]
@@ -51,6 +53,7 @@ class Window(nn.Module):
                 centre = last * torch.sigmoid(query.linear(self.centre_layer, hidden).squeeze(-1).float())  # [B, Q]
             case _:
                 assert_never(self.kind)
-        positions = torch.arange(mask.shape[1], device=centre.device, dtype=centre.dtype)  # [L]
         distance = positions - centre[..., None]  # [B, Q, L]
-        return -(distance**2) / (2 * (self.size / 2) ** 2), distance.abs() <= self.size
+        inside = distance.abs() <= self.size
+        is_empty = ~(inside & mask[:, None]).any(dim=-1, keepdim=True)  # where all positions inside are hidden
+        return -(distance**2) / (2 * (self.size / 2) ** 2), inside | is_empty
