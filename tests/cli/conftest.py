@@ -1,10 +1,13 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import nmt
 from nmt.cli import app
+from tests.cli.serving import server
 
 
 @pytest.fixture(scope="package")
@@ -40,3 +43,11 @@ def model(home: Path) -> nmt.Model:
 @pytest.fixture(autouse=True)
 def _in_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> Iterator[TestClient]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        with server() as running:
+            yield running

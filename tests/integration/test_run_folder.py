@@ -44,8 +44,7 @@ def run(make_config: MakeConfig) -> RunFolder:
 def test_a_loaded_model_rounds_no_float32_products(run: RunFolder) -> None:
     torch.backends.cudnn.allow_tf32 = True  # torch's default, for recurrent layers on a GPU
     load_model(run.path)
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
 
 
 def test_links_that_move_while_a_command_runs_change_nothing(

@@ -30,7 +30,6 @@ from tests.attentions import (
     softmax_by_hand,
     times,
     weighted_sum,
-    window_by_hand,
 )
 
 
@@ -259,39 +258,6 @@ def test_the_width_of_a_kernel_is_learned_on_demand(kernel: str, query: Query, v
         assert math.isclose(math.exp(attention.score.log_width.item()), 6.0, rel_tol=1e-6)  # type: ignore[operator, union-attr]
     assert learned.score.log_width.grad.abs() > 0  # type: ignore[union-attr, operator]
     assert fixed.score.log_width.grad is None  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("score", ["general", "qkv"])
-@pytest.mark.parametrize("kind", ["local-m", "local-p"])
-def test_a_window_multiplies_a_gaussian_in(kind: str, score: str, query: Query, values: Tensor, mask: Tensor) -> None:
-    local = built(score, {"window": kind, "window_size": 2.0})
-    everywhere = built(score, {})
-    everywhere.load_state_dict({k: v for k, v in local.state_dict().items() if not k.startswith("window")})
-    memory = memory_of(everywhere, values, mask)
-    _, weights = everywhere(query, memory)
-    _, found = local(query, memory)
-    for b in range(B):
-        last = int(mask[b].sum()) - 1
-        for i in range(Q):
-            centre = float(min(i, last))
-            if kind == "local-p":
-                p = {name: parameter.detach() for name, parameter in local.named_parameters()}
-                hidden = [math.tanh(x) for x in times(p["window.hidden_layer.weight"], query.state[b, i].tolist())]
-                centre = last / (1 + math.exp(-dot(p["window.centre_layer.weight"][0].tolist(), hidden)))
-            expected = window_by_hand(centre, 2.0, weights[b, i, : last + 1].tolist())
-            torch.testing.assert_close(
-                found[b, i, : last + 1], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=1e-5
-            )
-
-
-@pytest.mark.parametrize("kind", ["local-m", "local-p"])
-def test_a_window_whose_words_are_hidden_looks_at_the_others(kind: str, query: Query, values: Tensor) -> None:
-    local = built("general", {"window": kind, "window_size": 1.0})
-    visible = torch.zeros(B, S, dtype=torch.bool)
-    visible[:, -1] = True  # the window of the first query is far away
-    _, weights = local(query, memory_of(local, values, visible))
-    torch.testing.assert_close(weights[:, :, -1], torch.ones_like(weights[:, :, -1]))
-    assert not weights[:, :, :-1].any()
 
 
 @pytest.mark.parametrize("coverage", ["linguistic", "neural"])
