@@ -160,10 +160,10 @@ class _Session:
 
     def _restore(self, checkpoint: Path, threads: int) -> None:
         state = load_state(checkpoint)
-        if state.get("data") != self.corpora.fingerprint:
+        if (other := self.corpora.changed_since(state)) is not None:
             raise CheckpointError(
-                f"{self.run_folder.path}: the training data is not what this run was started with; give the new run "
-                f"another name (--set name=...)"
+                f"{self.run_folder.path}: {other} is not what this run was started with; give the new run another "
+                f"name (--set name=...)"
             )
         load_weights(checkpoint, self.trainer.model)
         try:
@@ -330,7 +330,7 @@ class _Session:
             "trainer": self.trainer.state_dict(),
             "progress": self.progress.state_dict(),
             "window": reporter.window_state(),
-            "data": self.corpora.fingerprint,
+            **self.corpora.fingerprints,
             "machine": self._machine(torch.get_num_threads()),
         }
         update, best = self.trainer.update, self.progress.best

@@ -1,9 +1,10 @@
 """The corpora of a run: text, tokenizer and piece ids, each made once and cached."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Corpora:
         valid_text: the validation text, with the same columns.
         train: the training pairs that were not dropped.
         valid: all validation pairs.
-        fingerprint: the fingerprint of the training text and the tokenizer; if it differs, so do the data.
+        fingerprints: the fingerprints of training data and validation data (`data` and `valid`), each of the text and
+            the tokenizer; if one differs, so do the data.
         aligner: the statistical word aligner of the training text, if it made the links.
         links_from: a description of where the links that guide the attention come from; None without guidance.
     """
@@ -49,9 +51,20 @@ class Corpora:
     valid_text: Table
     train: PieceCorpus
     valid: PieceCorpus
-    fingerprint: str
+    fingerprints: dict[str, str]
     aligner: TextAligner | None = None
     links_from: str | None = None
+
+    def changed_since(self, known: Mapping[str, Any]) -> str | None:
+        """Return which data differ from those of a checkpoint, given its fingerprints; None if none do."""
+        if known.get("data") != self.fingerprints["data"]:
+            return "the training data"
+        # Checkpoints of earlier versions do not have the fingerprint of the validation data.
+        return (
+            None
+            if known.get("valid", self.fingerprints["valid"]) == self.fingerprints["valid"]
+            else "the validation data"
+        )
 
 
 @dataclass(frozen=True)
@@ -95,15 +108,16 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
         guidance = _load_guide(config, train_text, train_id, train_pieces, train_path, tokenizer, cache)
     weights = pair_weights(train_source, train_text, config.data.temperature)
     train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target, weights=weights)
-    valid = PieceCorpus(encode_table(valid_text, tokenizer, pieces_path(cache, valid_id, tokenizer)))
+    valid_path = pieces_path(cache, valid_id, tokenizer)
+    valid = PieceCorpus(encode_table(valid_text, tokenizer, valid_path))
     refuse_longer_than_the_model(valid, config, "validation")
     if len(train) == 0:
         raise DataError(
             f"no training pair is left: {train.drops.empty} have an empty side, {train.drops.too_long} are longer than "
             f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
-    fingerprint = train_path.stem
-    return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprint, guidance.aligner, guidance.links_from)
+    fingerprints = {"data": train_path.stem, "valid": valid_path.stem}
+    return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprints, guidance.aligner, guidance.links_from)
 
 
 def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:

@@ -88,13 +88,16 @@ def test_another_configuration_is_refused_by_key(make_config: Callable[..., Conf
         run_train(make_config(model={"attention": {"score": "dot"}}))
 
 
-def test_other_data_under_the_same_configuration_is_refused(make_config: Callable[..., Config]) -> None:
+@pytest.mark.parametrize(("split", "name"), [("train", "training"), ("valid", "validation")])
+def test_other_data_under_the_same_configuration_is_refused(
+    make_config: Callable[..., Config], split: str, name: str
+) -> None:
     config = make_config()
     run_train(config)
     longer = make_config(training={"epochs": 3})
-    path = Path(str(config.data.root)) / "train.fr"
+    path = Path(str(config.data.root)) / f"{split}.fr"
     path.write_text(path.read_text().replace("chat", "chien"))
-    with pytest.raises(Exception, match="training data is not what this run was started with"):
+    with pytest.raises(Exception, match=f"the {name} data is not what this run was started with"):
         run_train(longer)
 
 
