@@ -10,10 +10,9 @@ from typing import get_args
 from nmt.atomic import atomic_write
 from nmt.config import Config, Filter, Source, TokenizerConfig
 from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
-from nmt.data.filters import judged
 from nmt.data.lines import one_line, without_packing
 from nmt.data.prepare import load_corpora
-from nmt.data.sources import pair_hashes, read_pairs, read_texts
+from nmt.data.sources import judged_pairs, pair_hashes, read_texts
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
@@ -148,7 +147,7 @@ def write_filtered(
     with contextlib.ExitStack() as stack:
         written = [stack.enter_context(atomic_write(path)) for path in paths]  # all of them, or none
         files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in written]
-        for line, pair, reason in judged(read_pairs(source, "train"), filters, hashes):
+        for line, _, pair, reason in judged_pairs(source, "train", filters, hashes):
             if reason is not None:
                 counts[reason] += 1
                 files[4].write("\t".join(" ".join(text.split()) for text in (str(line), reason, *pair[:2])) + "\n")

@@ -1,7 +1,8 @@
 """`nmt train --dry-run`: check configuration and data, and say how large everything is."""
 
 from nmt.config import Config
-from nmt.data.prepare import load_corpora
+from nmt.data.lines import read_lines
+from nmt.data.prepare import guide_file, load_corpora
 from nmt.runs.folder import RunFolder
 from nmt.runs.resume import InitFrom, start_of
 from nmt.training.beginning import check_pretrained
@@ -22,6 +23,8 @@ def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:
     run.refuse_strange_files()
     start = start_of(config, run, init_from)
     corpora = load_corpora(config, start.load_tokenizer(config), with_guide=False)
+    if (links := guide_file(config)) is not None:
+        next(iter(read_lines(links)), None)  # raises if it cannot be read
     if start.checkpoint is None:
         check_pretrained(corpora.tokenizer, config)
     rows = [*size_rows(config, corpora), ("run folder", f"{config.run_dir} ({start.description})")]

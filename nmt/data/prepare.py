@@ -183,20 +183,29 @@ def _load_guide(
             "or to the name of a file"
         )
     else:
-        links, links_id = _links_of_file(config, settings.links, text, text_id, cache)
+        links, links_id = _links_of_file(config, text, text_id, cache)
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
     return _Guidance(TargetAlignments(links, guidance, tokenizer, level, config.guided_step), source, made)
 
 
-def _links_of_file(config: Config, name: str, text: Table, text_id: str, cache: Path) -> tuple[Table, str]:
+def guide_file(config: Config) -> Path | None:
+    """Return the file of the links that guide the attention; None if it is not guided, or by other links."""
+    name = config.training.guided_alignment.links
+    if config.guided_step is None or name in ("auto", "corpus", "bitext"):
+        return None
+    return Path(config.data.root or "").expanduser() / Path(name).expanduser()
+
+
+def _links_of_file(config: Config, text: Table, text_id: str, cache: Path) -> tuple[Table, str]:
     if config.data.tags:
         raise ConfigError(
             "training.guided_alignment.links names a file, but the training data have tags, which are words, too; give "
             "each part of data.train its own links instead"
         )
-    path = Path(config.data.root or "").expanduser() / Path(name).expanduser()
+    path = guide_file(config)
+    assert path is not None  # the caller knows that it is a file
 
     def lines() -> Iterator[str]:
         of_corpus = map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)

@@ -85,22 +85,9 @@ def _load_filtered(
     fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split, cache_dir), filters, others_id)
 
     def rows() -> Iterator[dict[str, Any]]:
-        hashes = pair_hashes(others)
         left_out: Counter[str] = Counter()
-        ends: list[int] = []  # the number of the last pair of each part that has been read completely
-
-        def pairs() -> Iterator[Pair]:
-            count = 0
-            for each in source.each:
-                for pair in _untagged(each, split):
-                    count += 1
-                    yield pair
-                ends.append(count)
-
-        for line, pair, reason in judged(pairs(), filters, hashes):
+        for line, part, (src, tgt, links), reason in judged_pairs(source, split, filters, pair_hashes(others)):
             if reason is None:
-                part = bisect_left(ends, line)
-                src, tgt, links = _tagged(source.each[part], pair)
                 row = {"src": src, "tgt": tgt, "links": links, "line": line}
                 yield row | ({"part": part} if source.parts else {})
             else:
@@ -112,6 +99,34 @@ def _load_filtered(
     if len(table) == 0:
         raise DataError(f"data.filters leave nothing of the {split} data: {_describe(source)}; take some filters out")
     return table, fingerprint
+
+
+def judged_pairs(
+    source: Source, split: str, filters: Sequence[Filter], held_out: frozenset[int]
+) -> Iterator[tuple[int, int, Pair, str | None]]:
+    """Yield, for each pair, its number (from 1), its part's number (from 0), itself, and why a filter leaves it out.
+
+    Filters judge pairs without their tags, so that tagged copies are found; the pairs that are yielded have them.
+
+    Args:
+        source: the source of the pairs.
+        split: ``train``, ``valid`` or ``test``.
+        filters: names of filters.
+        held_out: hashes of the pairs that `overlap` leaves out.
+    """
+    ends: list[int] = []  # the number of the last pair of each part that has been read completely
+
+    def pairs() -> Iterator[Pair]:
+        count = 0
+        for each in source.each:
+            for pair in _untagged(each, split):
+                count += 1
+                yield pair
+            ends.append(count)
+
+    for line, pair, reason in judged(pairs(), filters, held_out):
+        part = bisect_left(ends, line)
+        yield line, part, _tagged(source.each[part], pair), reason
 
 
 def read_pairs(source: Source, split: str) -> Iterator[Pair]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from nmt.commands.dry_run import run_dry_run
 from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.errors import CheckpointError, ConfigError, TrainingError
+from nmt.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nmt.runs.checkpoint import average_checkpoints, find_damage, newest_checkpoint, remove_leftovers
 from nmt.runs.folder import RunFolder
 from nmt.runs.load import load_model
@@ -283,3 +283,11 @@ def test_training_in_a_thread_works(make_config: MakeConfig) -> None:
     thread.start()
     thread.join()
     assert found[0].checkpoint("last").exists()
+
+
+def test_a_dry_run_looks_for_the_file_of_links(make_config: MakeConfig, tmp_path: Path) -> None:
+    guided = {"guided_alignment": {"enabled": True, "links": "links.txt"}}
+    with pytest.raises(DataError, match=r"links\.txt"):
+        run_dry_run(make_config(training=guided))
+    (tmp_path / "links.txt").write_text("0-0\n")
+    assert "new" in run_dry_run(make_config(training=guided))

@@ -118,6 +118,25 @@ def test_cells_of_several_lines_are_written_as_one_line(make_config: Callable[..
     ]
 
 
+def test_what_is_written_is_what_training_keeps_of_tagged_copies(pairs: list[tuple[str, str]]) -> None:
+    names = write(pairs[:20], "train")
+    write(pairs[20:30], "valid")
+    Path("c.yaml").write_text(
+        f"""
+data:
+  train:
+    - {{src: {names[0]}, tgt: {names[1]}}}
+    - {{src: {names[0]}, tgt: {names[1]}, tag: <bt>}}
+    - {{src: valid.en, tgt: valid.fr, tag: <bt>}}
+  valid: {{src: valid.en, tgt: valid.fr}}
+  filters: [duplicates, overlap]
+""",
+        encoding="utf-8",
+    )
+    assert invoke("doctor", "c.yaml", "--write", "clean").startswith("clean: 20 pairs kept, 30 left out")
+    assert "<bt>" not in Path("clean/train.src").read_text(encoding="utf-8")
+
+
 def test_splits_that_are_there_are_found_and_checked(pairs: list[tuple[str, str]]) -> None:
     files = write(pairs[:200], "train")
     write(pairs[200:250], "dev")
