@@ -73,7 +73,7 @@ def _tokenizer(size: CorpusSize, joint: bool) -> dict[str, Any]:
 
 
 def _recurrent(pairs: int, joint: bool) -> dict[str, Any]:
-    width = _by_size(pairs, (3_000, 128), (15_000, 256), (300_000, 512), (_ANY, 768))
+    width = _by_size(pairs, (3_000, 128), (5_000, 256), (300_000, 512), (_ANY, 768))
     dropout = _by_size(pairs, (3_000, 0.4), (15_000, 0.3), (300_000, 0.2), (_ANY, 0.1))
     return {
         "embedding_size": width,
