@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nmt.config import AttentionConfig, AttentionScore
-from nmt.model.attention.base import Attention
+from nmt.model.attention.base import Attention, Query
 from nmt.model.build import build_attention
 from nmt.model.memory import Memory
 
@@ -121,3 +121,9 @@ def window_by_hand(centre: float, size: float, weights: Vector) -> Vector:
         for s, w in enumerate(weights)
     ]
     return [w / sum(shaped) for w in shaped]
+
+
+def random_query(count: int = Q) -> Query:
+    generator = torch.Generator().manual_seed(4)
+    state = torch.randn(B, count, H, generator=generator, dtype=torch.float64)
+    return Query(state, torch.randn(B, count, E, generator=generator, dtype=torch.float64), torch.arange(count))

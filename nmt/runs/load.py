@@ -284,9 +284,7 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
 
 def _step_of_weights(config: Config) -> str | None:
     """Return where the attention weights of a model belong (`decoding.alignment_at`); None if it has no attention."""
-    model = config.model
-    has_attention = model.decoder.type != "rnn" or model.attention.score != "none"
-    return config.search.alignment_at if has_attention else None
+    return config.search.alignment_at if config.model.has_alignment else None
 
 
 def _member(run: RunFolder, config: Config, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:

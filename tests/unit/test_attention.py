@@ -17,7 +17,6 @@ from tests.attentions import (
     A,
     B,
     E,
-    H,
     M,
     Q,
     S,
@@ -50,27 +49,6 @@ def variant(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def attention(variant: str) -> Attention:
     return built(*VARIANTS[variant])
-
-
-def random_query(count: int = Q) -> Query:
-    generator = torch.Generator().manual_seed(4)
-    state = torch.randn(B, count, H, generator=generator, dtype=torch.float64)
-    return Query(state, torch.randn(B, count, E, generator=generator, dtype=torch.float64), torch.arange(count))
-
-
-@pytest.fixture
-def query() -> Query:
-    return random_query()
-
-
-@pytest.fixture
-def values() -> Tensor:
-    return torch.randn(B, S, M, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-
-
-@pytest.fixture
-def mask() -> Tensor:
-    return torch.arange(S) < torch.tensor([[6], [3], [1]])
 
 
 def test_equals_a_slow_loop_in_float64(

@@ -7,23 +7,8 @@ import torch
 from torch import Tensor
 
 from nmt.model.attention.base import Query
-from tests.attentions import B, M, Q, S, dot, memory_of, times, window_by_hand
-from tests.unit.test_attention import built, random_query
-
-
-@pytest.fixture
-def query() -> Query:
-    return random_query()
-
-
-@pytest.fixture
-def values() -> Tensor:
-    return torch.randn(B, S, M, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-
-
-@pytest.fixture
-def mask() -> Tensor:
-    return torch.arange(S) < torch.tensor([[6], [3], [1]])
+from tests.attentions import B, Q, S, dot, memory_of, times, window_by_hand
+from tests.unit.test_attention import built
 
 
 @pytest.mark.parametrize("score", ["general", "qkv"])
