@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from nmt.alignment.cells import Pair
 from nmt.alignment.hmm import BidirectionalHMM, Floats
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.pieces import Pieces, Segmentation, encode_pairs
+from nmt.alignment.words import WordLevel
 from nmt.errors import AlignmentError
 from nmt.regular import GIB, read_regular
 
-WordLevel = Literal["words", "tokens"]
 WordPair = tuple[Sequence[str], Sequence[str]]  # the words of a source and a target sentence
 
 # None stands for the words themselves.

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.alignment.words import WordLevel, spans_at
 from nmt.errors import AlignmentError
 
 Link = tuple[int, int]  # source word, target word, from 0
@@ -47,6 +48,21 @@ def parse_pharaoh(line: str, base: int = 0, where: str = "links") -> GoldLinks:
         if match[2] == "-":
             sure.add(link)
     return GoldLinks(frozenset(sure), frozenset(possible))
+
+
+def missing_words(gold: GoldLinks, pair: tuple[str, str], level: WordLevel = "words") -> str | None:
+    """Return a text that names the first link to a word that a pair does not have; None if all words exist.
+
+    Args:
+        gold: the links of the pair.
+        pair: source and target text.
+        level: the units that the links connect.
+    """
+    src, tgt = (len(spans_at(level, text)) for text in pair)
+    outside = min((link for link in gold.possible if link[0] >= src or link[1] >= tgt), default=None)
+    if outside is None:
+        return None
+    return f"link {outside[0]}-{outside[1]}, but the pair has {src} source and {tgt} target {level}, counted from 0"
 
 
 def transposed(line: str) -> str:

@@ -4,8 +4,9 @@ import re
 from functools import cache
 from typing import Literal
 
-SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
+WordLevel = Literal["words", "tokens"]  # the units that links connect
 
+SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
 
 FORMAT = 2  # raise it when texts are split into other words than before
 
@@ -72,7 +73,7 @@ def token_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
-def spans_at(level: Literal["words", "tokens"], text: str) -> list[tuple[int, int]]:
+def spans_at(level: WordLevel, text: str) -> list[tuple[int, int]]:
     """Return `word_spans` or `token_spans` of a text.
 
     Raises:

@@ -110,12 +110,12 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def _section_at(loc: Iterable[str | int], whole: type[BaseModel]) -> type[BaseModel] | None:
-    """Return the section at a key path inside `whole`; None if there is none."""
+    """Return the section at a key path inside `whole`; None if there is none. All items of a list have one section."""
     section: type[BaseModel] | None = whole
-    for key in loc:
+    for key in (key for key in loc if isinstance(key, str)):
         if section is None or key not in section.model_fields:
             return None
-        section = next(_sections_in(section.model_fields[str(key)].annotation), None)
+        section = next(_sections_in(section.model_fields[key].annotation), None)
     return section
 
 

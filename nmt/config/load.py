@@ -181,7 +181,9 @@ def _remove(values: dict[str, Any], path: KeyPath) -> bool:
 
 
 def _at_line(problem: Explained, lines: Mapping[KeyPath, int], name: str) -> str:
-    path = problem.paths[0] if problem.paths else ()
+    full = problem.paths[0] if problem.paths else ()
+    # A list of sources is written without the key `parts`.
+    path = tuple(key for at, key in enumerate(full) if key != "parts" or full[: at + 1] in lines)
     line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
     where = {None: "", 0: "--set "}.get(line, f"line {line}: ")
     return f"{where}{dotted(path) or name}: {problem.message}"

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordLevel, WordPair
+from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordPair
 from nmt.alignment.links import format_pharaoh
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
-from nmt.alignment.words import spans_at
+from nmt.alignment.words import WordLevel, spans_at
 from nmt.data.cache import Table, cached_folder, cached_table
 from nmt.data.checksums import digest
 from nmt.quiet import no_bar

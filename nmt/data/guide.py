@@ -8,14 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.links import parse_pharaoh
-from nmt.alignment.words import spans_at
+from nmt.alignment.links import missing_words, parse_pharaoh
+from nmt.alignment.words import WordLevel, spans_at
 from nmt.data.batching import Ints
 from nmt.data.cache import Table
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
 
-WordLevel = Literal["words", "tokens"]
 Floats = NDArray[np.float32]
 GUIDANCE_COLUMNS = {"guidance": "int8"}
 GUIDED, NO_LINKS, WORDS_CHANGED = 0, 1, 2  # the values of that column
@@ -166,13 +165,8 @@ def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]
         except AlignmentError as error:
             bad.append(str(error))
             continue
-        sizes = [len(spans_at(level, text)) for text in pair]
-        outside = [link for link in gold.possible if link[0] >= sizes[0] or link[1] >= sizes[1]]
-        if outside:
-            bad.append(
-                f"{name}, line {number}: link {outside[0][0]}-{outside[0][1]}, but the pair has {sizes[0]} source and "
-                f"{sizes[1]} target {level}, counted from 0"
-            )
+        if wrong := missing_words(gold, pair, level):
+            bad.append(f"{name}, line {number}: {wrong}")
     if counts[0] != counts[1]:
         raise AlignmentError(f"{name} has {counts[0]} lines, but there are {counts[1]} training pairs")
     if bad:

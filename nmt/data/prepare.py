@@ -19,7 +19,7 @@ from nmt.data.checksums import digest
 from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
 from nmt.data.lines import read_lines
-from nmt.data.sources import load_text
+from nmt.data.sources import load_text, read_texts
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.data.tokenizer_import import import_tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
@@ -207,14 +207,19 @@ def _links_of_file(config: Config, text: Table, text_id: str, cache: Path) -> tu
     path = guide_file(config)
     assert path is not None  # the caller knows that it is a file
 
-    def lines() -> Iterator[str]:
-        of_corpus = map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
-        if not config.data.filters:
-            return of_corpus
-        kept = {line for (line,) in text.rows("line")}
-        return (links for line, links in enumerate(of_corpus, start=1) if line in kept)
+    def lines_of_corpus() -> Iterator[str]:
+        return map(transposed, read_lines(path)) if config.data.reverse else read_lines(path)
 
-    check_links(str(path), lines(), text_pairs(text), config.training.guided_alignment.level)
+    def lines() -> Iterator[str]:
+        if not config.data.filters:
+            return lines_of_corpus()
+        kept = {line for (line,) in text.rows("line")}
+        return (links for line, links in enumerate(lines_of_corpus(), start=1) if line in kept)
+
+    # The file has a line for each pair, including those that a filter leaves out.
+    source = config.data.source("train")
+    pairs = read_texts(source, "train") if config.data.filters and source is not None else text_pairs(text)
+    check_links(str(path), lines_of_corpus(), pairs, config.training.guided_alignment.level)
     stamp = path.stat()
     links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse, text_id)
     table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))

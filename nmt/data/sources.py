@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from nmt.alignment.links import parse_pharaoh, transposed
+from nmt.alignment.links import missing_words, parse_pharaoh, transposed
 from nmt.alignment.words import split_words
 from nmt.config import Filter, Source
 from nmt.data.builtin import BUILTIN_VERSION
@@ -188,7 +188,7 @@ def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pa
     """Yield the pairs with the links of the source's file, or with empty links if it has no such file.
 
     Raises:
-        DataError: if the numbers of pairs and of lines of links differ.
+        DataError: if the numbers of pairs and of lines of links differ, or a link names a word that does not exist.
     """
     if source.links is None:
         yield from ((src, tgt, "") for src, tgt in pairs)
@@ -203,8 +203,11 @@ def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pa
                 f"({'pairs' if pair is None else 'links'} end after {number - 1}); write one line of links for each "
                 f"pair, empty where there are none"
             )
-        parse_pharaoh(line, where=f"{path}, line {number}")
-        yield (*pair, transposed(line) if source.turns_links else line)
+        where = f"{path}, line {number}"
+        own = transposed(line) if source.turns_links else line
+        if line and (wrong := missing_words(parse_pharaoh(own, where=where), pair)):
+            raise DataError(f"{where}: {wrong}")
+        yield (*pair, own)
 
 
 def _read_hub(source: Source, split: str) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from nmt.config.load import load_config
 from nmt.config.presets import CorpusSize, preset_settings
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
+from nmt.errors import AlignmentError
 from tests.conftest import SENTENCES
 
 runner = CliRunner()
@@ -237,3 +238,10 @@ def test_links_of_a_file_are_those_of_the_pairs_that_filters_keep(make_config: C
     assert corpora.train.guide is not None
     assert corpora.train.guide._links.to_pylist() == [f"{n % 2}-{n % 2}" for n in range(1, len(pairs))]
     assert corpora.train_text["line"] == list(range(2, len(pairs) + 1))
+    for lines, message in (
+        (["0-0"] * (len(pairs) + 2), f"has {len(pairs) + 2} lines, but there are {len(pairs)} training pairs"),
+        (["0-0", "0-0", "99-0"] + [""] * (len(pairs) - 3), "own.links, line 3: link 99-0"),
+    ):
+        (root / "own.links").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with pytest.raises(AlignmentError, match=message):
+            load_corpora(config)

@@ -33,6 +33,16 @@ def test_all_problems_come_at_once_with_line_and_nearest_name(tmp_path: Path) ->
     assert "line 9: training.clip_norm" in message
 
 
+def test_a_problem_in_a_list_of_sources_is_named_as_it_is_written(tmp_path: Path) -> None:
+    item = "{src: a.en, tgt: a.fr}, {src: b.en, tgt: b.fr, wieght: 2, header: 3.5}"
+    valid = "  valid: builtin:phrasebook\n"
+    for train, key in ((f"[{item}]", "data.train.1"), (f"{{parts: [{item}]}}", "data.train.parts.1")):
+        with pytest.raises(ConfigError) as caught:
+            load_config(write(tmp_path, f"data:\n  train: {train}\n{valid}"))
+        assert f"line 2: {key}.wieght: unknown key; did you mean 'weight'?" in str(caught.value)
+        assert f"line 2: {key}.header: " in str(caught.value)
+
+
 def test_overrides_are_read_as_yaml_and_blamed_on_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     config = load_config(path, ["model.attention.score=general", "training.optimizer.lr=3e-4", "data.tgt_lang=no"])

@@ -229,6 +229,7 @@ def test_a_file_of_links_belongs_to_its_pairs(tmp_path: Path) -> None:
         ("0-0\n", "fewer lines"),
         ("\n" * 4, "more lines"),
         ("x\n\n\n", "line 1: 'x' is not a link"),
+        ("0-0\n\n0-1\n", "line 3: link 0-1, but the pair has 1 source and 1 target words, counted from 0"),
     ):
         (tmp_path / "l").write_text(lines)
         with pytest.raises(NmtError, match=message):
