@@ -55,7 +55,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Return a message with its control characters escaped, since names from files may contain terminal commands."""
     return "".join(
         f"\\x{ord(char):02x}" if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f" else char

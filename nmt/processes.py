@@ -43,7 +43,7 @@ class Processes:
 
     @classmethod
     @contextlib.contextmanager
-    def joined(cls, device: str = "auto") -> Iterator["Processes"]:
+    def join(cls, device: str = "auto") -> Iterator["Processes"]:
         """Yield the place of this process among the others; it joins them first if torchrun has started it.
 
         What is on GPUs is exchanged over NCCL, everything else over gloo.
@@ -93,7 +93,7 @@ class Processes:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         return f"cuda:{self.local_rank}" if name == "cuda" else name
 
-    def share(self, items: Sequence[Item] | Any) -> Any:
+    def shard(self, items: Sequence[Item] | Any) -> Any:
         """Return this process's share, which is every `size`-th item; the shares of all processes are all the items."""
         return items[self.rank :: self.size]
 
@@ -115,7 +115,7 @@ class Processes:
         return values
 
     def gather(self, items: list[Item]) -> list[Item]:
-        """Return, in the first process, the items of all processes in the order that they had before `share`.
+        """Return, in the first process, the items of all processes in the order that they had before `shard`.
 
         Every other process gets its own items back.
 
@@ -139,7 +139,7 @@ class Processes:
         start, end = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
         return start, items[start:end]
 
-    def joined_blocks(self, mine: list[Item]) -> list[Item]:
+    def gather_blocks(self, mine: list[Item]) -> list[Item]:
         """Return, in the first process, the blocks of all processes as one list; every other process gets its own back.
 
         Raises:
@@ -147,7 +147,7 @@ class Processes:
         """
         return [item for block in self.gather([mine]) for item in block] if self.size > 1 else mine
 
-    def told(self, value: Item) -> Item:
+    def broadcast(self, value: Item) -> Item:
         """Return the first process's value, in every process.
 
         Raises:
@@ -160,7 +160,7 @@ class Processes:
             distributed.broadcast_object_list(box)
         return box[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes have reached this point.
 
         Raises:
@@ -171,14 +171,14 @@ class Processes:
                 distributed.all_reduce(torch.zeros(1))  # a barrier over gloo, also among processes that use GPUs
 
     @contextlib.contextmanager
-    def first_then_others(self) -> Iterator[None]:
+    def first_process_first(self) -> Iterator[None]:
         """Run the block in the first process, then in the others; afterwards all of them go on together."""
         if not self.is_first:
-            self.wait()
+            self.barrier()
         yield
         if self.is_first:
-            self.wait()
-        self.wait()
+            self.barrier()
+        self.barrier()
 
     @contextlib.contextmanager
     def _others(self, what: str) -> Iterator[None]:

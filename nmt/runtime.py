@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch.torch_version import TorchVersion
 
-from nmt.errors import ConfigError, printable
+from nmt.errors import ConfigError, escape_controls
 from nmt.quiet import is_quiet
 from nmt.threads import available_cores
 
@@ -173,7 +173,7 @@ class _Formatter(logging.Formatter):
     """A formatter that escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return escape_controls(super().format(record))
 
 
 class _TqdmHandler(logging.Handler):

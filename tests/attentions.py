@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from nmt.config import AttentionConfig, AttentionScore
-from nmt.model.attention.base import Attention, Query
+from nmt.model.attention.base import Attention
+from nmt.model.attention.query import Query
 from nmt.model.build import build_attention
 from nmt.model.memory import Memory
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from nmt.arrays import Int64Array
 
 
-def similar_pairs(lengths: Ints, most_cells: int) -> Iterator[Ints]:
+def similar_pairs(lengths: Int64Array, most_cells: int) -> Iterator[Int64Array]:
     """Yield the indices of the pairs of each batch, the shortest first; pairs with an empty side are left out.
 
     Args:

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.cells import Pair
-from nmt.alignment.hmm import BidirectionalHMM, Floats
+from nmt.alignment.hmm import BidirectionalHMM
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.pieces import Pieces, Segmentation, encode_pairs
+from nmt.alignment.word_pair_keys import Pair
 from nmt.alignment.words import WordLevel
+from nmt.arrays import Float32Array
 from nmt.errors import AlignmentError
 from nmt.regular import GIB, read_regular
 
-WordPair = tuple[Sequence[str], Sequence[str]]  # the words of a source and a target sentence
+TokenizedPair = tuple[Sequence[str], Sequence[str]]  # the words of a source and a target sentence
 
 # None stands for the words themselves.
 SEGMENTATIONS: tuple[Segmentation | None, ...] = (
@@ -53,7 +54,7 @@ class BitextAligner:
     @classmethod
     def fit(
         cls,
-        pairs: Sequence[WordPair],
+        pairs: Sequence[TokenizedPair],
         level: WordLevel = "words",
         threads: int = 1,
         done: Callable[[], object] = lambda: None,
@@ -87,20 +88,20 @@ class BitextAligner:
         view = max(with_model or self._views, key=lambda view: len(view.src) + len(view.tgt))
         return view.src, view.tgt
 
-    def posteriors(self, pairs: Sequence[WordPair], threads: int = 1) -> list[Floats]:
+    def posteriors(self, pairs: Sequence[TokenizedPair], threads: int = 1) -> list[Float32Array]:
         """Return ``[T, S]`` for each pair: the probability of each link, from 0 to 1."""
         lowered = [
             (_lower(src), _lower(tgt)) if len(src) * len(tgt) <= _LARGEST_PAIR else ([], []) for src, tgt in pairs
         ]
         with ThreadPoolExecutor(max(1, threads)) as pool:
             by_view = list(pool.map(lambda view: view.posteriors(lowered), self._views))
-        mean: list[Floats] = [sum(each) / np.float32(len(each)) for each in zip(*by_view, strict=True)]
+        mean: list[Float32Array] = [sum(each) / np.float32(len(each)) for each in zip(*by_view, strict=True)]
         return [
             found if found.shape == (len(tgt), len(src)) else np.zeros((len(tgt), len(src)), dtype=np.float32)
             for found, (src, tgt) in zip(mean, pairs, strict=True)
         ]
 
-    def links(self, pairs: Iterator[WordPair] | Sequence[WordPair], threads: int = 1) -> Iterator[list[Link]]:
+    def links(self, pairs: Iterator[TokenizedPair] | Sequence[TokenizedPair], threads: int = 1) -> Iterator[list[Link]]:
         """Yield the links of each pair, in order; only some thousand pairs are held in memory at a time."""
         iterator = iter(pairs)
         while chunk := list(islice(iterator, _PAIRS_AT_ONCE)):
@@ -165,7 +166,7 @@ class _View:
     hmm: BidirectionalHMM
 
     @classmethod
-    def fit(cls, pairs: Sequence[WordPair], segmentation: Segmentation | None) -> "_View":
+    def fit(cls, pairs: Sequence[TokenizedPair], segmentation: Segmentation | None) -> "_View":
         """Train the pieces and the HMM of a segmentation.
 
         Raises:
@@ -175,7 +176,7 @@ class _View:
         encoded = [(src_ids, tgt_ids) for (src_ids, _), (tgt_ids, _) in encode_pairs(src, tgt, pairs)]
         return cls(src, tgt, BidirectionalHMM.fit(_spread(encoded), len(src), len(tgt)))
 
-    def posteriors(self, pairs: Sequence[WordPair]) -> list[Floats]:
+    def posteriors(self, pairs: Sequence[TokenizedPair]) -> list[Float32Array]:
         """Return ``[T, S]`` for each pair; the probability of a link is the largest among the words' pieces."""
         encoded = encode_pairs(self.src, self.tgt, pairs)
         by_piece = self.hmm.posteriors([(src, tgt) for (src, _), (tgt, _) in encoded])

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.batches import Ints, similar_pairs
-from nmt.alignment.cells import Pair, dense_numbers, distinct_keys, keys_of, numbers_of
-
-Floats = NDArray[np.float32]
+from nmt.alignment.batches import similar_pairs
+from nmt.alignment.word_pair_keys import Pair, dense_numbers, distinct_keys, keys_of, numbers_of
+from nmt.arrays import Float32Array, Float64Array, Int64Array
 
 ALPHA = 1e-3  # parameter of the symmetric Dirichlet prior of translation probabilities (Riley & Gildea 2012)
 NULL_PROBABILITY = 0.1
@@ -40,9 +39,9 @@ class _Batch:
             words that never occurred together in training, for unseen words, and for padding, in this order.
     """
 
-    pairs: Ints
-    src: Ints
-    tgt: Ints
+    pairs: Int64Array
+    src: Int64Array
+    tgt: Int64Array
     src_mask: NDArray[np.bool_]
     tgt_mask: NDArray[np.bool_]
     cells: NDArray[np.int32]
@@ -51,7 +50,7 @@ class _Batch:
 class _Direction:
     """The parameters of one direction: translation, null and jump probabilities."""
 
-    def __init__(self, given: Ints, sizes: tuple[int, int], frequencies: Floats):
+    def __init__(self, given: Int64Array, sizes: tuple[int, int], frequencies: Float32Array):
         """Start with uniform probabilities.
 
         Args:
@@ -67,7 +66,7 @@ class _Direction:
         self.jumps = np.ones(2 * _JUMPS + 1)
         self.first = np.ones(_JUMPS + 1)
 
-    def update_translation(self, counts: NDArray[np.float64]) -> None:
+    def update_translation(self, counts: Float64Array) -> None:
         """Set the table from expected counts: the mean-field update of variational Bayes (Riley & Gildea 2012)."""
         totals = np.bincount(self.given, counts, minlength=self.sizes[0]).astype(np.float64)
         logarithms = _digamma(counts + ALPHA) - _digamma(totals + ALPHA * self.sizes[1])[self.given]
@@ -86,7 +85,7 @@ class BidirectionalHMM:
             tgt_size: number of target words.
         """
         self.sizes = src_size, tgt_size
-        self.keys: Ints = distinct_keys(pairs, src_size, tgt_size)
+        self.keys: Int64Array = distinct_keys(pairs, src_size, tgt_size)
         src_frequencies, tgt_frequencies = (
             _frequencies([pair[side] for pair in pairs], size) for side, size in enumerate(self.sizes)
         )
@@ -107,7 +106,7 @@ class BidirectionalHMM:
             model._iterate(batches, with_jumps=iteration >= MODEL1_ITERATIONS)
         return model
 
-    def posteriors(self, pairs: Sequence[Pair]) -> list[Floats]:
+    def posteriors(self, pairs: Sequence[Pair]) -> list[Float32Array]:
         """Return ``[T, S]`` for each pair: the mean of both directions' link posteriors, 0 to 1."""
         results = [np.zeros((len(tgt), len(src)), dtype=np.float32) for src, tgt in pairs]
         for batch in self._batches(pairs):
@@ -185,7 +184,7 @@ class BidirectionalHMM:
         for chosen in similar_pairs(lengths, most_cells):
             yield self._batch(pairs, chosen, numbers)
 
-    def _batch(self, pairs: Sequence[Pair], chosen: Ints, numbers: NDArray[np.int32] | None) -> _Batch:
+    def _batch(self, pairs: Sequence[Pair], chosen: Int64Array, numbers: NDArray[np.int32] | None) -> _Batch:
         src, src_mask = _padded([pairs[index][0] for index in chosen])
         tgt, tgt_mask = _padded([pairs[index][1] for index in chosen])
         real = src_mask[:, None, :] & tgt_mask[:, :, None]  # [B, T, S]
@@ -224,14 +223,14 @@ class _JumpCounts:
         self.jumps = np.zeros(2 * _JUMPS + 1)
         self.first = np.zeros(_JUMPS + 1)
 
-    def add(self, transitions: Floats, first: Floats) -> None:
+    def add(self, transitions: Float32Array, first: Float32Array) -> None:
         """Add the counts ``[S, S]`` of jumps (from row to column) and ``[S]`` of first positions."""
         length = len(first)
         self.jumps += np.bincount(_offsets(length).ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
         self.first += np.bincount(np.minimum(np.arange(length), _JUMPS), first, minlength=_JUMPS + 1)
 
 
-def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts | None) -> Floats:
+def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts | None) -> Float32Array:
     """Return the posterior probability ``[B, T, S]`` of each link, 0 on padding.
 
     Before the first HMM iteration all jumps are equally likely, so the HMM is the same as IBM Model 1.
@@ -247,8 +246,8 @@ def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts |
 
 
 def _forward_backward(
-    direction: _Direction, batch: _Batch, emission: Floats, null: Floats, jump_counts: _JumpCounts | None
-) -> Floats:
+    direction: _Direction, batch: _Batch, emission: Float32Array, null: Float32Array, jump_counts: _JumpCounts | None
+) -> Float32Array:
     """Compute the link posteriors ``[B, T, S]`` with the scaled forward-backward algorithm.
 
     Each position has a state, and a null state that remembers it (Och & Ney 2003, section 2.1). The expected jumps and
@@ -289,10 +288,10 @@ def _forward_backward(
     return posteriors
 
 
-def _offsets(length: int) -> Ints:
+def _offsets(length: int) -> Int64Array:
     """Return the index of the jump from each position (row) to each position (column), ``[S, S]``."""
     positions = np.arange(length)
-    offsets: Ints = np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
+    offsets: Int64Array = np.clip(positions[None, :] - positions[:, None], -_JUMPS, _JUMPS) + _JUMPS
     return offsets
 
 
@@ -302,7 +301,7 @@ def _turned(batch: _Batch) -> _Batch:
     return _Batch(batch.pairs, batch.tgt, batch.src, batch.tgt_mask, batch.src_mask, cells)
 
 
-def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
+def _padded(sentences: Sequence[Int64Array]) -> tuple[Int64Array, NDArray[np.bool_]]:
     """Return the sentences as one array ``[B, L]``, and a mask that is True on real words."""
     lengths = np.array([len(sentence) for sentence in sentences])
     mask = np.arange(lengths.max())[None, :] < lengths[:, None]
@@ -311,14 +310,14 @@ def _padded(sentences: Sequence[Ints]) -> tuple[Ints, NDArray[np.bool_]]:
     return ids, mask
 
 
-def _frequencies(sentences: Sequence[Ints], size: int) -> Floats:
+def _frequencies(sentences: Sequence[Int64Array], size: int) -> Float32Array:
     """Return the relative frequency of each word, after adding one occurrence of each word."""
     counts = np.bincount(np.concatenate(sentences) if sentences else np.zeros(0, dtype=np.int64), minlength=size) + 1.0
-    shares: Floats = (counts / counts.sum()).astype(np.float32)
+    shares: Float32Array = (counts / counts.sum()).astype(np.float32)
     return shares
 
 
-def _digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _digamma(x: Float64Array) -> Float64Array:
     """Return the digamma function of positive numbers, to 1e-8 (Abramowitz & Stegun 1964, 6.3.5 and 6.3.18)."""
     shifted = x + 6.0  # the series is exact enough for arguments above 6, and the recurrence leads back to x
     result = -1 / x

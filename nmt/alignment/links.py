@@ -1,15 +1,15 @@
 """Word links: choosing the likely ones, and the notations Pharaoh (i-j) and NAACL (sentence src tgt)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmt.alignment.words import WordLevel, spans_at
+from nmt.arrays import Float32Array
 from nmt.errors import AlignmentError
 
 Link = tuple[int, int]  # source word, target word, from 0
@@ -136,21 +136,7 @@ def format_pharaoh(links: Iterable[Link]) -> str:
     return " ".join(f"{src}-{tgt}" for src, tgt in links)
 
 
-def gold_lines(gold: Sequence[GoldLinks], kind: str = "pharaoh", base: int = 0) -> list[str]:
-    """Return gold links as lines for `read_gold`, with ``ipj`` (or a final ``P``) for links that are only possible."""
-    lines = []
-    for number, sentence in enumerate(gold, start=1):
-        links = [
-            (tgt + base, src + base, (src, tgt) in sentence.sure) for src, tgt in sentence.possible | sentence.sure
-        ]
-        if kind == "pharaoh":
-            lines.append(" ".join(f"{src}{'-' if sure else 'p'}{tgt}" for tgt, src, sure in sorted(links)))
-        else:
-            lines += [f"{number} {src} {tgt} {'S' if sure else 'P'}" for tgt, src, sure in sorted(links)]
-    return lines
-
-
-def likely_links(probabilities: NDArray[np.float32]) -> list[Link]:
+def likely_links(probabilities: Float32Array) -> list[Link]:
     """Return the links (source, target) of a sentence pair, in the order of target words.
 
     Every link with a probability of at least 0.4 is taken. Other links are then tested, the most likely first. A link

@@ -6,16 +6,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.words import spans_at
+from nmt.arrays import Float32Array
 from nmt.errors import AlignmentError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float32]
 Span = tuple[int, int]
 Level = Literal["words", "tokens", "pieces"]
 EOS_TOKEN = "</s>"
@@ -37,13 +36,13 @@ class AlignmentMatrix:
             attention, which always attends to something.
     """
 
-    weights: Floats
+    weights: Float32Array
     src_tokens: list[str]
     tgt_tokens: list[str]
     level: Level
     eos: Literal["row", "dropped"]
     read_from: str = "attention"
-    null: Floats | None = None
+    null: Float32Array | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.tgt_tokens), len(self.src_tokens))
@@ -100,14 +99,14 @@ class AlignmentMatrix:
         return pandas.DataFrame(self.weights, index=self.tgt_tokens, columns=self.src_tokens)
 
     @property
-    def link_probabilities(self) -> Floats | None:
+    def link_probabilities(self) -> Float32Array | None:
         """The probability of each link, ``[T, S]``; None if the weights come from an attention.
 
         Each row is the row of weights, scaled so that its largest value is 1 - null.
         """
         if self.null is None or not self.weights.size:
             return None
-        likeliest: Floats = self.weights / self.weights.max(axis=1, keepdims=True)
+        likeliest: Float32Array = self.weights / self.weights.max(axis=1, keepdims=True)
         return likeliest * (1 - self.null[:, None])
 
     def links(self) -> list[Link]:
@@ -125,7 +124,7 @@ class AlignmentMatrix:
 
 
 def piece_matrix(
-    weights: Floats, src_pieces: Sequence[str], tgt_pieces: Sequence[str], keep_eos: bool = False
+    weights: Float32Array, src_pieces: Sequence[str], tgt_pieces: Sequence[str], keep_eos: bool = False
 ) -> AlignmentMatrix:
     """Return the matrix on pieces.
 
@@ -141,7 +140,7 @@ def piece_matrix(
 
 
 def word_matrix(
-    weights: Floats,
+    weights: Float32Array,
     src_text: str,
     src_offsets: Sequence[Span],
     tgt_text: str,
@@ -192,7 +191,7 @@ class WordLinks:
         read_from: a description of the aligner.
     """
 
-    probabilities: Floats
+    probabilities: Float32Array
     src_spans: Sequence[Span]
     tgt_spans: Sequence[Span]
     read_from: str = "aligner"
@@ -234,16 +233,16 @@ class WordLinks:
         )
 
 
-def _spread_over(rows: Floats, spans: Sequence[Span], tokens: Sequence[Span]) -> Floats:
+def _spread_over(rows: Float32Array, spans: Sequence[Span], tokens: Sequence[Span]) -> Float32Array:
     """Return a row for each token: the elementwise maximum of the rows whose spans the token overlaps."""
     if list(spans) == list(tokens):
         return rows
     overlaps = piece_shares(tokens, spans) > 0  # [tokens, rows]
-    spread: Floats = np.where(overlaps[:, :, None], rows[None], np.float32(0)).max(axis=1, initial=0)
+    spread: Float32Array = np.where(overlaps[:, :, None], rows[None], np.float32(0)).max(axis=1, initial=0)
     return spread
 
 
-def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Floats:
+def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Float32Array:
     """Return how much of each piece belongs to each word, ``[pieces, words]``; rows sum to 1 if there is a word.
 
     A piece without characters of a word (a space, or a byte of an unfinished character) belongs to the word at or after

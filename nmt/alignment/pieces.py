@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from nmt.alignment.batches import Ints
+from nmt.alignment.words import SPACE
+from nmt.arrays import Int64Array
 
 Segmentation = tuple[Literal["unigram", "bpe"], int]  # sentencepiece's model type and number of pieces
 _MOST_SENTENCES = 20_000  # a sentencepiece model is trained on fewer than twice as many sentences
 _MOST_KNOWN = 1_000_000  # words whose pieces are remembered
-_SPACE = "\u2581"
 
 
 class Pieces:
@@ -57,7 +57,7 @@ class Pieces:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def encode(self, sentences: Sequence[Sequence[str]]) -> list[tuple[Ints, Ints]]:
+    def encode(self, sentences: Sequence[Sequence[str]]) -> list[tuple[Int64Array, Int64Array]]:
         """Return the numbers of each sentence's pieces (-1 if unknown) and the index of each word's first piece."""
         known = self._known
         unknown = list({word: None for words in sentences for word in words if word not in known})
@@ -80,7 +80,7 @@ class Pieces:
 
 def encode_pairs(
     src: Pieces, tgt: Pieces, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]
-) -> list[tuple[tuple[Ints, Ints], tuple[Ints, Ints]]]:
+) -> list[tuple[tuple[Int64Array, Int64Array], tuple[Int64Array, Int64Array]]]:
     """Return the results of `Pieces.encode` for the source and the target of each pair."""
     return list(zip(src.encode([pair[0] for pair in pairs]), tgt.encode([pair[1] for pair in pairs]), strict=True))
 
@@ -97,7 +97,7 @@ def _cut_with(model: bytes) -> Callable[[list[str]], Sequence[Sequence[str]]]:
 
     def cut(words: list[str]) -> Sequence[Sequence[str]]:
         return [
-            [piece for piece in pieces if piece != _SPACE] or [word]
+            [piece for piece in pieces if piece != SPACE] or [word]
             for word, pieces in zip(words, processor.encode(words, out_type=str, num_threads=1), strict=True)
         ]
 

@@ -6,9 +6,9 @@ from typing import Literal, assert_never
 
 import numpy as np
 
+from nmt.alignment.links import Link
 from nmt.alignment.matrix import AlignmentMatrix
 
-Link = tuple[int, int]
 Extraction = Literal["auto", "argmax", "src-argmax", "threshold"]
 Symmetrisation = Literal["intersection", "union", "grow-diag", "grow-diag-final-and"]
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -40,11 +40,11 @@ class LinkExtraction:
         weights = (matrix.weights if probabilities is None else probabilities)[:words]
         if not weights.size:
             return []
-        if self.method == "auto" and probabilities is not None:
+        if self.method == "auto":
             return [(src, tgt) for src, tgt in matrix.links() if weights[tgt, src] >= self.null_below]
         chosen = np.zeros(weights.shape, dtype=bool)
         match self.method:
-            case "auto" | "argmax":
+            case "argmax":
                 chosen[np.arange(words), weights.argmax(axis=1)] = True
                 chosen &= weights >= self.null_below
             case "src-argmax":

@@ -132,13 +132,13 @@ def align(
     aligner: ModelAligner | SelfAligner
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
-    with Processes.joined(chosen_device(overrides)) as together:
+    with Processes.join(chosen_device(overrides)) as together:
         if alone:
             set_up_machine(0, together.local_size)
             source = Source(src=str(src), tgt=str(tgt))
             cache = cache_dir or Path(DataConfig.model_fields["cache_dir"].default)
             of: Literal["words", "tokens"] = "tokens" if level == "tokens" else "words"
-            with together.first_then_others():
+            with together.first_process_first():
                 aligner = self_aligner(source, "test", of, cache.expanduser(), extraction)
         else:
             loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)

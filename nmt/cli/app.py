@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from nmt import __version__
-from nmt.errors import NmtError, out_of_memory, printable
+from nmt.errors import NmtError, escape_controls, out_of_memory
 from nmt.quiet import be_quiet
 
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -51,7 +51,7 @@ class _Group(TyperGroup):
 
 def _failed(message: str) -> typer.Exit:
     """Print a message and return the exit that follows it."""
-    typer.echo(printable(f"error: {message}"), err=True)
+    typer.echo(escape_controls(f"error: {message}"), err=True)
     return typer.Exit(1)
 
 

@@ -40,7 +40,7 @@ def score(
     start_others(processes)
     from nmt.processes import Processes
 
-    with Processes.joined(chosen_device(overrides)) as together:
+    with Processes.join(chosen_device(overrides)) as together:
         loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
         for line in run_score(loaded, source, split or "test", as_json, together):
             typer.echo(line)

@@ -101,7 +101,7 @@ def translate(
     start_others(processes)
     with fast_imports():
         from nmt.atomic import atomic_write
-        from nmt.commands.translate import Wishes, requests, run_translate, warn_of_arguments
+        from nmt.commands.translate import Constraints, requests, run_translate, warn_of_arguments
         from nmt.data.lines import argument_lines, count_lines, input_lines
         from nmt.decoding.output import OutputOptions
         from nmt.processes import Processes
@@ -117,17 +117,17 @@ def translate(
     total = len(texts) if texts else None
     if input_file is not None and sys.stderr.isatty():  # only then is there a bar
         total = count_lines(input_file)
-    wishes = Wishes(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
+    constraints = Constraints(prefix, tuple(require or ()), tuple(forbid or ()), glossary)
     try:
-        with Processes.joined(chosen_device(overrides)) as together:
+        with Processes.join(chosen_device(overrides)) as together:
             loaded = load_model(model, checkpoint, settings, with_aligner=with_matrices, backward=backward)
-            asked = requests(lines, wishes, jsonl, loaded.translator.tokenizer)
+            wanted = requests(lines, constraints, jsonl, loaded.translator.tokenizer)
             if output is None or not together.is_first:
                 sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-                run_translate(loaded, asked, sys.stdout, shown, total, together)
+                run_translate(loaded, wanted, sys.stdout, shown, total, together)
                 return
             with atomic_write(output) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
-                run_translate(loaded, asked, out, shown, total, together)
+                run_translate(loaded, wanted, out, shown, total, together)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise

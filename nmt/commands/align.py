@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.files import AlignmentWriter, alignment_writer, check_suffix
-from nmt.alignment.links import GoldFile, GoldLinks, Link, format_pharaoh, parse_pharaoh, read_gold
+from nmt.alignment.links import GoldFile, GoldLinks, Link, format_pharaoh, missing_words, parse_pharaoh, read_gold
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.report import ReportHead, ReportOption, write_report
 from nmt.alignment.symmetrise import LinkExtraction, Symmetrisation, symmetrise
@@ -178,7 +178,7 @@ def run_align(
         for chunk in in_chunks(read_pairs(source, split), _CHUNK * processes.size):
             texts = [(src, tgt) for src, tgt, _ in chunk]
             start, block = processes.block(texts)
-            results = processes.joined_blocks(aligner.align(block, shown, found.pairs + start + 1))
+            results = processes.gather_blocks(aligner.align(block, shown, found.pairs + start + 1))
             found.pairs += len(chunk)
             if not processes.is_first:
                 continue
@@ -191,7 +191,7 @@ def run_align(
                     writer.add(matrix, links)
     agreement = None
     if isinstance(aligner, ModelAligner) and aligner.backward is not None:
-        agreed, either = map(sum, zip(*processes.joined_blocks([(aligner.agreed, aligner.either)]), strict=True))
+        agreed, either = map(sum, zip(*processes.gather_blocks([(aligner.agreed, aligner.either)]), strict=True))
         agreement = agreed / either if either else None
     signature = "" if found.first is None else aligner.signature(found.first)
     if shown.as_page and shown.alignments is not None and processes.is_first:
@@ -295,11 +295,9 @@ def _check_range(
     path: Path, references: Sequence[GoldLinks], pairs: Sequence[Texts], level: Literal["words", "tokens"]
 ) -> None:
     """Refuse gold links to words that the sentence does not have, due to other word boundaries or another base."""
-    for number, (reference, (src, tgt)) in enumerate(zip(references, pairs, strict=True), start=1):
-        sizes = len(spans_at(level, src)), len(spans_at(level, tgt))
-        for link in reference.possible:
-            if link[0] >= sizes[0] or link[1] >= sizes[1]:
-                raise AlignmentError(
-                    f"{path}: sentence {number} has {sizes[0]} source and {sizes[1]} target {level}, but a link "
-                    f"{link[0]}-{link[1]} from 0; for gold on tokenised text use --level tokens, and see --gold-base"
-                )
+    for number, (reference, pair) in enumerate(zip(references, pairs, strict=True), start=1):
+        if wrong := missing_words(reference, pair, level):
+            raise AlignmentError(
+                f"{path}, sentence {number}: {wrong}; for gold on tokenised text use --level tokens, and see "
+                f"--gold-base"
+            )

@@ -5,8 +5,8 @@ from nmt.data.lines import read_lines
 from nmt.data.prepare import guide_file, load_corpora
 from nmt.runs.folder import RunFolder
 from nmt.runs.resume import InitFrom, start_of
-from nmt.training.beginning import check_pretrained
 from nmt.training.estimate import size_rows
+from nmt.training.initial_weights import check_pretrained
 
 
 def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:

@@ -10,7 +10,6 @@ from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.files import check_suffix
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.report import write_report
-from nmt.alignment.symmetrise import LinkExtraction
 from nmt.atomic import atomic_write
 from nmt.config import CometMetricConfig, Config, Source
 from nmt.data.cache import Table
@@ -112,7 +111,8 @@ def run_eval(
     lines = list(zip(srcs, hyps, references, strict=True))
     write_sentences(stem, lines, [translation.log_prob for translation in translations], *options)
     agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
-    report |= {} if agreement is None else {"alignment": asdict(agreement)}
+    if agreement is not None:
+        report["alignment"] = {**asdict(agreement[0]), "read_from": agreement[1]}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
     if phrases := [phrase for one in translations for phrase in one.phrases]:
         report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
@@ -169,7 +169,7 @@ def _requests(srcs: Sequence[str], glossary: Path | None, tokenizer: Tokenizer) 
 def _table(
     scores: Mapping[str, Score],
     report: Mapping[str, Any],
-    agreement: AlignmentScore | None,
+    agreement: tuple[AlignmentScore, str] | None,
     by_length: Sequence[LengthScore],
     is_calibrated: bool,
 ) -> str:
@@ -178,9 +178,10 @@ def _table(
     rows = [f"{score.name:<6} {score.value:6.2f} {margins[key]}   {score.signature}" for key, score in scores.items()]
     rows += [f"loss   {report['loss']:6.3f}", f"ppl    {report['ppl']:6.3f}"]
     if agreement is not None:
+        score, read_from = agreement
         rows.append(
-            f"AER    {agreement.aer:6.4f}   "
-            f"precision {agreement.precision:.4f}, recall {agreement.recall:.4f}, F1 {agreement.f1:.4f}"
+            f"AER    {score.aer:6.4f}   "
+            f"precision {score.precision:.4f}, recall {score.recall:.4f}, F1 {score.f1:.4f}, from:{read_from}"
         )
     error = report["calibration_error"]
     calibrated = f", {error['calibrated']:.3f} calibrated" if is_calibrated else ""
@@ -226,8 +227,8 @@ def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Ta
 
 
 def _has_gold(model: LoadedModel, text: Table) -> bool:
-    """Return True if the text comes with links that the model's attention can be compared with."""
-    return model.config.model.has_alignment and any(text["links"])
+    """Return True if the text comes with links that the model's alignments can be compared with."""
+    return model.config.model.has_attention and any(text["links"])
 
 
 def _names(
@@ -240,12 +241,18 @@ def _names(
     return name, data, stem
 
 
-def _agreement(model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]) -> AlignmentScore:
-    """Return how well the attention over the references agrees with gold links."""
+def _agreement(
+    model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]
+) -> tuple[AlignmentScore, str]:
+    """Return how well the alignments of the references agree with gold links, and what these are read from.
+
+    The alignments are those of `nmt align`: the word aligner's if the model has one, else the attention's.
+    """
     forced = model.translator.force(list(zip(srcs, refs, strict=True)), progress=True)
-    matrices = [translation.alignment() for translation in forced]
-    links = [LinkExtraction().links(matrix) for matrix in matrices if matrix is not None]
-    return score_links(links, [parse_pharaoh(line) for line in gold])
+    aligned = (translation.alignment() for translation in model.translator.with_links(forced))
+    matrices = [matrix for matrix in aligned if matrix is not None]
+    score = score_links([matrix.links() for matrix in matrices], [parse_pharaoh(line) for line in gold])
+    return score, matrices[0].read_from
 
 
 def run_eval_versus(

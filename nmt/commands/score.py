@@ -44,7 +44,7 @@ def run_score(
                 lines.append(json.dumps(fields, ensure_ascii=False))
             else:
                 lines.append(f"{one.log_prob:.6f}\t{one.score:.6f}")
-        lines = processes.joined_blocks(lines)
+        lines = processes.gather_blocks(lines)
         number += len(chunk)
         if processes.is_first:
             yield from lines

@@ -34,11 +34,11 @@ from nmt.runtime import (
     set_up_machine,
     stop_signals,
 )
-from nmt.training.beginning import KnownModel, take_pretrained, take_weights
 from nmt.training.describe import describe_guidance, describe_run
+from nmt.training.initial_weights import KnownModel, take_pretrained, take_weights
 from nmt.training.progress import Best, Progress
 from nmt.training.reporter import NoReporter, Reporter, readable
-from nmt.training.restore import number
+from nmt.training.state_checks import number
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
 from nmt.training.word_aligner import cached_word_aligner
@@ -64,8 +64,8 @@ def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
     """
     run = RunFolder(config.run_dir)
     try:
-        with Processes.joined(config.training.device) as processes:
-            config = processes.told(config)  # with --fresh, each process has chosen a free name on its own
+        with Processes.join(config.training.device) as processes:
+            config = processes.broadcast(config)  # with --fresh, each process has chosen a free name on its own
             run = RunFolder(config.run_dir)
             set_up_machine(config.training.threads, processes.local_size)
             if not processes.is_first:
@@ -81,7 +81,7 @@ def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
 
 
 def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, processes: Processes) -> None:
-    with processes.first_then_others():
+    with processes.first_process_first():
         if processes.is_first:
             remove_leftovers(run.checkpoints)
         start = start_of(config, run, init_from)
@@ -134,7 +134,7 @@ class _Session:
         self.processes = trainer.processes
         self.received: list[int] = []  # signals to stop
         self.started = time.monotonic()
-        trainer.stop_wishes = self._wishes
+        trainer.local_stop_requests = self._stop_requests
 
     @classmethod
     def open(
@@ -179,7 +179,7 @@ class _Session:
             ) from None
         if self.processes.is_first:
             self._repair_best()
-        self.progress = self.processes.told(self.progress)
+        self.progress = self.processes.broadcast(self.progress)
         log.info("resuming %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
             changed = [f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]]
@@ -219,7 +219,7 @@ class _Session:
                 self._leave(stopped_by, reporter)
             if self.progress.validated != self.trainer.update:
                 self._validate(reporter)
-            self.processes.wait()
+            self.processes.barrier()
             if (averaging := self.config.training.averaging).checkpoints or averaging.ema:
                 self._average(reporter)
             reporter.draw_curve()
@@ -249,7 +249,7 @@ class _Session:
             window=self.window,
         )
 
-    def _wishes(self) -> list[bool]:
+    def _stop_requests(self) -> list[bool]:
         """Return what to send to the others with each update: the signals received here, and whether time is up."""
         limit = self.config.training.max_minutes
         is_up = limit is not None and time.monotonic() - self.started >= 60 * limit
@@ -259,7 +259,7 @@ class _Session:
         """Return the signal that all processes stop for; None if there is none."""
         if self.processes.size == 1:
             return self.received[0] if self.received else None
-        return next((kind for kind, told in zip(STOP_SIGNALS, self.trainer.wishes, strict=False) if told), None)
+        return next((kind for kind, stop in zip(STOP_SIGNALS, self.trainer.stop_requests, strict=False) if stop), None)
 
     def _after(self, update: Update, reporter: Reporter | NoReporter) -> str | None:
         """Validate and save if it is time; return the reason to stop, or None to go on."""
@@ -272,13 +272,13 @@ class _Session:
         return "interrupted" if self._stopped_by() is not None else self._reason_to_stop()
 
     def _reason_to_stop(self) -> str | None:
-        if self.processes.size == 1 or self.config.training.max_minutes is None or self.trainer.wishes:
+        if self.processes.size == 1 or self.config.training.max_minutes is None or self.trainer.stop_requests:
             self.progress.seconds = time.monotonic() - self.started
         if self.processes.size > 1 and self.config.training.max_minutes is not None:
             # Clocks differ slightly, so time is up only when an update has told all processes.
-            before = self.progress.seconds if not self.trainer.wishes else 0.0  # of a run that is resumed
-            told = bool(self.trainer.wishes) and self.trainer.wishes[-1]
-            self.progress.seconds = 60 * self.config.training.max_minutes if told else before
+            before = self.progress.seconds if not self.trainer.stop_requests else 0.0  # of a run that is resumed
+            is_up = bool(self.trainer.stop_requests) and self.trainer.stop_requests[-1]
+            self.progress.seconds = 60 * self.config.training.max_minutes if is_up else before
         return self.progress.reason_to_stop(self.config.training, self.trainer.epoch, self.trainer.update)
 
     def _validate(self, reporter: Reporter | NoReporter) -> None:
@@ -298,7 +298,7 @@ class _Session:
         self.trainer.take_average()
         if self.processes.is_first:
             what = self.checkpoints.write_mean(update, self.progress.values, self.trainer.model)
-        self.processes.wait()
+        self.processes.barrier()
         load_weights(self.checkpoints.mean_of(update), self.trainer.model)
         found = self.validator.run()
         reporter.pictures(update, found.matrices)
@@ -307,7 +307,7 @@ class _Session:
         better = self.progress.observe(self.metric, found.metrics, update, averaged=True)
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
         log.info("%s: %s%s", what, numbers, "  * best so far" if better else "")
-        self.processes.wait()
+        self.processes.barrier()
         if self.processes.is_first:
             self.checkpoints.keep_mean(update, better)
 
@@ -343,7 +343,7 @@ class _Session:
         if self.progress.validated != self.trainer.update:
             self._save(reporter)
         reporter.draw_curve()
-        self.processes.wait()  # the end of one process is the end of all
+        self.processes.barrier()  # the end of one process is the end of all
         log.info("interrupted; saved after update %d. The same command resumes from here.", self.trainer.update)
         if signal_number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -16,11 +16,11 @@ from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.report import ReportOption, write_report
 from nmt.data.lines import in_chunks
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.careful import CutLines, UnknownPieces
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option, text_of
-from nmt.decoding.phrases import AskedPhrase, satisfaction
+from nmt.decoding.phrases import PhraseConstraint, satisfaction
 from nmt.decoding.request import JsonLine, Request
+from nmt.decoding.safeguards import CutLines, UnknownPieces
 from nmt.processes import Processes
 from nmt.quiet import no_bar
 from nmt.runs.load import LoadedModel
@@ -43,7 +43,7 @@ class _Answer:
     """
 
     text: str
-    phrases: tuple[AskedPhrase, ...]
+    phrases: tuple[PhraseConstraint, ...]
     matrix: AlignmentMatrix | None
     page: list[ReportOption]
 
@@ -75,7 +75,7 @@ def run_translate(
     processes = processes or Processes()
     page: list[list[ReportOption]] = []
     number, cut, unknown = 0, CutLines(), UnknownPieces()
-    phrases: list[AskedPhrase] = []
+    phrases: list[PhraseConstraint] = []
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=total, unit="line", desc="translating", disable=disable, leave=False)
@@ -84,7 +84,7 @@ def run_translate(
         for chunk in in_chunks(lines, CHUNK * processes.size):
             start, block = processes.block(chunk)
             answers = _answers(model, block, number + start, shown, cut, unknown, bar)
-            answers = processes.joined_blocks(answers)
+            answers = processes.gather_blocks(answers)
             number += len(chunk)
             for answer in answers if processes.is_first else ():
                 phrases += answer.phrases
@@ -136,7 +136,7 @@ def _answers(
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Constraints:
     """The requests that apply to the translation of every line.
 
     Attributes:
@@ -153,31 +153,31 @@ class Wishes:
 
 
 def requests(
-    lines: Iterable[str | None], wishes: Wishes, as_json: bool, tokenizer: Tokenizer
+    lines: Iterable[str | None], constraints: Constraints, as_json: bool, tokenizer: Tokenizer
 ) -> Iterator[Request | None]:
     """Yield a request for each line; None stays None.
 
     Args:
         lines: source texts, or JSON objects.
-        wishes: the requests that apply to all lines, in addition to those in a JSON object.
+        constraints: the requests that apply to all lines, in addition to those in a JSON object.
         as_json: whether lines are JSON objects (see `JsonLine`).
         tokenizer: the tokenizer of the model.
 
     Raises:
         DataError: for a glossary that cannot be read, or a line that is not such an object.
     """
-    glossary = None if wishes.glossary is None else Glossary.read(wishes.glossary, tokenizer)
+    glossary = None if constraints.glossary is None else Glossary.read(constraints.glossary, tokenizer)
     number = 0
     for line in lines:
         if line is None:
             yield None
             continue
         number += 1
-        own = JsonLine.read(line, number, wishes.prefix) if as_json else Request(line, wishes.prefix)
+        own = JsonLine.read(line, number, constraints.prefix) if as_json else Request(line, constraints.prefix)
         request = replace(
             own,
-            require=(*wishes.require, *own.require),
-            forbid=(*wishes.forbid, *own.forbid),
+            require=(*constraints.require, *own.require),
+            forbid=(*constraints.forbid, *own.forbid),
         )
         yield request if glossary is None else glossary.applied_to(request)
 

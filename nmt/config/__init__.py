@@ -33,17 +33,8 @@ from nmt.config.data import (
     TokenizerConfig,
     TokenizerField,
 )
-from nmt.config.decoding import (
-    METRICS,
-    BleuTokenizer,
-    BuiltinMetricConfig,
-    CometMetricConfig,
-    DecodingConfig,
-    EvaluationConfig,
-    MbrConfig,
-    MetricConfig,
-    SamplingConfig,
-)
+from nmt.config.decoder import RNNDecoderConfig, TransformerDecoderConfig
+from nmt.config.decoding import DecodingConfig, MbrConfig, SamplingConfig
 from nmt.config.encoder import (
     ENCODERS,
     EncoderConfig,
@@ -54,7 +45,15 @@ from nmt.config.encoder import (
     SelfAttentionEncoderConfig,
     StackConfig,
 )
-from nmt.config.model import DropoutConfig, ModelConfig, RNNDecoderConfig, TransformerDecoderConfig
+from nmt.config.evaluation import (
+    METRICS,
+    BleuTokenizer,
+    BuiltinMetricConfig,
+    CometMetricConfig,
+    EvaluationConfig,
+    MetricConfig,
+)
+from nmt.config.model import DropoutConfig, ModelConfig
 from nmt.config.section import LOWER_IS_BETTER, Metric, NonNegative, Problem, Section, problem
 from nmt.config.training import (
     ConsistencyConfig,
@@ -171,22 +170,22 @@ class Config(Section):
         yield from self._problems_of_dropout()
         yield from self._problems_of_lengths()
         yield from self._problems_of_guidance()
-        if self.decoding.unk == "replace" and not self.model.has_alignment:
+        if self.decoding.unk == "replace" and not self.model.has_attention:
             keys = ("decoding.unk", "model.attention.score")
             yield Problem("decoding.unk: replace needs the attention, but model.attention.score is none", keys)
-        if self.decoding.coverage_penalty and not self.model.has_alignment:
+        if self.decoding.coverage_penalty and not self.model.has_attention:
             keys = ("decoding.coverage_penalty", "model.attention.score")
             yield Problem("decoding.coverage_penalty needs the attention, but model.attention.score is none", keys)
         if self.decoding.alignment_from == "posterior" and not self.model.has_posterior:
             keys = ("decoding.alignment_from", "model")
             yield Problem("decoding.alignment_from: posterior needs a recurrent decoder with attention", keys)
-        if self.decoding.alignment_from == "posterior" and self.search.alignment_at == "input":
+        if self.decoding.alignment_from == "posterior" and self.resolved_decoding.alignment_at == "input":
             yield Problem(
                 "decoding.alignment_from: posterior belongs to the step that predicts a word, but "
                 "decoding.alignment_at or training.guided_alignment.step is input",
                 ("decoding.alignment_from", "decoding.alignment_at"),
             )
-        if self.decoding.alignment_at == "input" and not self.model.has_alignment:
+        if self.decoding.alignment_at == "input" and not self.model.has_attention:
             keys = ("decoding.alignment_at", "model.attention.score")
             yield Problem("decoding.alignment_at applies to the attention, but model.attention.score is none", keys)
 
@@ -231,7 +230,7 @@ class Config(Section):
                 f"set its loss to squared or auto",
                 (f"{here}.loss", "model.attention"),
             )
-        if self.training.coverage_loss > 0 and not self.model.has_alignment:
+        if self.training.coverage_loss > 0 and not self.model.has_attention:
             keys = ("training.coverage_loss", "model.attention.score")
             yield Problem("training.coverage_loss needs attention, but model.attention.score is none", keys)
 
@@ -244,7 +243,7 @@ class Config(Section):
     def guided_loss(self) -> Literal["cross_entropy", "squared"] | None:
         """The loss of guided alignment; None if the model has no attention or it is not guided."""
         guided = self.training.guided_alignment
-        if not (guided.enabled and self.model.has_alignment):
+        if not (guided.enabled and self.model.has_attention):
             return None
         if guided.loss == "auto":
             return "squared" if self.model.attention.gives_zeros else "cross_entropy"
@@ -262,7 +261,7 @@ class Config(Section):
         return self.training.guided_alignment.step
 
     @property
-    def search(self) -> DecodingConfig:
+    def resolved_decoding(self) -> DecodingConfig:
         """The section `decoding`, with `alignment_at: auto` replaced by the step that it stands for."""
         if self.decoding.alignment_at != "auto":
             return self.decoding

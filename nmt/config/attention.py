@@ -26,11 +26,21 @@ class NormaliserConfig(Section):
         """Return a function from energies ``[..., S]`` (-inf where masked) to weights of the same shape."""
         raise NotImplementedError
 
+    @property
+    def gives_zeros(self) -> bool:
+        """Whether a real source position can have a weight of exactly 0; override it if all weights are positive."""
+        return True
+
 
 class BuiltinNormaliserConfig(NormaliserConfig):
     """Softmax, or normalisers that give weights with exact zeros (`sparsemax`, `entmax15`) or a single 1 (`hard`)."""
 
     type: Literal["softmax", "sparsemax", "entmax15", "hard"] = "softmax"
+
+    @property
+    def gives_zeros(self) -> bool:
+        """Whether a real source position can have a weight of exactly 0."""
+        return self.type != "softmax"
 
 
 NORMALISERS = Choice(
@@ -80,7 +90,9 @@ class BaseAttentionConfig(Section):
     @property
     def gives_zeros(self) -> str | None:
         """The choice that allows a weight of exactly 0 on a real source position; None if there is none."""
-        return None if self.normaliser.type == "softmax" else self.normaliser.type
+        if self.normaliser.gives_zeros:
+            return self.normaliser.type
+        return None if self.window == "none" else f"the window {self.window}"
 
 
 class AttentionConfig(BaseAttentionConfig):
@@ -116,8 +128,7 @@ class AttentionConfig(BaseAttentionConfig):
     def gives_zeros(self) -> str | None:
         """The choice that allows a weight of exactly 0 on a real source position; None if there is none."""
         compact = self.score == "kernel" and self.kernel in ("boxcar", "epanechnikov")
-        window = None if self.window == "none" else f"the window {self.window}"
-        return super().gives_zeros or (f"the kernel {self.kernel}" if compact else window)
+        return super().gives_zeros or (f"the kernel {self.kernel}" if compact else None)
 
     def problems(self) -> Iterator[Problem]:
         """Yield each conflict between the attention settings."""

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from nmt.config.section import Section, printable, problem
+from nmt.config.section import Section, escape_surrogates, problem
 
 
 class Choice:
@@ -25,7 +25,7 @@ class Choice:
 
     def __init__(
         self,
-        group: str,
+        group: str | None,
         key: str,
         base: type[Section],
         builtin: dict[str, type[Section]],
@@ -35,7 +35,7 @@ class Choice:
         """Describe a choice.
 
         Args:
-            group: the entry points' group, such as ``nmt.attention``.
+            group: the entry points' group, such as ``nmt.attention``; None if packages cannot register any.
             key: the key that holds the name, such as `score`.
             base: what every section must be a subclass of.
             builtin: the sections of this package, by name.
@@ -47,7 +47,7 @@ class Choice:
 
     def names(self) -> list[str]:
         """Return all names that can be chosen, without importing any package."""
-        return [*self.builtin, *(name for name in _entry_points(self.group) if name not in self.builtin)]
+        return [*self.builtin, *(name for name in self._registered() if name not in self.builtin)]
 
     def section(self, name: str) -> type[Section]:
         """Return the section called `name`; if an installed package registered it, import that package.
@@ -57,10 +57,10 @@ class Choice:
         """
         if name in self.builtin:
             return self.builtin[name]
-        entry_point = _entry_points(self.group).get(name)
+        entry_point = self._registered().get(name)
         if entry_point is None:
             context = {
-                "name": printable(name),
+                "name": escape_surrogates(name),
                 "names": self.names(),
                 "key": self.key,
                 "alias": self.aliases.get(name, ""),
@@ -99,6 +99,9 @@ class Choice:
         except ValidationError as error:
             context = {"errors": error.errors(include_url=False), "section": section, "choice": self}
             raise PydanticCustomError("in_choice", "the section has errors", context) from None
+
+    def _registered(self) -> dict[str, importlib.metadata.EntryPoint]:
+        return {} if self.group is None else _entry_points(self.group)
 
     def validator(self) -> BeforeValidator:
         """Return the validator to annotate a field with."""

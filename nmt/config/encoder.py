@@ -26,7 +26,9 @@ class EncoderConfig(Section):
         return embedding_size
 
     def build(self, embedding_size: int, dropout: float) -> Any:
-        """Return a module ``(embedded [B, S, E], mask [B, S]) -> EncoderOutput``; see `nmt.model.memory`.
+        """Return a module ``(embedded [B, S, E], mask [B, S], lengths [B]) -> EncoderOutput``; see `nmt.model.memory`.
+
+        The lengths are those of the mask's rows, on the CPU, for functions that would otherwise wait for the GPU.
 
         Args:
             embedding_size: E.

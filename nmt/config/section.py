@@ -32,10 +32,10 @@ class Problem:
 
 def problem(message: str) -> PydanticCustomError:
     """Return a validation error whose text is `message`, with lone surrogates escaped."""
-    return PydanticCustomError("value_error", "{message}", {"message": printable(message)})
+    return PydanticCustomError("value_error", "{message}", {"message": escape_surrogates(message)})
 
 
-def printable(message: str) -> str:
+def escape_surrogates(message: str) -> str:
     """Return a message with lone surrogates escaped, since they cannot be printed."""
     return message.encode("utf-8", "backslashreplace").decode()
 
@@ -77,6 +77,6 @@ class Section(BaseModel):
     def _no_problems(self) -> Self:
         found = [*self._without_effect(), *self.problems()]
         if found:
-            text = "; ".join(printable(one.message) for one in found)
+            text = "; ".join(escape_surrogates(one.message) for one in found)
             raise PydanticCustomError("problems", "{text}", {"text": text, "problems": found})
         return self

@@ -6,14 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.arrays import Float64Array, IntArray
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
-
-Ints = NDArray[np.integer[Any]]
-Floats = NDArray[np.float64]
-
 
 WINDOW_BATCHES = 500  # with batches of 64 sentences, some 3 % of the tokens are padding; with windows of 50, 12 %
 
@@ -120,7 +116,7 @@ def batch_of(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
     return collate(*ragged)
 
 
-def collate(src: tuple[Ints, Ints], tgt: tuple[Ints, Ints]) -> Batch:
+def collate(src: tuple[IntArray, IntArray], tgt: tuple[IntArray, IntArray]) -> Batch:
     """Return a padded batch. An empty source becomes one unknown piece, so that there is something to attend to.
 
     Args:
@@ -153,7 +149,7 @@ def positions_of(mask: Tensor) -> Tensor:
     return mask.flatten().nonzero()[:, 0]
 
 
-def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
+def _pad(values: IntArray, lengths: IntArray, minimum: int) -> tuple[IntArray, IntArray]:
     width = max(minimum, int(lengths.max(initial=0)))
     padded = np.full((len(lengths), width), PAD, dtype=np.int64)
     padded[np.arange(width) < lengths[:, None]] = values
@@ -161,14 +157,14 @@ def _pad(values: Ints, lengths: Ints, minimum: int) -> tuple[Ints, Ints]:
 
 
 def plan_batches(
-    src_len: Ints,
-    tgt_len: Ints,
+    src_len: IntArray,
+    tgt_len: IntArray,
     batch_size: int,
     unit: Literal["tokens", "sentences"],
     seed: int,
     epoch: int,
-    weights: Floats | None = None,
-) -> list[Ints]:
+    weights: Float64Array | None = None,
+) -> list[IntArray]:
     """Plan the batches of one epoch and their order; the same arguments always give the same plan.
 
     The pairs are shuffled, sorted by length within windows and cut into batches; then the batches are shuffled. Each
@@ -194,7 +190,7 @@ def plan_batches(
     costs = pair_costs(src_len, tgt_len)
     mean = max(1.0, float(costs.mean())) if unit == "tokens" and len(src_len) else 1.0
     window = max(1, int(WINDOW_BATCHES * batch_size / mean))
-    batches: list[Ints] = []
+    batches: list[IntArray] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
         part = part[np.lexsort((src_len[part], tgt_len[part]))]
@@ -202,7 +198,7 @@ def plan_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def _occurrences(weights: Floats, random: np.random.Generator) -> Ints:
+def _occurrences(weights: Float64Array, random: np.random.Generator) -> IntArray:
     """Return the position of each pair as often as its weight says."""
     whole = np.floor(weights).astype(np.int64)
     chosen = [np.repeat(np.arange(len(weights)), whole)]
@@ -213,17 +209,19 @@ def _occurrences(weights: Floats, random: np.random.Generator) -> Ints:
     return np.concatenate(chosen)
 
 
-def pair_costs(src_len: Ints, tgt_len: Ints) -> Ints:
+def pair_costs(src_len: IntArray, tgt_len: IntArray) -> IntArray:
     """Return how many tokens of a budget each pair takes: the pieces of its longer side, with EOS on the target."""
-    costs: Ints = np.maximum(src_len, tgt_len + 1)
+    costs: IntArray = np.maximum(src_len, tgt_len + 1)
     return costs
 
 
-def cut_batches(order: Ints, costs: Ints, batch_size: int, unit: Literal["tokens", "sentences"]) -> list[Ints]:
+def cut_batches(
+    order: IntArray, costs: IntArray, batch_size: int, unit: Literal["tokens", "sentences"]
+) -> list[IntArray]:
     """Cut `order` into batches within the budget; a pair that exceeds the budget becomes a batch of its own."""
     if unit == "sentences":
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    batches: list[Ints] = []
+    batches: list[IntArray] = []
     in_order = costs[order].astype(np.int64)
     start = 0
     while start < len(order):

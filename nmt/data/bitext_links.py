@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, WordPair
+from nmt.alignment.bitext import SEGMENTATIONS, BitextAligner, TokenizedPair
 from nmt.alignment.links import format_pharaoh
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import WordLevel, spans_at
@@ -82,7 +82,7 @@ def spread_rows(count: int, most: int) -> range:
     return range(0, count, max(1, -(-count // most)))
 
 
-def word_pairs(text: Table, level: WordLevel) -> Iterator[WordPair]:
+def word_pairs(text: Table, level: WordLevel) -> Iterator[TokenizedPair]:
     """Yield the words, or white-space separated tokens, of each pair of a text table."""
     for src, tgt in text.rows("src", "tgt"):
         yield _split(src, level), _split(tgt, level)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nmt.data.batching import Batch, Floats, Ints, collate, cut_batches, pair_costs
+from nmt.arrays import Float64Array, IntArray
+from nmt.data.batching import Batch, collate, cut_batches, pair_costs
 from nmt.data.cache import Table, cached_table
 from nmt.data.guide import TargetAlignments
 from nmt.data.tokenizer import EOS, Tokenizer
@@ -32,38 +33,35 @@ class PieceCorpus:
         self,
         table: Table,
         max_length: int | None = None,
-        rows: Ints | None = None,
         guide: TargetAlignments | None = None,
-        weights: Floats | None = None,
+        weights: Float64Array | None = None,
     ):
         """Measure the pairs and choose the rows.
 
         Args:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
-            rows: use exactly these rows, without dropping any; None for all rows that `max_length` does not drop.
             guide: the target alignments of guided attention; None if the attention is not guided.
             weights: how often each row of the table occurs in an epoch; None if each occurs once.
         """
         self.guide = guide
         self._src, self._tgt = (_ListColumn(table.column(name)) for name in ("src_ids", "tgt_ids"))
         src_len, tgt_len = self._src.lengths(), self._tgt.lengths()
-        self.rows: Ints = np.arange(len(src_len), dtype=np.int32) if rows is None else rows
+        self.rows: IntArray = np.arange(len(src_len), dtype=np.int32)
         self.drops = DroppedPairs(0, 0)
         if max_length is not None:
             empty = (src_len == 0) | (tgt_len == 0)
             too_long = ~empty & (np.maximum(src_len, tgt_len) > max_length)
             self.drops = DroppedPairs(int(empty.sum()), int(too_long.sum()))
-            if rows is None:
-                self.rows = self.rows[~(empty | too_long)]
+            self.rows = self.rows[~(empty | too_long)]
         self.weights = None if weights is None else weights[self.rows]
-        self.src_len: Ints = src_len[self.rows]
-        self.tgt_len: Ints = tgt_len[self.rows]
+        self.src_len: IntArray = src_len[self.rows]
+        self.tgt_len: IntArray = tgt_len[self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, chosen: Sequence[int] | Ints) -> Batch:
+    def batch(self, chosen: Sequence[int] | IntArray) -> Batch:
         """Return the pairs `chosen` (positions among the used rows) as one padded batch."""
         rows = self.rows[np.asarray(chosen)]
         src, tgt = self._pieces(rows)
@@ -74,7 +72,7 @@ class PieceCorpus:
         guide = self.guide.batch(rows, srcs, tgts, (batch.tgt_in.shape[1], batch.src_ids.shape[1]))
         return replace(batch, guide=torch.from_numpy(guide))
 
-    def token_counts(self, chosen: Ints) -> tuple[int, int]:
+    def token_counts(self, chosen: IntArray) -> tuple[int, int]:
         """Return the numbers of source and target tokens of the pairs `chosen`, as `Batch` counts them."""
         return int(np.maximum(self.src_len[chosen], 1).sum()), int(self.tgt_len[chosen].sum()) + len(chosen)
 
@@ -92,7 +90,7 @@ class PieceCorpus:
             found[values] = True
         return torch.from_numpy(found)
 
-    def _pieces(self, rows: Ints) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    def _pieces(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]:
         """Return, for each side, the concatenated piece ids of the rows and the number of pieces in each row."""
         return self._src.take(rows), self._tgt.take(rows)
 
@@ -103,7 +101,7 @@ class PieceCorpus:
             yield self.batch(chosen)
 
     @functools.cached_property
-    def costs(self) -> Ints:
+    def costs(self) -> IntArray:
         """How many tokens of a batch's budget each pair takes; see `pair_costs`. This is computed once."""
         return pair_costs(self.src_len, self.tgt_len)
 
@@ -115,19 +113,19 @@ class _ListColumn:
         self._chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks if len(chunk)]
         self._starts = np.cumsum([0, *(len(offsets) - 1 for offsets, _ in self._chunks)])  # of the chunks, and the end
 
-    def lengths(self) -> Ints:
+    def lengths(self) -> IntArray:
         """Return the number of values of each row."""
         lengths = np.empty(self._starts[-1], dtype=np.int32)
         for start, (offsets, _) in zip(self._starts, self._chunks, strict=False):
             np.subtract(offsets[1:], offsets[:-1], out=lengths[start : start + len(offsets) - 1])
         return lengths
 
-    def values(self) -> Iterator[Ints]:
+    def values(self) -> Iterator[IntArray]:
         """Yield the values of all rows, a part at a time."""
         for offsets, values in self._chunks:
             yield values[offsets[0] : offsets[-1]]
 
-    def take(self, rows: Ints) -> tuple[Ints, Ints]:
+    def take(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Return the concatenated values of the chosen rows and the number of values in each row."""
         chunks = np.searchsorted(self._starts, rows, side="right") - 1
         parts = []

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmt.alignment.words import split_words
+from nmt.arrays import Float32Array
 from nmt.config import Filter
 from nmt.data.filters import checker_and_pairs, pair_hash
 from nmt.errors import DataError
@@ -140,7 +140,7 @@ def slip(found: Examination) -> tuple[int, int] | None:
     return None
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _correlation(one: Float32Array, other: Float32Array) -> float:
     if one.std() == 0 or other.std() == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from nmt.alignment.links import missing_words, parse_pharaoh
 from nmt.alignment.words import WordLevel, spans_at
-from nmt.data.batching import Ints
+from nmt.arrays import Float32Array, IntArray
 from nmt.data.cache import Table
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.errors import AlignmentError
 
-Floats = NDArray[np.float32]
 GUIDANCE_COLUMNS = {"guidance": "int8"}
 GUIDED, NO_LINKS, WORDS_CHANGED = 0, 1, 2  # the values of that column
 _NAMED_LINES = 5  # bad lines named in a message
@@ -64,7 +63,9 @@ class TargetAlignments:
         counts = np.bincount(guidance.column("guidance").to_numpy(), minlength=3)
         self.counts = GuidanceCounts(int(counts[GUIDED]), int(counts[NO_LINKS]), int(counts[WORDS_CHANGED]))
 
-    def batch(self, rows: Iterable[int], srcs: Sequence[Ints], tgts: Sequence[Ints], shape: tuple[int, int]) -> Floats:
+    def batch(
+        self, rows: Iterable[int], srcs: Sequence[IntArray], tgts: Sequence[IntArray], shape: tuple[int, int]
+    ) -> Float32Array:
         """Return the target alignment of a batch.
 
         Args:
@@ -114,7 +115,7 @@ def guidance_rows(
         yield {"guidance": GUIDED if same else WORDS_CHANGED}
 
 
-def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: Ints) -> Floats:
+def project_links(links: Iterable[tuple[int, int]], src_words: IntArray, tgt_words: IntArray) -> Float32Array:
     """Return links between words as weights between pieces.
 
     Args:
@@ -130,11 +131,11 @@ def project_links(links: Iterable[tuple[int, int]], src_words: Ints, tgt_words: 
         if tgt < linked.shape[0] and src < linked.shape[1]:
             linked[tgt, src] = 1.0
     weights = linked[tgt_words][:, src_words]  # [T, S]
-    sums: Floats = weights.sum(axis=1, keepdims=True)  # [T, 1]
+    sums: Float32Array = weights.sum(axis=1, keepdims=True)  # [T, 1]
     return np.divide(weights, np.maximum(sums, 1.0), dtype=np.float32)
 
 
-def word_of_pieces(encoded: Encoded, level: WordLevel = "words") -> Ints:
+def word_of_pieces(encoded: Encoded, level: WordLevel = "words") -> IntArray:
     """Return the index of the word that each piece ends in; a piece of only white space belongs to the next word."""
     ends = np.array([end for _, end in spans_at(level, encoded.text)] or [0])
     last = [max(start, end - 1) for start, end in encoded.offsets]

@@ -11,8 +11,8 @@ import numpy as np
 from nmt.alignment.links import transposed
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import SPACE
+from nmt.arrays import Float64Array
 from nmt.config import Config, Source, TokenizerConfig
-from nmt.data.batching import Floats
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
 from nmt.data.cache import Table, cached_folder, cached_table
 from nmt.data.checksums import digest
@@ -139,7 +139,7 @@ def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
         )
 
 
-def pair_weights(source: Source, text: Table, temperature: float) -> Floats | None:
+def pair_weights(source: Source, text: Table, temperature: float) -> Float64Array | None:
     """Return how often each pair occurs in an epoch; None if each occurs once.
 
     Args:
@@ -155,7 +155,7 @@ def pair_weights(source: Source, text: Table, temperature: float) -> Floats | No
         sizes = np.bincount(parts, minlength=len(weights))
         shares = np.where(sizes > 0, sizes ** (1.0 / temperature), 0.0)
         weights = len(parts) * shares / shares.sum() / np.maximum(sizes, 1)
-    of_pairs: Floats = weights[parts]
+    of_pairs: Float64Array = weights[parts]
     return of_pairs
 
 

@@ -5,8 +5,8 @@ from typing import Literal, assert_never
 
 import numpy as np
 
+from nmt.arrays import IntArray
 from nmt.config import Config, TokenizerConfig
-from nmt.data.batching import Ints
 from nmt.data.dataset import PieceCorpus
 from nmt.data.prepare import Corpora
 from nmt.data.subword_regularization import Sampler, Sampling
@@ -30,9 +30,9 @@ class SampledCorpus(PieceCorpus):
         """
         vars(self).update(vars(best))  # share the table, rows and lengths without copying them
         self._samplers, self._seed, self._longest = samplers, seed << 32 | epoch, longest
-        self._sampled: dict[int, tuple[Ints, Ints]] = {}  # row → source and target, of the last count
+        self._sampled: dict[int, tuple[IntArray, IntArray]] = {}  # row → source and target, of the last count
 
-    def token_counts(self, chosen: Ints) -> tuple[int, int]:
+    def token_counts(self, chosen: IntArray) -> tuple[int, int]:
         """Return the numbers of source and target tokens of the pairs `chosen`, as `Batch` counts them."""
         rows = self.rows[chosen]
         sides = [np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in super()._pieces(rows)]
@@ -43,14 +43,14 @@ class SampledCorpus(PieceCorpus):
         pairs = [self._sampled[row] for row in rows.tolist()]
         return sum(max(1, len(src)) for src, _ in pairs), sum(len(tgt) + 1 for _, tgt in pairs)
 
-    def _pieces(self, rows: Ints) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    def _pieces(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]:
         if any(row not in self._sampled for row in rows.tolist()):
             self.token_counts(np.searchsorted(self.rows, rows))
         sides = zip(*(self._sampled[row] for row in rows.tolist()), strict=True)
         src, tgt = ((np.concatenate(side), np.array([len(ids) for ids in side])) for side in sides)
         return src, tgt
 
-    def _sample(self, side: int, row: int, best: Ints) -> Ints:
+    def _sample(self, side: int, row: int, best: IntArray) -> IntArray:
         sampled = self._samplers[side].sample(best.tolist(), (self._seed << 64 | row) << 1 | side)
         return np.array(sampled, dtype=np.int64) if len(sampled) <= self._longest else best
 

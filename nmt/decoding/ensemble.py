@@ -110,10 +110,9 @@ class Ensemble(torch.nn.Module):
         scored = [model.forced(batch) for model in self._models()]
         return _mean([log_probs for log_probs, _ in scored]), self._mean_weights([weights for _, weights in scored])
 
-    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what `forced` returns, but with the mean of the models' posterior weights; see `Seq2Seq.posterior`."""
-        scored = [model.posterior(batch, hidden) for model in self._models()]
-        return _mean([log_probs for log_probs, _ in scored]), _mean([weights for _, weights in scored])
+    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> Tensor:
+        """Return the mean of the models' posterior weights ``[B, T, S]``; see `Seq2Seq.posterior`."""
+        return _mean([model.posterior(batch, hidden) for model in self._models()])
 
     def normalised(self, batch: Batch) -> Tensor:
         """Return the targets' log-probabilities ``[B, T]``, 0 on padding, after normalising the means over the pieces.

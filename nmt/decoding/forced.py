@@ -7,20 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.arrays import Float32Array
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded
-from nmt.decoding.careful import in_halves
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.request import Span, hidden_pieces
 from nmt.decoding.rules import Scoring
+from nmt.decoding.safeguards import in_halves
 from nmt.decoding.search import Hypothesis
 from nmt.model.seq2seq import Seq2Seq, evaluating
 
 FORCED_TOKENS = 4096  # maximum number of padded tokens, on the longer side, in a batch of given pairs
-Floats = NDArray[np.float32]
 
 
 class ForcedScore(NamedTuple):
@@ -34,7 +33,7 @@ class ForcedScore(NamedTuple):
 
     log_probs: list[float]
     score: float
-    weights: Floats
+    weights: Float32Array
 
 
 def score_pairs(
@@ -56,7 +55,7 @@ def score_pairs(
     batch = batch_of([(source.ids, target.ids) for source, target in pairs]).to(device)
     with evaluating(model):
         log_probs, attention = model.forced(batch)
-        weights = model.posterior(batch)[1] if posterior else attention
+        weights = model.posterior(batch) if posterior else attention
     sizes = [len(source.ids) for source, _ in pairs], [len(target.ids) + 1 for _, target in pairs]
     rows = [row[:length] for row, length in zip(log_probs.tolist(), sizes[1], strict=True)]
     looked = _trim(attention, *sizes)
@@ -83,22 +82,22 @@ def with_posteriors(
     """
     rows = [(source, one.ids, own) for source, few, own in zip(sources, found, hidden, strict=True) for one in few]
 
-    def weights_of(part: Sequence[tuple[Encoded, list[int], Sequence[Span]]]) -> list[Floats]:
+    def weights_of(part: Sequence[tuple[Encoded, list[int], Sequence[Span]]]) -> list[Float32Array]:
         batch = batch_of([(source.ids, ids) for source, ids, _ in part]).to(device)
         mask = hidden_pieces([source for source, _, _ in part], [own for _, _, own in part])
         with evaluating(model):
-            _, weights = model.posterior(batch, mask.to(device) if mask.any() else None)
+            weights = model.posterior(batch, mask.to(device) if mask.any() else None)
         return _trim(weights, [len(source.ids) for source, _, _ in part], [len(ids) + 1 for _, ids, _ in part])
 
     costs = np.array([max(len(source.ids), len(ids) + 1) for source, ids, _ in rows], dtype=np.int64)
-    weights: dict[int, Floats] = {}
+    weights: dict[int, Float32Array] = {}
     for chosen in cut_batches(np.argsort(costs, kind="stable"), costs, FORCED_TOKENS, "tokens"):
         weights |= zip(chosen.tolist(), in_halves(weights_of, [rows[i] for i in chosen]), strict=True)
     numbers = iter(range(len(rows)))
     return [[replace(one, weights=weights[next(numbers)]) for one in few] for few in found]
 
 
-def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[Floats]:
+def _trim(weights: Tensor, src_lengths: list[int], tgt_lengths: list[int]) -> list[Float32Array]:
     """Cut each sentence's own matrix out of the padded batch ``[B, T, S]``."""
     array = weights.float().cpu().numpy()
     return [

@@ -9,7 +9,7 @@ from pathlib import Path
 from nmt.data.lines import read_lines
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.phrases import find_phrase, occurrences
-from nmt.decoding.request import Request, alternatives, request_pieces
+from nmt.decoding.request import Request, alternatives, constraint_pieces
 from nmt.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Glossary:
             term = _term(line, path, number)
             try:
                 asked = Request("", require=("|".join(term.require),) if term.require else (), forbid=term.forbid)
-                request_pieces(asked, number, tokenizer, len(line) + 1, None)
+                constraint_pieces(asked, number, tokenizer, len(line) + 1, None)
             except DataError as error:
                 left_out += 1
                 if left_out <= _WARNINGS:

@@ -12,7 +12,7 @@ from nmt.alignment.matrix import AlignmentMatrix, Level
 from nmt.alignment.report import ReportOption
 from nmt.alignment.words import word_spans
 from nmt.data.lines import one_line
-from nmt.decoding.phrases import AskedPhrase
+from nmt.decoding.phrases import PhraseConstraint
 from nmt.decoding.translation import Translation
 from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
@@ -111,12 +111,21 @@ def _json_fields(translation: Translation, shown: OutputOptions, calibration: Ca
     }
 
 
-def _phrase_fields(asked: AskedPhrase, text: str, matrix: AlignmentMatrix | None) -> dict[str, Any]:
+def _phrase_fields(constraint: PhraseConstraint, text: str, matrix: AlignmentMatrix | None) -> dict[str, Any]:
     """Return the JSON fields of a phrase: whether it is satisfied, its place, and the source words aligned to it."""
-    fields = {"phrase": asked.phrase, "required": asked.required, "satisfied": asked.satisfied, "span": asked.span}
-    if asked.span is None or matrix is None or not matrix.src_tokens:
+    fields = {
+        "phrase": constraint.phrase,
+        "required": constraint.required,
+        "satisfied": constraint.satisfied,
+        "span": constraint.span,
+    }
+    if constraint.span is None or matrix is None or not matrix.src_tokens:
         return fields
-    rows = [row for row, (start, end) in enumerate(word_spans(text)) if start < asked.span[1] and asked.span[0] < end]
+    rows = [
+        row
+        for row, (start, end) in enumerate(word_spans(text))
+        if start < constraint.span[1] and constraint.span[0] < end
+    ]
     linked = [row for row in rows if matrix.null is None or matrix.null[row] < 1]
     columns = sorted({int(matrix.weights[row].argmax()) for row in linked})
     return fields | {"words": rows, "src_words": [matrix.src_tokens[column] for column in columns]}

@@ -37,7 +37,7 @@ def occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class AskedPhrase:
+class PhraseConstraint:
     """A phrase that a translation must or must not have, and whether it has it.
 
     Attributes:
@@ -56,7 +56,9 @@ class AskedPhrase:
         return self.required == (self.span is not None)
 
 
-def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[str]) -> tuple[AskedPhrase, ...]:
+def phrase_constraints(
+    text: str, require: Sequence[Sequence[str]], forbid: Sequence[str]
+) -> tuple[PhraseConstraint, ...]:
     """Return the required and forbidden phrases, each with its place in a translation.
 
     Args:
@@ -68,16 +70,16 @@ def asked_phrases(text: str, require: Sequence[Sequence[str]], forbid: Sequence[
     for at, each in enumerate(require):
         spans = sorted(span for phrase in each for span in occurrences(text, phrase))
         number = require[:at].count(each)
-        found.append(AskedPhrase("|".join(each), True, spans[number] if number < len(spans) else None))
-    return (*found, *(AskedPhrase(phrase, False, find_phrase(text, phrase)) for phrase in forbid))
+        found.append(PhraseConstraint("|".join(each), True, spans[number] if number < len(spans) else None))
+    return (*found, *(PhraseConstraint(phrase, False, find_phrase(text, phrase)) for phrase in forbid))
 
 
-def missing_phrases(phrases: Sequence[AskedPhrase]) -> int:
+def missing_phrases(phrases: Sequence[PhraseConstraint]) -> int:
     """Return the number of required phrases that a translation does not have."""
     return sum(one.required and not one.satisfied for one in phrases)
 
 
-def satisfaction(phrases: Sequence[AskedPhrase]) -> str:
+def satisfaction(phrases: Sequence[PhraseConstraint]) -> str:
     """Return a message that says how many required and how many forbidden phrases are satisfied."""
     counts = []
     for required, what in ((True, "required"), (False, "forbidden")):

@@ -38,7 +38,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class RequestPieces:
+class ConstraintPieces:
     """The constraints of a request, in the form that search needs.
 
     Attributes:
@@ -54,9 +54,9 @@ class RequestPieces:
     hidden: tuple[Span, ...]
 
 
-def request_pieces(
+def constraint_pieces(
     request: Request, line: int, tokenizer: Tokenizer, longest: int, positions: int | None
-) -> RequestPieces:
+) -> ConstraintPieces:
     """Return the constraints of a request, its prefix as pieces and its phrases as the tokenizer normalises them.
 
     Args:
@@ -88,7 +88,7 @@ def request_pieces(
                 f"line {line}: the {what} {size} pieces, but the model has positions for {positions}, including the "
                 f"end mark; shorten it"
             )
-    return RequestPieces(prefix, require, never, request.hidden)
+    return ConstraintPieces(prefix, require, never, request.hidden)
 
 
 def alternatives(phrases: str) -> list[str]:

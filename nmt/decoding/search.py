@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.arrays import Float32Array
 from nmt.data.tokenizer import BOS, EOS
 from nmt.decoding.rules import Rules, Scoring
 
@@ -65,7 +64,7 @@ class Hypothesis:
     score: float
     token_log_probs: list[float]
     proven: bool
-    weights: NDArray[np.float32]
+    weights: Float32Array
     missing: int = 0
     gap: float = math.inf
 

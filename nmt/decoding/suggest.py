@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
-from nmt.decoding.careful import CutLines, limited
 from nmt.decoding.request import Span, hidden_pieces, prefix_pieces
+from nmt.decoding.safeguards import CutLines, limited
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.memory import Memory

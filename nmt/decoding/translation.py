@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmt.alignment.matrix import AlignmentMatrix, Level, WordLinks, piece_matrix, word_matrix
 from nmt.alignment.words import spans_at
+from nmt.arrays import Float32Array
 from nmt.data.tokenizer import Encoded
 from nmt.decoding.confidence import word_log_probs
-from nmt.decoding.phrases import AskedPhrase
+from nmt.decoding.phrases import PhraseConstraint
 from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import AlignmentError
 from nmt.evaluation.calibration import Calibration
@@ -34,7 +34,7 @@ class Translation:
         weights: attention ``[target pieces + 1, source pieces]``; the last row predicted EOS. Width 0 for a model
             without attention.
         read_from: a description of `weights`, for display.
-        shifted: whether `attention` takes the row of a target piece from the next step, which reads the piece as input.
+        at_input: whether the row of a target piece in `attention` is that of the step after it, which reads the piece.
         aligner: the word aligner that `alignment` uses; None to use the attention.
         links: the aligner's links for this pair, if they have been computed already (see `Translator.with_links`).
         phrases: the phrases that the translation must or must not have, each with its place in the text.
@@ -48,12 +48,12 @@ class Translation:
     score: float
     token_log_probs: list[float]
     proven: bool
-    weights: NDArray[np.float32]
+    weights: Float32Array
     read_from: str = "attention"
-    shifted: bool = False
+    at_input: bool = False
     aligner: WordAligner | None = None
     links: WordLinks | None = None
-    phrases: tuple[AskedPhrase, ...] = ()
+    phrases: tuple[PhraseConstraint, ...] = ()
     gap: float = math.inf
     others: tuple["Translation", ...] = ()
 
@@ -121,7 +121,7 @@ class Translation:
         if self.src.ids and self.weights.shape[1] == 0:
             return None
         weights = self.weights
-        if self.shifted:  # the last row, of EOS, stays: there is no step after it
+        if self.at_input:  # the last row, of EOS, stays: there is no step after it
             weights = np.concatenate([weights[1:], weights[-1:]])
         matrix = (
             piece_matrix(weights, self.src.pieces, self.tgt.pieces, keep_eos)

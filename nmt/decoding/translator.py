@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,16 @@ from nmt.config import DecodingConfig
 from nmt.data.batching import batch_of, cut_batches
 from nmt.data.tokenizer import Encoded, Tokenizer
 from nmt.decoding.beam import beam_search
-from nmt.decoding.careful import CutLines, in_halves, limited, refuse_not_finite
-from nmt.decoding.consensus import by_agreement
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.diverse import diverse_beam_search
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.forced import FORCED_TOKENS, ForcedScore, score_pairs, with_posteriors
-from nmt.decoding.phrases import Vocabulary, asked_phrases
-from nmt.decoding.request import Request, RequestPieces, hidden_pieces, request_pieces, requests_of
+from nmt.decoding.mbr import by_agreement
+from nmt.decoding.phrases import Vocabulary, phrase_constraints
+from nmt.decoding.request import ConstraintPieces, Request, constraint_pieces, hidden_pieces, requests_of
 from nmt.decoding.reranking import by_backward
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
+from nmt.decoding.safeguards import CutLines, in_halves, limited, refuse_not_finite
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
 from nmt.decoding.unknown import replace_unknown
@@ -31,6 +31,15 @@ from nmt.decoding.word_aligner import WordAligner
 from nmt.errors import NOT_FINITE, DataError, ModelError
 from nmt.model.seq2seq import Seq2Seq, evaluating
 from nmt.quiet import no_bar
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line to translate: its number, for messages, its pieces, and the constraints on its translation."""
+
+    number: int
+    source: Encoded
+    constraints: ConstraintPieces
 
 
 class Translator:
@@ -56,7 +65,7 @@ class Translator:
             backward: a model of the other direction, which re-ranks the translations found; None for none.
         """
         self.model, self.tokenizer, self.settings, self.device = model, tokenizer, settings, device
-        self.shifted = settings.alignment_at == "input"
+        self.at_input = settings.alignment_at == "input"
         self.aligner = aligner if settings.alignment_from in ("auto", "aligner") else None
         self.posterior = settings.alignment_from == "posterior"
         self.backward = backward
@@ -92,32 +101,24 @@ class Translator:
             DataError: for a prefix or phrase that the model cannot write, naming its line.
             ModelError: if the model gives no finite probabilities.
         """
-        requests = requests_of(lines)
-        sources = self._sources([request.text for request in requests], first_line, cut)
-        limits = self.settings.max_tgt_length, self.model.max_tgt_length
-        asked = [request_pieces(each, first_line + at, self.tokenizer, *limits) for at, each in enumerate(requests)]
-        if any(each.require for each in asked):
+        given = self._lines(requests_of(lines), first_line, cut)
+        if any(line.constraints.require for line in given):
             self._refuse_required()
         ranked = 0 if self.backward is None else self.settings.beam_size
         searched = max(n_best, self.settings.mbr.candidates, ranked)
-        results: list[Translation | None] = [None] * len(lines)
-        order = sorted((i for i, source in enumerate(sources) if source.ids), key=lambda i: len(sources[i].ids))
+        results: list[Translation | None] = [None] * len(given)
+        order = sorted((i for i, line in enumerate(given) if line.source.ids), key=lambda i: len(given[i].source.ids))
         with _bar(len(order), "translating", progress) as bar:
-            for chosen in self._batches(order, asked):
-                found = in_halves(
-                    lambda part: self._search(
-                        [sources[i] for i in part], [asked[i] for i in part], [first_line + i for i in part], searched
-                    ),
-                    chosen,
-                )
+            for chosen in self._batches(order, given):
+                batch = [given[i] for i in chosen]
+                found = in_halves(lambda part: self._search(part, searched), batch)
                 refuse_not_finite(found)
                 if self.posterior:
-                    found = with_posteriors(
-                        self.model, self.device, [sources[i] for i in chosen], found, [asked[i].hidden for i in chosen]
-                    )
+                    sources, hidden = [line.source for line in batch], [line.constraints.hidden for line in batch]
+                    found = with_posteriors(self.model, self.device, sources, found, hidden)
                 every = [
-                    [self._translation(sources[index], one, asked[index]) for one in hypotheses]
-                    for index, hypotheses in zip(chosen, found, strict=True)
+                    [self._translation(line, one) for one in hypotheses]
+                    for line, hypotheses in zip(batch, found, strict=True)
                 ]
                 for index, candidates in zip(chosen, self._ranked(every), strict=True):
                     first, *others = candidates[:n_best]
@@ -126,8 +127,16 @@ class Translator:
                 if done is not None:
                     done(len(chosen))
         return [
-            result or self._empty(source, self.tokenizer.encode_tgt(""), each)
-            for result, source, each in zip(results, sources, asked, strict=True)
+            result or self._empty(line.source, self.tokenizer.encode_tgt(""), line.constraints)
+            for result, line in zip(results, given, strict=True)
+        ]
+
+    def _lines(self, requests: Sequence[Request], first_line: int, cut: CutLines | None) -> list[_Line]:
+        sources = self._sources([request.text for request in requests], first_line, cut)
+        limits = self.settings.max_tgt_length, self.model.max_tgt_length
+        return [
+            _Line(number, source, constraint_pieces(request, number, self.tokenizer, *limits))
+            for number, (source, request) in enumerate(zip(sources, requests, strict=True), start=first_line)
         ]
 
     def _refuse_required(self) -> None:
@@ -152,19 +161,19 @@ class Translator:
             and len(self.tokenizer.encode_tgt(tgt).ids) <= tgt_limit
         )
 
-    def _batches(self, order: list[int], asked: Sequence[RequestPieces]) -> Iterator[list[int]]:
-        """Yield the line numbers of each batch; lines with required phrases are in batches of their own."""
+    def _batches(self, order: list[int], given: Sequence[_Line]) -> Iterator[list[int]]:
+        """Yield the indices of each batch's lines; lines with required phrases are in batches of their own."""
         for is_constrained in (False, True):
-            group = [line for line in order if bool(asked[line].require) == is_constrained]
+            group = [i for i in order if bool(given[i].constraints.require) == is_constrained]
             for start in range(0, len(group), self.settings.batch_size):
                 yield group[start : start + self.settings.batch_size]
 
-    def _translation(self, source: Encoded, found: Hypothesis, asked: RequestPieces) -> Translation:
+    def _translation(self, line: _Line, found: Hypothesis) -> Translation:
         target = self.tokenizer.decode_tgt(found.ids)
         if self.settings.unk == "replace":
-            target = replace_unknown(target, source, found.weights[1:] if self.shifted else found.weights)
+            target = replace_unknown(target, line.source, found.weights[1:] if self.at_input else found.weights)
         return Translation(
-            source,
+            line.source,
             target,
             found.log_prob,
             found.score,
@@ -172,9 +181,9 @@ class Translator:
             found.proven,
             found.weights,
             self.read_from,
-            self.shifted,
+            self.at_input,
             self.aligner,
-            phrases=asked_phrases(target.text, asked.require, asked.forbid),
+            phrases=phrase_constraints(target.text, line.constraints.require, line.constraints.forbid),
             gap=found.gap,
         )
 
@@ -239,7 +248,7 @@ class Translator:
                         False,
                         weights,
                         self.read_from,
-                        self.shifted,
+                        self.at_input,
                         self.aligner,
                     )
                 bar.update(len(chosen))
@@ -252,23 +261,21 @@ class Translator:
     def _scoring(self) -> Scoring:
         return Scoring(self.settings.length_penalty, self.settings.coverage_penalty)
 
-    def _search(
-        self, sources: list[Encoded], asked: list[RequestPieces], lines: list[int], n_best: int
-    ) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each source.
-
-        `lines` are the numbers of the sources' lines. Either all sources have required phrases, or none does.
-        """
+    def _search(self, lines: Sequence[_Line], n_best: int) -> list[list[Hypothesis]]:
+        """Return the n best hypotheses of each line. Either all lines have required phrases, or none does."""
         settings = self.settings
+        sources, constraints = [line.source for line in lines], [line.constraints for line in lines]
         batch = batch_of([(source.ids, []) for source in sources]).to(self.device)
-        required = [RequiredPhrases(each.require, self.tokenizer, self.vocabulary) for each in asked if each.require]
-        rules = self._rules([len(source.ids) for source in sources], asked, [each.pieces for each in required])
+        required = [
+            RequiredPhrases(each.require, self.tokenizer, self.vocabulary) for each in constraints if each.require
+        ]
+        rules = self._rules([len(source.ids) for source in sources], constraints, [each.pieces for each in required])
         with evaluating(self.model):
             memory = self.model.encode(batch)
-            if any(each.hidden for each in asked):
-                memory = memory.without(hidden_pieces(sources, [each.hidden for each in asked]).to(self.device))
+            if any(each.hidden for each in constraints):
+                memory = memory.without(hidden_pieces(sources, [each.hidden for each in constraints]).to(self.device))
             if settings.sampling.enabled:
-                draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
+                draws = [self._draw(memory, rules, [line.number for line in lines], number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
             beam = max(settings.beam_size, n_best)
             if required:
@@ -290,7 +297,7 @@ class Translator:
         options = sampling.temperature, sampling.top_k, sampling.top_p
         return sample(self.model, memory, rules, self._scoring, generators, *options)
 
-    def _rules(self, lengths: list[int], asked: list[RequestPieces], required: list[int]) -> Rules:
+    def _rules(self, lengths: list[int], constraints: list[ConstraintPieces], required: list[int]) -> Rules:
         """Return the rules for sources of `lengths` pieces.
 
         `required` is the number of required pieces of each source, or is empty.
@@ -298,11 +305,11 @@ class Translator:
         settings = self.settings
         positions = self.model.max_tgt_length or math.inf
         longest = [settings.max_length_ratio * length + settings.max_length_extra for length in lengths]
-        prefixes = [each.prefix for each in asked]
+        prefixes = [each.prefix for each in constraints]
         return Rules.of(
             [
                 int(min(most + more, positions))
-                for most, more in zip(longest, required or [0] * len(asked), strict=True)
+                for most, more in zip(longest, required or [0] * len(constraints), strict=True)
             ],
             [max(settings.min_length, int(settings.min_length_ratio * length)) for length in lengths],
             prefixes,
@@ -310,22 +317,22 @@ class Translator:
             settings.no_repeat_ngram,
             torch.device(self.device),
             self.tokenizer.begins_word if any(NEW_WORD in prefix for prefix in prefixes) else None,
-            [each.forbid for each in asked],
-            self.vocabulary if any(each.forbid for each in asked) else None,
+            [each.forbid for each in constraints],
+            self.vocabulary if any(each.forbid for each in constraints) else None,
             settings.repetition_penalty,
         )
 
     def _score(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[ForcedScore]:
         return score_pairs(self.model, self.device, pairs, self._scoring, self.posterior)
 
-    def _empty(self, source: Encoded, target: Encoded, asked: RequestPieces | None = None) -> Translation:
+    def _empty(self, source: Encoded, target: Encoded, constraints: ConstraintPieces | None = None) -> Translation:
         """Return the translation of a line without pieces, for which any target but an empty one is impossible."""
         nothing = np.zeros((len(target.ids) + 1, len(source.ids)), dtype=np.float32)
         log_prob = -math.inf if target.ids else 0.0
         per_token = [log_prob] * len(nothing)
-        phrases = () if asked is None else asked_phrases(target.text, asked.require, asked.forbid)
+        asked = ([], []) if constraints is None else (constraints.require, constraints.forbid)
         common = (source, target, log_prob, log_prob, per_token, False, nothing, self.read_from)
-        return Translation(*common, aligner=self.aligner, phrases=phrases)
+        return Translation(*common, aligner=self.aligner, phrases=phrase_constraints(target.text, *asked))
 
     def _sources(self, lines: Sequence[str], first_line: int, cut: CutLines | None = None) -> list[Encoded]:
         """Return source texts as pieces; `cut` records those that are cut."""

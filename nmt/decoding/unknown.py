@@ -1,13 +1,11 @@
 """Replacement of unknown target pieces by the source words that they attend to (Luong et al. 2015b, section 3)."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nmt.alignment.words import SPACE, word_spans
+from nmt.arrays import Float32Array
 from nmt.data.tokenizer import UNK, Encoded
 
 
-def replace_unknown(tgt: Encoded, src: Encoded, weights: NDArray[np.float32]) -> Encoded:
+def replace_unknown(tgt: Encoded, src: Encoded, weights: Float32Array) -> Encoded:
     """Return the target with new text for every unknown piece, and new offsets; its ids and pieces stay the same.
 
     An unknown piece attends to the source piece with the largest weight. If that source piece is unknown too, its

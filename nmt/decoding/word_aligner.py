@@ -10,21 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.alignment.batches import Ints, similar_pairs
-from nmt.alignment.bitext import BitextAligner, WordPair
+from nmt.alignment.batches import similar_pairs
+from nmt.alignment.bitext import BitextAligner, TokenizedPair
 from nmt.alignment.matrix import WordLinks
 from nmt.alignment.pieces import encode_pairs
 from nmt.alignment.words import spans_at
+from nmt.arrays import Float32Array, Int64Array
 from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
 from nmt.model.link_network import LinkNetwork
 from nmt.model.seq2seq import evaluating
 from nmt.regular import GIB, read_regular
 
-Floats = NDArray[np.float32]
 NETWORK_SHARE = 0.35  # the network's weight in the mean with the statistical aligner
 _NETWORK = "network.safetensors"
 _LARGEST_NETWORK = 1 * GIB
@@ -36,18 +35,18 @@ _LONGEST = 1_000  # pieces of either side; the network does not read longer pair
 class EncodedPair:
     """The pieces of a sentence pair, and where each word begins among them."""
 
-    src: Ints
-    src_starts: Ints
-    tgt: Ints
-    tgt_starts: Ints
+    src: Int64Array
+    src_starts: Int64Array
+    tgt: Int64Array
+    tgt_starts: Int64Array
 
     @property
-    def src_words(self) -> Ints:
+    def src_words(self) -> Int64Array:
         """``[S]`` the index of each source piece's word."""
         return np.searchsorted(self.src_starts, np.arange(len(self.src)), side="right") - 1
 
     @property
-    def tgt_words(self) -> Ints:
+    def tgt_words(self) -> Int64Array:
         """``[T]`` the index of each target piece's word."""
         return np.searchsorted(self.tgt_starts, np.arange(len(self.tgt)), side="right") - 1
 
@@ -69,7 +68,7 @@ class WordAligner:
         """A description, for display, of what the matrices are read from."""
         return "aligner" if self.network is not None else "aligner without network"
 
-    def posteriors(self, pairs: Sequence[WordPair], threads: int = 1) -> list[Floats]:
+    def posteriors(self, pairs: Sequence[TokenizedPair], threads: int = 1) -> list[Float32Array]:
         """Return the link probabilities ``[T, S]``, from 0 to 1, of each pair of word sequences."""
         statistical = self.bitext.posteriors(pairs, threads)
         if self.network is None:
@@ -92,7 +91,7 @@ class WordAligner:
             for probabilities, (src_spans, tgt_spans) in zip(self.posteriors(words), spans, strict=True)
         ]
 
-    def encode(self, pairs: Sequence[WordPair]) -> list[EncodedPair]:
+    def encode(self, pairs: Sequence[TokenizedPair]) -> list[EncodedPair]:
         """Return the pieces of each pair of word sequences, as the network reads them."""
         src_pieces, tgt_pieces = self.bitext.largest_pieces
         lowered = [([word.lower() for word in src], [word.lower() for word in tgt]) for src, tgt in pairs]
@@ -134,10 +133,10 @@ class WordAligner:
         return cls(bitext, network.to(device).eval())
 
 
-def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> list[Floats | None]:
+def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> list[Float32Array | None]:
     """Return the network's link probabilities ``[T, S]`` of words; None for pairs that are empty or too long."""
     device = network.bias.device
-    results: list[Floats | None] = [None] * len(pairs)
+    results: list[Float32Array | None] = [None] * len(pairs)
     lengths = np.array([(len(pair.src), len(pair.tgt)) for pair in pairs], dtype=np.int64).reshape(-1, 2)
     lengths[(lengths > _LONGEST).any(axis=1)] = 0  # `similar_pairs` leaves these out
     with evaluating(network):
@@ -150,12 +149,12 @@ def network_posteriors(network: LinkNetwork, pairs: Sequence[EncodedPair]) -> li
     return results
 
 
-def _on_words(by_piece: Floats, pair: EncodedPair) -> Floats:
+def _on_words(by_piece: Float32Array, pair: EncodedPair) -> Float32Array:
     """Return the mean link probability of each pair of words over their pieces."""
     sums = np.add.reduceat(np.add.reduceat(by_piece, pair.tgt_starts, axis=0), pair.src_starts, axis=1)
     src_counts = np.diff(np.append(pair.src_starts, len(pair.src)))
     tgt_counts = np.diff(np.append(pair.tgt_starts, len(pair.tgt)))
-    means: Floats = (sums / (tgt_counts[:, None] * src_counts[None, :])).astype(np.float32)
+    means: Float32Array = (sums / (tgt_counts[:, None] * src_counts[None, :])).astype(np.float32)
     return means
 
 

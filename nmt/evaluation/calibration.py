@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from nmt.arrays import Float64Array
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,12 @@ class Calibration:
         return [float(value) for value in _sigmoid(_logits(log_probs) / self.temperature + self.offset)]
 
 
-def _logits(log_probs: Sequence[float]) -> Floats:
+def _logits(log_probs: Sequence[float]) -> Float64Array:
     values = np.clip(np.array(log_probs, dtype=np.float64), -30.0, -1e-6)
     return values - np.log(-np.expm1(values))
 
 
-def _sigmoid(values: Floats) -> Floats:
+def _sigmoid(values: Float64Array) -> Float64Array:
     return 1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0)))
 
 
@@ -51,7 +50,7 @@ def fit_calibration(log_probs: Sequence[float], correct: Sequence[bool]) -> Cali
     inputs = np.stack([_logits(log_probs), np.ones(len(log_probs))], axis=1)
     hits, own_view = np.array(correct, dtype=np.float64), np.array([1.0, 0.0])
 
-    def cost(line: Floats) -> float:
+    def cost(line: Float64Array) -> float:
         values = inputs @ line
         return float((np.logaddexp(0.0, values) - hits * values).sum() + ((line - own_view) ** 2).sum() / 2)
 

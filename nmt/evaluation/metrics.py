@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nmt.arrays import Float64Array
 from nmt.config import LOWER_IS_BETTER, BuiltinMetricConfig, CometMetricConfig, Metric, MetricConfig
 from nmt.errors import ConfigError, DataError
 from nmt.evaluation.comet import comet_score
@@ -203,7 +203,7 @@ def sentence_scores(
     ]
 
 
-def utilities(texts: Sequence[str], metric: Literal["bleu", "chrf"]) -> NDArray[np.float64]:
+def utilities(texts: Sequence[str], metric: Literal["bleu", "chrf"]) -> Float64Array:
     """Return ``[N, N]``: the score of each text, 0 to 100, with each text as its only reference."""
     from sacrebleu.metrics import CHRF
 

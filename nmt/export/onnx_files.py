@@ -75,7 +75,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
         "max_tgt_length": model.max_tgt_length,
         "max_length_ratio": config.decoding.max_length_ratio,
         "max_length_extra": config.decoding.max_length_extra,
-        "alignment_at": config.search.alignment_at,
+        "alignment_at": config.resolved_decoding.alignment_at,
     }
     plain = DecodingConfig()
     for key in ("min_length", "min_length_ratio", "no_repeat_ngram", "repetition_penalty", "unk"):

@@ -29,16 +29,18 @@ class EncoderGraph(nn.Module):
             The tensors named by `memory_names`, then those named by `state_names`.
         """
         model = self.model
-        embedded = model.src_embedding(src_ids)
-        mask = torch.ones_like(src_ids, dtype=torch.bool)
-        output: EncoderOutput
-        if isinstance(model.encoder, RNNEncoder):
-            output = model.encoder.unpadded(embedded, mask)
-        else:
-            output = model.encoder(embedded, mask, None)
+        output = _encode(model, src_ids)
         memory = Memory(**vars(output), keys=model.decoder.keys(output.values))
         origin = () if memory.origin is None else (memory.origin,)
         return (memory.values, memory.keys, *origin, *_tensors(model.start(memory), model.decoder))
+
+
+def _encode(model: Seq2Seq, src_ids: Tensor) -> EncoderOutput:
+    embedded, mask = model.src_embedding(src_ids), torch.ones_like(src_ids, dtype=torch.bool)
+    if isinstance(model.encoder, RNNEncoder):
+        return model.encoder.unpadded(embedded, mask)
+    output: EncoderOutput = model.encoder(embedded, mask, mask.sum(dim=1))
+    return output
 
 
 class StepGraph(nn.Module):
@@ -73,15 +75,15 @@ class StepGraph(nn.Module):
             origin=origin[0] if origin else None,
         )
         state = _state(tensors[self.memory_size :], self.model.decoder)
-        features, weights, state = self.model.decoder.step(tokens, state, memory)
-        on_source = memory.on_source(weights[None])[0]
-        log_probs = self.model.project(features).float().log_softmax(dim=-1)
-        return (log_probs, on_source, *_tensors(state, self.model.decoder))
+        log_probs, weights, state = self.model.step(tokens, state, memory)
+        return (log_probs, weights, *_tensors(state, self.model.decoder))
 
 
 def memory_names(model: Seq2Seq) -> list[str]:
     """Return the names of the memory's tensors, which are ``[1, L, *]``."""
-    return ["values", "keys", *(["origin"] if hasattr(model.encoder, "latent_embedding") else [])]
+    with torch.no_grad():
+        output = _encode(model, torch.zeros(1, 1, dtype=torch.long, device=model.src_embedding.weight.device))
+    return ["values", "keys", *([] if output.origin is None else ["origin"])]
 
 
 def state_names(model: Seq2Seq) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import BOS, EOS, UNK
 from nmt.errors import DataError, ModelError
-from nmt.model.attention.base import Attention
 from nmt.model.dropout import Dropout
 from nmt.model.memory import EncoderOutput, Memory
+from nmt.model.rnn.decoder import RNNDecoder
 
 TOKENS_AT_ONCE = 1024  # tokens whose log-probabilities over the entire vocabulary are in memory at once
 
@@ -24,15 +24,6 @@ class Decoder(Protocol):
     def start(self, memory: Memory) -> Any: ...
     def step(self, tokens: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, Any]: ...
     def unroll(self, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]: ...
-
-
-@runtime_checkable
-class LooksAtOnePosition(Decoder, Protocol):
-    """A decoder that can take a step with the entire weight of its attention on one position."""
-
-    attention: Attention
-
-    def step_at_each(self, tokens: Tensor, state: Any, memory: Memory, contexts: Tensor) -> Tensor: ...
 
 
 class Seq2Seq(nn.Module):
@@ -143,8 +134,8 @@ class Seq2Seq(nn.Module):
         log_probs.view(-1)[real] = self._log_probs(features.flatten(0, 1)[real], batch.tgt_out.flatten()[real])
         return log_probs, weights
 
-    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what `forced` does, but with posterior weights, which take the token of each step into account.
+    def posterior(self, batch: Batch, hidden: Tensor | None = None) -> Tensor:
+        """Return the posterior weights ``[B, T, S]``, which take the target token of each step into account.
 
         The attention's weight of a position is its probability before the token is known. Bayes' rule gives its
         probability afterwards: the weight is multiplied by the probability that the token has if the decoder attends
@@ -158,7 +149,7 @@ class Seq2Seq(nn.Module):
         Raises:
             ModelError: if the decoder is not a recurrent one with attention.
         """
-        if not isinstance(self.decoder, LooksAtOnePosition) or not self.decoder.attention.context_size:
+        if not isinstance(self.decoder, RNNDecoder) or not self.decoder.attention.context_size:
             raise ModelError("posterior weights need a recurrent decoder with attention")
         memory = self.encode(batch)
         if hidden is not None:
@@ -166,15 +157,13 @@ class Seq2Seq(nn.Module):
         state = self.decoder.start(memory)
         contexts = self.decoder.attention.contexts_of_each(memory)  # [B, L, M]
         length = contexts.shape[1]
-        log_probs, rows = [], []
+        rows = []
         for read, gold in zip(batch.tgt_in.unbind(1), batch.tgt_out.unbind(1), strict=True):  # [B] each
             at_each = self.decoder.step_at_each(read, state, memory, contexts).flatten(0, 1)  # [B x L, F]
             likelihoods = self._log_probs(at_each, gold.repeat_interleave(length)).view(-1, length)  # [B, L]
-            features, weights, state = self.decoder.step(read, state, memory)
-            log_probs.append(self._log_probs(features, gold))  # [B]
+            _, weights, state = self.decoder.step(read, state, memory)
             rows.append((weights.log() + likelihoods).softmax(dim=-1))  # [B, L]
-        on_source = memory.on_source(torch.stack(rows, dim=1))  # [B, T, S]
-        return torch.stack(log_probs, dim=1).masked_fill(~batch.tgt_mask, 0.0), on_source
+        return memory.on_source(torch.stack(rows, dim=1))  # [B, T, S]
 
     def _log_probs(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Return the log-probabilities ``[N]`` in nats of tokens ``[N]``, one for each row of features ``[N, F]``."""

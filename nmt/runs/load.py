@@ -222,7 +222,9 @@ def load_model(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention, posterior "
             "or auto"
         )
-    translator = Translator(network, tokenizer, config.search, device, aligner, _backward(backward, config, overrides))
+    translator = Translator(
+        network, tokenizer, config.resolved_decoding, device, aligner, _backward(backward, config, overrides)
+    )
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
     return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data, backward)
 
@@ -284,7 +286,7 @@ def _network(config: Config, tokenizer: Tokenizer, folder: Path) -> Seq2Seq:
 
 def _step_of_weights(config: Config) -> str | None:
     """Return where the attention weights of a model belong (`decoding.alignment_at`); None if it has no attention."""
-    return config.search.alignment_at if config.model.has_alignment else None
+    return config.resolved_decoding.alignment_at if config.model.has_attention else None
 
 
 def _member(run: RunFolder, config: Config, checkpoint: str | None, first: RunFolder, tokenizer: Tokenizer) -> Seq2Seq:

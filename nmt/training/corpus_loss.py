@@ -24,7 +24,6 @@ class CorpusLoss:
 
     loss: float
     nll: float
-    tgt_tokens: int
 
 
 def corpus_nll(model: Seq2Seq | Ensemble, batches: Iterable[Batch], device: torch.device) -> float:
@@ -75,4 +74,4 @@ def corpus_loss(
     if processes.size > 1:
         sums = processes.sum(torch.tensor([loss_sum, nll_sum, tokens], dtype=torch.float64, device=device))
         loss_sum, nll_sum, tokens = float(sums[0]), float(sums[1]), int(sums[2])
-    return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens), tokens)
+    return CorpusLoss(loss_sum / max(1, tokens), nll_sum / max(1, tokens))

@@ -10,6 +10,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from nmt.alignment.links import Link
+from nmt.arrays import IntArray
+from nmt.data.batching import cut_batches
 from nmt.decoding.word_aligner import EncodedPair, pad_pieces
 from nmt.model.link_network import LinkNetwork
 from nmt.quiet import no_bar
@@ -87,17 +89,10 @@ def _train(
         optimizer.zero_grad(set_to_none=True)
 
 
-def _batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
+def _batches(pairs: Sequence[EncodedPair]) -> list[IntArray]:
     """Return batches of the indices of pairs; the pairs of a batch have similar lengths."""
-    batches: list[list[int]] = []
-    longest = 0
-    for index in sorted(range(len(pairs)), key=lambda i: (len(pairs[i].src), len(pairs[i].tgt))):
-        longest = max(longest, len(pairs[index].src), len(pairs[index].tgt))
-        if not batches or (len(batches[-1]) + 1) * longest > _TOKENS:
-            batches.append([])
-            longest = max(len(pairs[index].src), len(pairs[index].tgt))
-        batches[-1].append(index)
-    return batches
+    src_len, tgt_len = np.array([[len(pair.src), len(pair.tgt)] for pair in pairs]).T
+    return cut_batches(np.lexsort((tgt_len, src_len)), np.maximum(src_len, tgt_len), _TOKENS, "tokens")
 
 
 def _target(pairs: Sequence[EncodedPair], links: Sequence[Sequence[Link]]) -> Tensor:

@@ -59,11 +59,12 @@ def label_smoothing(share: float, output: nn.Linear, pieces: Tensor | None = Non
     return (chosen * (share / chosen.sum())).detach()
 
 
-class SequenceLoss(NamedTuple):
-    """Sums over the real tokens of a batch, in nats.
+class LossSums(NamedTuple):
+    """Sums over the real target tokens of a batch, in nats.
 
     Attributes:
-        total: what is minimised: the smoothed cross-entropy and, with two passes, the divergence between them.
+        total: what is minimised: the smoothed cross-entropy, with two passes the divergence between them, and the
+            losses that the `Objective` adds.
         loss: the smoothed cross-entropy alone, without gradient.
         nll: the negative log-likelihood, without gradient.
     """
@@ -80,7 +81,7 @@ def sequence_loss(
     output: nn.Linear,
     smoothing: Tensor,
     consistency: ConsistencyConfig | None = None,
-) -> SequenceLoss:
+) -> LossSums:
     """Return the losses of a batch; padding never reaches the output layer.
 
     Output layer, softmax and their gradients are computed together for a block of tokens at a time, so there is never a
@@ -111,11 +112,11 @@ def sequence_loss(
         sums = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
             rows, output.weight, output.bias, targets, passes, criterion, dtype, torch.is_grad_enabled()
         )
-    return SequenceLoss(*sums)
+    return LossSums(*sums)
 
 
 # A criterion takes logits [N, V], whose memory it may reuse, targets [N / passes, 1], and whether gradients are needed.
-# It returns the three sums of SequenceLoss and the gradient of the first sum with respect to the logits.
+# It returns the three `LossSums` and the gradient of the first sum with respect to the logits.
 _Criterion = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 

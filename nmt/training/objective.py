@@ -10,7 +10,7 @@ from nmt.config import TrainingConfig
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import PAD
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.loss import GuidedLoss, coverage_loss, guided_loss, label_smoothing, sequence_loss
+from nmt.training.loss import GuidedLoss, LossSums, coverage_loss, guided_loss, label_smoothing, sequence_loss
 
 
 class LossWeights(NamedTuple):
@@ -25,20 +25,6 @@ class LossWeights(NamedTuple):
     teacher_forcing: float = 1.0
     guided: float = 0.0
     coverage: float = 0.0
-
-
-class LossSums(NamedTuple):
-    """Sums over the real target tokens of a batch.
-
-    Attributes:
-        total: what is minimised, with gradient.
-        loss: the smoothed cross-entropy, without gradient.
-        nll: the negative log-likelihood in nats, without gradient.
-    """
-
-    total: Tensor
-    loss: Tensor
-    nll: Tensor
 
 
 class Objective(nn.Module):
@@ -70,15 +56,15 @@ class Objective(nn.Module):
         """Return the sums of the losses of a batch."""
         passes = batch if self.consistency is None else batch.twice(self.consistency.input_cut)
         features, attention = self.model(passes, weights.teacher_forcing, need_weights=self.needs_weights)
-        total, loss, nll = sequence_loss(
+        sums = sequence_loss(
             features, batch.tgt_out, batch.tgt_positions, self.model.output, self.smoothing, self.consistency
         )
-        attention = attention[: len(batch.src_ids)]  # of the first pass, whose input is not cut
+        total, attention = sums.total, attention[: len(batch.src_ids)]  # of the first pass, whose input is not cut
         if weights.coverage > 0:
             total = total + weights.coverage * coverage_loss(attention, batch.tgt_mask)
         if self.guided is not None and batch.guide is not None and weights.guided > 0:
             total = total + weights.guided * guided_loss(attention, batch.guide, self.guided)
-        return LossSums(total, loss, nll)
+        return sums._replace(total=total)
 
 
 def _keep_padding_zero(model: Seq2Seq) -> None:

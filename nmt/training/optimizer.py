@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nmt.config import LOWER_IS_BETTER, OptimizerConfig, ScheduleConfig, TeacherForcingConfig
-from nmt.training.restore import number, whole_number
+from nmt.training.state_checks import number, whole_number
 
 log = logging.getLogger(__name__)
 _OTHER_END = 0.05  # relative difference that is worth a warning; with subword sampling, epochs differ by less

@@ -5,7 +5,7 @@ from typing import Any
 
 from nmt.config import Metric, TrainingConfig
 from nmt.evaluation.metrics import ranking_key
-from nmt.training.restore import number, whole_number
+from nmt.training.state_checks import number, whole_number
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nmt.arrays import IntArray
 from nmt.config import TrainingConfig
-from nmt.data.batching import Batch, Ints, plan_batches
+from nmt.data.batching import Batch, plan_batches
 from nmt.data.dataset import PieceCorpus
 from nmt.errors import TrainingError, out_of_memory
 from nmt.model.seq2seq import Seq2Seq
 from nmt.processes import Processes
 from nmt.runtime import autocast, one_ahead, release_memory
 from nmt.training.freeze import freeze
-from nmt.training.loss import GuidedLoss
-from nmt.training.objective import LossSums, LossWeights, Objective
+from nmt.training.loss import GuidedLoss, LossSums
+from nmt.training.objective import LossWeights, Objective
 from nmt.training.optimizer import Schedule, build_optimizer, teacher_forcing_ratio
-from nmt.training.restore import optimizer_state, tensors_like, whole_number
+from nmt.training.state_checks import optimizer_state, tensors_like, whole_number
 
 log = logging.getLogger(__name__)
 _ADVICE = "lower training.batch_size (and raise training.accumulate to learn alike), or data.max_length"
@@ -94,8 +95,8 @@ class Trainer:
             smoothed: ``[V]`` bool, True on the pieces that label smoothing favours; None for all.
         """
         self.processes = processes or Processes()
-        self.stop_wishes: Callable[[], Sequence[bool]] = tuple  # this process's reasons to stop, one flag each
-        self.wishes: list[bool] = []  # for each reason, whether any process has it
+        self.local_stop_requests: Callable[[], Sequence[bool]] = tuple  # this process's reasons to stop, one flag each
+        self.stop_requests: list[bool] = []  # for each reason, whether any process has it
         self.config, self.seed, self.model, self.device, self.precision = config, seed, model, device, precision
         self.corpus_of_epoch = corpus_of_epoch
         frozen = freeze(model, config.freeze)
@@ -138,7 +139,7 @@ class Trainer:
                     self.epoch, self.position = self.epoch + 1, 0
                 yield done
 
-    def _prepared(self, corpus: PieceCorpus, groups: list[list[Ints]]) -> Iterator[tuple[list[Batch], int, int]]:
+    def _prepared(self, corpus: PieceCorpus, groups: list[list[IntArray]]) -> Iterator[tuple[list[Batch], int, int]]:
         """Yield, for each update, this process's batches on the device and the token counts over all processes.
 
         The counts are those of source and target tokens. While a GPU computes an update, the batches of the next one
@@ -146,9 +147,9 @@ class Trainer:
         """
         on_gpu = self.device.type == "cuda"
 
-        def prepare(group: list[Ints]) -> tuple[list[Batch], int, int]:
+        def prepare(group: list[IntArray]) -> tuple[list[Batch], int, int]:
             src_tokens, tgt_tokens = corpus.token_counts(np.concatenate(group))
-            shares = [share for batch in group if len(share := self.processes.share(batch))]
+            shares = [share for batch in group if len(share := self.processes.shard(batch))]
             batches = [corpus.batch(share) for share in shares]
             return [batch.pinned() for batch in batches] if on_gpu else batches, src_tokens, tgt_tokens
 
@@ -283,21 +284,21 @@ class Trainer:
         """Sum the gradients, the loss sums ``[2]`` and the requests to stop over all processes in one exchange.
 
         Returns:
-            The loss sums; the gradients are replaced in place, and the requests are kept in `wishes`.
+            The loss sums; the gradients are replaced in place, and the requests are kept in `stop_requests`.
         """
         if self.processes.size == 1:
             return sums
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        wide, wishes = parameters[0], list(self.stop_wishes())
+        wide, requests = parameters[0], list(self.local_stop_requests())
         parts = [
             wide.new_tensor([float(parameter.grad is not None) for parameter in parameters]),
-            torch.cat([sums, sums.new_tensor(list(map(float, wishes)))]),
+            torch.cat([sums, sums.new_tensor(list(map(float, requests)))]),
             *(torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters),
         ]
         has_gradient, shared, *gradients = self.processes.sum(torch.cat(parts)).split([len(part) for part in parts])  # type: ignore[no-untyped-call]
         for parameter, gradient, is_there in zip(parameters, gradients, has_gradient.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter) if is_there else None
-        self.wishes = [value > 0 for value in shared[2:].tolist()]
+        self.stop_requests = [value > 0 for value in shared[2:].tolist()]
         total: Tensor = shared[:2]
         return total
 

@@ -39,7 +39,7 @@ class Validator:
 
     def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
         """Choose the sentences to decode; they are spread evenly over the split and the same in every validation."""
-        settings = config.search.model_copy(
+        settings = config.resolved_decoding.model_copy(
             update={"beam_size": config.training.validation.beam_size, "diversity": DiversityConfig()}
         )
         self.config, self.corpora, self.trainer = config, corpora, trainer
@@ -65,11 +65,11 @@ class Validator:
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll)}
         if not self.srcs:
             return Validation(metrics, [])
-        translations = processes.gather(self.translator.translate(processes.share(self.srcs)))
+        translations = processes.gather(self.translator.translate(processes.shard(self.srcs)))
         if not processes.is_first:
-            return Validation(processes.told({}), [])
+            return Validation(processes.broadcast({}), [])
         found = self._scores(metrics, translations)
-        return Validation(processes.told(found.metrics), found.matrices)
+        return Validation(processes.broadcast(found.metrics), found.matrices)
 
     def _scores(self, metrics: dict[str, float], translations: list[Translation]) -> Validation:
         """Return the given metrics with those of the translations, and the alignments; write samples to the log."""

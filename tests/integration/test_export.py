@@ -87,7 +87,7 @@ def test_the_example_prints_the_links_of_nmt(
     pytest.importorskip("onnxruntime")
     decoding = {"beam_size": 1, "alignment_from": "attention", "alignment_at": at, "min_length": 2}
     config = make_config(model=TRANSFORMER, decoding=decoding)
-    translator = Translator(make_model(**TRANSFORMER), tokenizer, config.search, torch.device("cpu"))
+    translator = Translator(make_model(**TRANSFORMER), tokenizer, config.resolved_decoding, torch.device("cpu"))
     write_onnx(translator.model, tokenizer, config, tmp_path)  # type: ignore[arg-type]
     printed = subprocess.run(
         [sys.executable, str(tmp_path / "translate.py"), LINES[0]], capture_output=True, text=True, check=True

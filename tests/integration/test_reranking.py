@@ -10,7 +10,7 @@ import torch
 import nmt
 from nmt.config import DecodingConfig
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.phrases import AskedPhrase, missing_phrases
+from nmt.decoding.phrases import PhraseConstraint, missing_phrases
 from nmt.decoding.request import Request
 from nmt.decoding.reranking import by_backward
 from nmt.decoding.translation import Translation
@@ -74,8 +74,8 @@ def test_required_phrases_come_before_both_scores(make: Callable[..., Translator
     found = make(True, weight=1000.0).translate([Request("I love you", require=("chat",))], n_best=4)
     missing = [missing_phrases(one.phrases) for one in (found[0], *found[0].others)]
     assert missing == sorted(missing)
-    lacking = replace(found[0], phrases=(AskedPhrase("chien", True, None),))
-    has_it = replace(found[0].others[0], phrases=(AskedPhrase("chien", True, (0, 5)),))
+    lacking = replace(found[0], phrases=(PhraseConstraint("chien", True, None),))
+    has_it = replace(found[0].others[0], phrases=(PhraseConstraint("chien", True, (0, 5)),))
     backward = make(True).backward
     assert backward is not None
     assert by_backward([[lacking, has_it], [has_it, lacking]], backward, 1000.0) == [[has_it, lacking]] * 2

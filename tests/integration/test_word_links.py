@@ -1,6 +1,7 @@
 """Training on two text files without links: guided by a word aligner, read by a word aligner."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,19 @@ def test_agreement_does_not_depend_on_how_many_pairs_are_read_at_once(
         assert result.exit_code == 0, result.output
         found.add(next(line for line in result.stderr.splitlines() if "AER" in line))
     assert len(found) == 1
+
+
+def test_eval_scores_the_alignments_that_align_prints(folder: Path) -> None:
+    (folder / "gold").write_text("0-0 1-1 2-2 3-3 4-4\n" * 74 + "0-4\n")
+    assert runner.invoke(app, ["train", "-c", "my.yaml", "--set", "data.valid.links=gold"]).exit_code == 0
+    for source in ("aligner", "attention"):
+        options = ["--split", "valid", "-m", "runs/my", "--set", f"decoding.alignment_from={source}"]
+        scored = runner.invoke(app, ["eval", *options]).stdout
+        aligned = runner.invoke(app, ["align", *options]).stderr
+        found = re.search(r"^AER +([\d.]+) .* from:(\w+)$", scored, re.MULTILINE)
+        assert found is not None, scored
+        assert found[2] == source
+        assert f"AER {found[1]}   " in aligned
 
 
 def test_words_are_printed_as_links_count_them(folder: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.model.attention.base import Query
+from nmt.model.attention.query import Query
 from tests.attentions import B, M, S, random_query
 
 

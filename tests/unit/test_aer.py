@@ -1,9 +1,10 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from nmt.alignment.aer import score_links
-from nmt.alignment.links import GoldFile, GoldLinks, format_pharaoh, gold_lines, parse_pharaoh, read_gold, transposed
+from nmt.alignment.links import GoldFile, GoldLinks, format_pharaoh, parse_pharaoh, read_gold, transposed
 from nmt.errors import AlignmentError
 
 
@@ -57,6 +58,20 @@ def test_unequal_corpora_are_refused() -> None:
 def test_links_are_written_as_they_are_read() -> None:
     assert format_pharaoh([(0, 0), (2, 1)]) == "0-0 2-1"
     assert parse_pharaoh(format_pharaoh([(0, 0), (2, 1)])).sure == {(0, 0), (2, 1)}
+
+
+def gold_lines(gold: Sequence[GoldLinks], kind: str, base: int) -> list[str]:
+    """Return gold links as lines for `read_gold`, with ``ipj`` (or a final ``P``) for links that are only possible."""
+    lines = []
+    for number, sentence in enumerate(gold, start=1):
+        links = [
+            (tgt + base, src + base, (src, tgt) in sentence.sure) for src, tgt in sentence.possible | sentence.sure
+        ]
+        if kind == "pharaoh":
+            lines.append(" ".join(f"{src}{'-' if sure else 'p'}{tgt}" for tgt, src, sure in sorted(links)))
+        else:
+            lines += [f"{number} {src} {tgt} {'S' if sure else 'P'}" for tgt, src, sure in sorted(links)]
+    return lines
 
 
 @pytest.mark.parametrize("kind", ["pharaoh", "naacl"])

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from nmt.config import AttentionScore
-from nmt.model.attention.base import Attention, Query, Score
+from nmt.model.attention.base import Attention, Score
 from nmt.model.attention.coverage import Coverage
 from nmt.model.attention.kernel import squared_distances, sums_of_squares
 from nmt.model.attention.normaliser import softmax
+from nmt.model.attention.query import Query
 from tests.attentions import (
     BY_PLACE,
     VARIANTS,

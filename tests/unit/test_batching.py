@@ -5,9 +5,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from nmt.arrays import IntArray
 from nmt.config import Config
 from nmt.data import dataset
-from nmt.data.batching import Ints, batch_of, cut_batches, plan_batches
+from nmt.data.batching import batch_of, cut_batches, plan_batches
 from nmt.data.cache import Table, cached_table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.prepare import load_corpora
@@ -109,7 +110,7 @@ def test_a_dry_run_computes_the_costs_of_the_pairs_once(
     calls: list[int] = []
     real = dataset.pair_costs
 
-    def counted(*lengths: Ints) -> Ints:
+    def counted(*lengths: IntArray) -> IntArray:
         calls.append(1)
         return real(*lengths)
 

@@ -316,7 +316,7 @@ def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
 
 def test_the_attention_is_read_at_the_step_that_was_guided(tmp_path: Path) -> None:
     def read_at(*lines: str) -> str:
-        return load_config(write(tmp_path, GOOD + "".join(lines))).search.alignment_at
+        return load_config(write(tmp_path, GOOD + "".join(lines))).resolved_decoding.alignment_at
 
     guided = "training: {guided_alignment: {step: input}}\n"
     assert read_at() == "predicts"
@@ -329,7 +329,7 @@ def test_a_head_of_a_transformer_is_guided_where_the_word_is_known(tmp_path: Pat
     def source(*lines: str) -> tuple[str | None, str, str]:
         config = load_config(write(tmp_path, GOOD + "".join(lines)))
         at_input = config.guided_step == "input"
-        return config.guided_step, config.search.alignment_at, config.model.read_from(at_input)
+        return config.guided_step, config.resolved_decoding.alignment_at, config.model.read_from(at_input)
 
     transformer = "model: {encoder: {type: self_attention}, decoder: {type: transformer, layers: 4, heads: 2}}\n"
     unguided = "training: {guided_alignment: {enabled: false}}\n"

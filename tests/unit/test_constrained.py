@@ -15,15 +15,15 @@ from nmt.decoding.beam import beam_search
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.phrases import (
-    AskedPhrase,
+    PhraseConstraint,
     Vocabulary,
-    asked_phrases,
     count_phrase,
     ends_inside_a_character,
     find_phrase,
+    phrase_constraints,
     takes_no_space,
 )
-from nmt.decoding.request import JsonLine, Request, request_pieces
+from nmt.decoding.request import JsonLine, Request, constraint_pieces
 from nmt.decoding.rules import Rules, Scoring
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
@@ -80,7 +80,7 @@ def test_a_wide_beam_finds_the_best_of_all_translations_with_the_phrases(
             allowed = [
                 (score, ids)
                 for score, _, ids in model.every_sequence(name, alpha, LIMIT)
-                if all(one.satisfied for one in asked_phrases(VOCABULARY.text(ids), phrases, []))
+                if all(one.satisfied for one in phrase_constraints(VOCABULARY.text(ids), phrases, []))
             ]
             assert hypotheses[0].ids == allowed[0][1]
             assert hypotheses[0].score == pytest.approx(allowed[0][0], abs=1e-5)
@@ -140,7 +140,9 @@ def test_phrases_are_whole_words() -> None:
 
 
 def test_alternatives_and_repeated_phrases_are_told_apart() -> None:
-    asked = asked_phrases("ein Haus, zwei Häuser", [["Haus", "Häuser"], ["Haus", "Häuser"], ["drei"]], ["zwei", "vier"])
+    asked = phrase_constraints(
+        "ein Haus, zwei Häuser", [["Haus", "Häuser"], ["Haus", "Häuser"], ["drei"]], ["zwei", "vier"]
+    )
     assert [(one.span, one.satisfied) for one in asked] == [
         ((4, 8), True),
         ((15, 21), True),
@@ -148,7 +150,7 @@ def test_alternatives_and_repeated_phrases_are_told_apart() -> None:
         ((10, 14), False),
         (None, True),
     ]
-    assert asked[0] == AskedPhrase("Haus|Häuser", True, (4, 8))
+    assert asked[0] == PhraseConstraint("Haus|Häuser", True, (4, 8))
 
 
 def test_every_way_to_spell_a_forbidden_phrase_is_found() -> None:
@@ -212,7 +214,7 @@ def test_phrases_in_bytes_are_required_and_forbidden() -> None:
 
 def test_requests_that_the_model_cannot_write_are_refused(tokenizer: Tokenizer) -> None:
     def pieces(request: Request, longest: int = 50) -> object:
-        return request_pieces(request, 3, tokenizer, longest, None)
+        return constraint_pieces(request, 3, tokenizer, longest, None)
 
     with pytest.raises(
         DataError, match="line 3: the required phrase contains '漢', which is not in the model's vocabulary"
@@ -297,7 +299,7 @@ def test_terms_do_not_forbid_what_other_terms_require(tmp_path: Path, german: To
     terms = glossary(tmp_path / "t", "cat\tKatze\tHund|Mensch\ndog\tHund\n", german)
     asked = terms.applied_to(Request("a cat sees a dog"))
     assert (asked.require, asked.forbid) == (("Katze", "Hund"), ("Mensch",))
-    request_pieces(asked, 1, german, 50, None)
+    constraint_pieces(asked, 1, german, 50, None)
 
 
 def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
@@ -312,8 +314,8 @@ def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
 
 def test_what_is_required_and_forbidden_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="line 2: 'chat noir' is required, but it contains a forbidden phrase"):
-        request_pieces(Request("a cat", require=("chat noir",), forbid=("noir",)), 2, tokenizer, 50, None)
-    found = request_pieces(Request("a cat", require=("chat|chien",), forbid=("chat|elle",)), 2, tokenizer, 50, None)
+        constraint_pieces(Request("a cat", require=("chat noir",), forbid=("noir",)), 2, tokenizer, 50, None)
+    found = constraint_pieces(Request("a cat", require=("chat|chien",), forbid=("chat|elle",)), 2, tokenizer, 50, None)
     assert (found.require, found.forbid) == ([["chien"]], ["chat", "elle"])
 
 

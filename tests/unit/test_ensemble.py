@@ -51,7 +51,7 @@ def test_forced_scores_and_posteriors_are_means(models: list[Seq2Seq], batch: Ba
     torch.testing.assert_close(log_probs, sum(each[0] for each in own) / 3)
     torch.testing.assert_close(weights, (own[0][1] + own[1][1]) / 2)
     recurrent = Ensemble([models[0], models[0]])
-    torch.testing.assert_close(recurrent.posterior(batch)[1], models[0].posterior(batch)[1])
+    torch.testing.assert_close(recurrent.posterior(batch), models[0].posterior(batch))
 
 
 def test_a_hidden_token_is_hidden_from_every_model(models: list[Seq2Seq], batch: Batch) -> None:

@@ -21,7 +21,8 @@ FLOORS = [
     {"commands", "serve"},
     {"cli", "api"},
 ]
-GROUND = {"errors", "atomic", "fonts", "quiet", "regular", "startup", "threads"}  # files that import nothing of ours
+# Files that import nothing of ours.
+GROUND = {"arrays", "errors", "atomic", "fonts", "quiet", "regular", "startup", "threads"}
 FLOOR = {package: height for height, floor in enumerate(FLOORS) for package in floor}
 MODULES = {
     path.relative_to(PACKAGE.parent).with_suffix("").parts[1:]: path

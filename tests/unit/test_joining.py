@@ -25,42 +25,42 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_only_what_is_on_gpus_goes_over_nccl(calls: list[str]) -> None:
-    with Processes.joined() as processes:
+    with Processes.join() as processes:
         assert (processes.rank, processes.size, processes.device("auto")) == (1, 2, "cuda:1")
     assert calls == ["GPU 1", "cpu:gloo,cuda:nccl", "ended"]
     calls.clear()
-    with Processes.joined("cpu"):
+    with Processes.join("cpu"):
         pass
     assert calls == ["gloo", "ended"]
 
 
 def test_after_an_error_a_process_does_not_wait_for_nccl(calls: list[str]) -> None:
-    with pytest.raises(ConfigError), Processes.joined("cuda"):
+    with pytest.raises(ConfigError), Processes.join("cuda"):
         raise ConfigError("no such file")
     assert calls == ["GPU 1", "cpu:gloo,cuda:nccl"]
     calls.clear()
-    with pytest.raises(ConfigError), Processes.joined("cpu"):
+    with pytest.raises(ConfigError), Processes.join("cpu"):
         raise ConfigError("no such file")
     assert calls == ["gloo", "ended"]
 
 
 def test_each_process_needs_a_gpu_of_its_own(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"training.device is cuda:0, but each of 2 processes uses a GPU of its own"):
-        Processes.joined("cuda:0").__enter__()
+        Processes.join("cuda:0").__enter__()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="process 1 of this machine, counted from 0, has no GPU of its own"):
-        Processes.joined("auto").__enter__()
+        Processes.join("auto").__enter__()
     assert calls == []
 
 
 def test_without_cuda_several_processes_use_the_cpu(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with Processes.joined("auto") as processes:
+    with Processes.join("auto") as processes:
         assert processes.device("auto") == "cpu"
     assert Processes().device("auto") == "auto"
     assert calls == ["gloo", "ended"]
     with pytest.raises(ConfigError, match=r"2 processes cannot share training\.device mps; set it to auto or cpu"):
-        Processes.joined("mps").__enter__()
+        Processes.join("mps").__enter__()
 
 
 def test_the_last_override_of_the_device_counts() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from nmt.config import Config, DecodingConfig
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import EOS, UNK, Encoded, Tokenizer
-from nmt.decoding.careful import CutLines, UnknownPieces, limited
+from nmt.decoding.safeguards import CutLines, UnknownPieces, limited
 from nmt.decoding.search import _cut
 from nmt.decoding.translator import Translator
 from nmt.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ from torch import Tensor
 from nmt.data.batching import batch_of
 from nmt.decoding.ensemble import Ensemble
 from nmt.errors import ModelError
-from nmt.model.attention.base import Attention, Query
+from nmt.model.attention.base import Attention
+from nmt.model.attention.query import Query
 from nmt.model.memory import Memory
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS
@@ -68,9 +69,8 @@ def test_posterior_weights_are_those_of_bayes_rule(make_model: MakeModel, name: 
     if not model.decoder.attention.context_size:  # type: ignore[attr-defined]
         pytest.skip("no attention")
     with torch.no_grad():
-        log_probs, weights = model.posterior(batch_of(PAIRS))
-        expected, prior = model.forced(batch_of(PAIRS))
-        torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-5)
+        weights = model.posterior(batch_of(PAIRS))
+        _, prior = model.forced(batch_of(PAIRS))
         for row, (src, tgt) in enumerate(PAIRS):
             steps = len(tgt) + 1
             alone = by_hand(model, src, tgt)
@@ -90,7 +90,6 @@ def test_a_model_that_looks_at_no_position_alone_has_no_posterior(make_model: Ma
 def test_the_posterior_of_an_ensemble_is_the_mean(make_model: MakeModel) -> None:
     models = [make_model(attention={"score": score}) for score in ("additive", "dot")]
     with torch.no_grad():
-        log_probs, weights = Ensemble(models).posterior(batch_of(PAIRS))
-        parts = [model.posterior(batch_of(PAIRS)) for model in models]
-    for found, each in zip((log_probs, weights), zip(*parts, strict=True), strict=True):
-        torch.testing.assert_close(found, torch.stack(each).mean(0))
+        found = Ensemble(models).posterior(batch_of(PAIRS))
+        each = torch.stack([model.posterior(batch_of(PAIRS)) for model in models])
+    torch.testing.assert_close(found, each.mean(0))

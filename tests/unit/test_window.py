@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.model.attention.base import Query
+from nmt.model.attention.query import Query
 from tests.attentions import B, Q, S, dot, memory_of, times, window_by_hand
 from tests.unit.test_attention import built
 

@@ -1,11 +1,10 @@
 """Coverage: a record of the attention at earlier steps (Tu et al. 2016)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.model.attention.query import ApplyLinear
 from nmt.model.memory import EncoderOutput
 from nmt.model.rnn.cells import gru_cell
 
@@ -43,7 +42,7 @@ class Coverage(nn.Module):
         """
         raise NotImplementedError
 
-    def added_to_keys(self, coverage: Tensor, linear: Callable[[nn.Linear, Tensor], Tensor]) -> Tensor:
+    def added_to_keys(self, coverage: Tensor, linear: ApplyLinear) -> Tensor:
         """Return what is added to the keys of each query, ``[B, Q, L, A]``."""
         return linear(self.key_layer, coverage.to(self.key_layer.weight.dtype))
 
@@ -80,7 +79,7 @@ class NeuralCoverage(Coverage):
             ],
             dim=-1,
         )
-        cell = self.cell
+        cell = self.cell  # by its products, since nn.GRUCell takes two dimensions only and cannot be exported
         before = coverage.to(cell.weight_ih.dtype)
         input_gates = functional.linear(seen.to(before.dtype), cell.weight_ih, cell.bias_ih)
         after = gru_cell(input_gates, functional.linear(before, cell.weight_hh, cell.bias_hh), before)  # [B, Q, L, C]

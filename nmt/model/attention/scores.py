@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.model.attention.additive import additive_energies
-from nmt.model.attention.base import Normaliser, Query, Score
+from nmt.model.attention.base import Normaliser, Score
 from nmt.model.attention.kernel import LOG_KERNELS, Kernel, soft_boxcar, squared_distances, uniform_if_empty
 from nmt.model.attention.multi_head import MultiHead
 from nmt.model.attention.normaliser import straight_through
+from nmt.model.attention.query import Query
 from nmt.model.memory import Memory
 
 

@@ -1,12 +1,11 @@
 """Local attention: a window on the source, outside which every weight is 0."""
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from nmt.model.attention.base import Query
+from nmt.model.attention.query import Query
 
 
 class Window(nn.Module):
@@ -32,7 +31,7 @@ class Window(nn.Module):
             self.hidden_layer = nn.Linear(query_size, query_size, bias=False)
             self.centre_layer = nn.Linear(query_size, 1, bias=False)
 
-    def forward(self, query: "Query", mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, query: Query, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return where each query may look.
 
         Args:

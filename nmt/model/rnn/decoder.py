@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention.base import Attention, Linear, Query, apply_linear
+from nmt.model.attention.base import Attention
+from nmt.model.attention.query import ApplyLinear, Query, apply_linear
 from nmt.model.dropout import Dropout
 from nmt.model.memory import Memory
 from nmt.model.rnn.bridge import Bridge
@@ -182,7 +183,7 @@ class RNNDecoder(nn.Module):
         # the gradient of unbind is assembled once, that of indexing at every step
         word_gates = from_words(embedded).unbind(1)
         features, weights = [], []
-        linear: Linear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
+        linear: ApplyLinear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
         for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
             feature, weight, state = self._advance(word, gates, state, memory, products, linear)
             features.append(feature)
@@ -237,7 +238,7 @@ class RNNDecoder(nn.Module):
         state: DecoderState,
         memory: Memory,
         products: "_Products",
-        linear: Linear,
+        linear: ApplyLinear,
         contexts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, DecoderState]:
         """Take one step for N rows, given the embeddings ``[N, E]`` and their part of the first layer's gates.
@@ -289,7 +290,7 @@ class RNNDecoder(nn.Module):
         return sum(hiddens[1:], hiddens[0]) if self.residual else hiddens[-1]
 
     def _attend(
-        self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: Linear
+        self, query_state: Tensor, embedded: Tensor, state: DecoderState, memory: Memory, linear: ApplyLinear
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the attention of states ``[N, H]``; the K rows of a sentence are K queries of its memory.
 
@@ -310,7 +311,7 @@ class RNNDecoder(nn.Module):
         after = tracker.advance(coverage_rows, weights, query.state, memory)
         return context.flatten(0, 1), weights.flatten(0, 1), after.flatten(0, 1)
 
-    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor, linear: Linear) -> Tensor:
+    def _readout(self, hidden: Tensor, context: Tensor, embedded: Tensor, linear: ApplyLinear) -> Tensor:
         """Return h~."""
         parts = [hidden, context, embedded] if self.attend_before_cell else [hidden, context]
         return torch.tanh(linear(self.readout_layer, torch.cat(parts, dim=-1)))  # [N, F]

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention.base import Query, Score
+from nmt.model.attention.base import Score
+from nmt.model.attention.query import Query
 from nmt.model.memory import EncoderOutput
 
 

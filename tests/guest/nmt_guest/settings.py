@@ -33,6 +33,11 @@ class TemperedConfig(NormaliserConfig):
         """Return a function from energies to weights."""
         return lambda energies: (energies / self.temperature).softmax(dim=-1)
 
+    @property
+    def gives_zeros(self) -> bool:
+        """Whether a weight can be exactly 0; if not, guided attention can learn by cross-entropy."""
+        return False
+
 
 class ConvolutionConfig(EncoderConfig):
     """Convolutions over neighbouring words."""

@@ -14,7 +14,7 @@ from nmt.data.tokenizer_training import train_tokenizer
 from nmt.errors import ConfigError, DataError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.beginning import KnownModel, take_pretrained, take_vectors, take_weights
+from nmt.training.initial_weights import KnownModel, take_pretrained, take_vectors, take_weights
 from tests.conftest import SENTENCES
 
 OTHER = [("the dogs sleep today", "les chiens dorment"), ("we love the cat", "nous aimons le chat")]

@@ -11,8 +11,8 @@ from sacrebleu.metrics import CHRF
 
 from nmt.config import DecodingConfig, MbrConfig, SamplingConfig
 from nmt.data.tokenizer import Encoded, Tokenizer
-from nmt.decoding.consensus import by_agreement
-from nmt.decoding.phrases import AskedPhrase
+from nmt.decoding.mbr import by_agreement
+from nmt.decoding.phrases import PhraseConstraint
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.evaluation.metrics import utilities
@@ -49,8 +49,8 @@ def test_a_text_that_was_found_twice_has_the_probability_of_both() -> None:
 
 
 def test_required_phrases_come_before_agreement() -> None:
-    lacking = replace(candidate("the cat sleeps", -0.1), phrases=(AskedPhrase("now", True, None),))
-    has_it = replace(candidate("a dog now", -9.0), phrases=(AskedPhrase("now", True, (6, 9)),))
+    lacking = replace(candidate("the cat sleeps", -0.1), phrases=(PhraseConstraint("now", True, None),))
+    has_it = replace(candidate("a dog now", -9.0), phrases=(PhraseConstraint("now", True, (6, 9)),))
     assert by_agreement([lacking, has_it], settings())[0].text == "a dog now"
 
 

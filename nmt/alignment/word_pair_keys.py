@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.batches import Ints
+from nmt.arrays import Int64Array
 
-Pair = tuple[Ints, Ints]  # the word ids of a source and a target sentence; -1 is a word that training did not see
+# The word ids of a source and a target sentence; -1 is a word that training did not see.
+Pair = tuple[Int64Array, Int64Array]
 _MOST_DENSE = 1 << 25  # training keeps a table of all possible pairs of words if they are not more (128 MiB)
 
 
-def keys_of(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
+def keys_of(src: Int64Array, tgt: Int64Array, tgt_size: int) -> Int64Array:
     """Return the key of each pair of words, ``[..., T, S]``.
 
     Args:
@@ -22,11 +23,11 @@ def keys_of(src: Ints, tgt: Ints, tgt_size: int) -> Ints:
     return src[..., None, :] * max(1, tgt_size) + tgt[..., :, None]
 
 
-def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
+def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Int64Array:
     """Return the keys that occur in a corpus, in ascending order."""
     is_dense = src_size * tgt_size <= _MOST_DENSE
     seen = np.zeros(src_size * tgt_size if is_dense else 0, dtype=np.bool_)
-    parts: list[Ints] = []
+    parts: list[Int64Array] = []
     for start in range(0, len(pairs), 5000):
         keys = np.concatenate([keys_of(src, tgt, tgt_size).ravel() for src, tgt in pairs[start : start + 5000]])
         if is_dense:
@@ -38,7 +39,7 @@ def distinct_keys(pairs: Sequence[Pair], src_size: int, tgt_size: int) -> Ints:
     return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
 
 
-def dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
+def dense_numbers(keys: Int64Array, size: int) -> NDArray[np.int32] | None:
     """Return the index of each possible key in `keys`, or `len(keys)` for a key that is not in it.
 
     Args:
@@ -55,7 +56,7 @@ def dense_numbers(keys: Ints, size: int) -> NDArray[np.int32] | None:
     return numbers
 
 
-def numbers_of(keys: Ints, known: Ints) -> Ints:
+def numbers_of(keys: Int64Array, known: Int64Array) -> Int64Array:
     """Return the index of each key in `known` (in ascending order), or `len(known)` for a key that is not in it."""
     if not len(known):
         return np.zeros(keys.shape, dtype=np.int64)

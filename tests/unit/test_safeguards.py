@@ -11,9 +11,9 @@ import nmt.runtime
 from nmt.config import DecodingConfig
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.careful import in_halves
+from nmt.decoding.safeguards import in_halves
 from nmt.decoding.translator import Translator
-from nmt.errors import DataError, out_of_memory, printable
+from nmt.errors import DataError, escape_controls, out_of_memory
 from nmt.model.memory import Memory
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime import set_up_machine
@@ -88,7 +88,7 @@ def test_a_target_over_the_limit_is_refused_by_line(make_model: Callable[..., Se
 
 
 def test_messages_hold_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printable("a\tb\nc\x1b]0;x\x07\x00\x7f\x9b é") == "a\tb\nc\\x1b]0;x\\x07\\x00\\x7f\\x9b é"
+    assert escape_controls("a\tb\nc\x1b]0;x\x07\x00\x7f\x9b é") == "a\tb\nc\\x1b]0;x\\x07\\x00\\x7f\\x9b é"
     nmt.runtime.set_up_logging()
     logging.getLogger("nmt").warning("%s", "\x1b[31mred")
     assert capsys.readouterr().err == "\\x1b[31mred\n"
