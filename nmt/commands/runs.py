@@ -146,8 +146,9 @@ def _state(run: RunFolder, records: list[dict[str, Any]]) -> str:
     if not run.log.exists():
         return "packed" if any(run.checkpoints.glob("*/model.safetensors")) else "empty"
     tail = run.log.read_text(encoding="utf-8", errors="replace")[-20_000:]
-    last_end, last_stop = tail.rfind(" finished ("), tail.rfind("interrupted; saved")
-    if last_end > last_stop:
+    # A run that was killed after it was resumed has said nothing since then.
+    last_end, last_start = tail.rfind(" finished ("), max(map(tail.rfind, (" resuming ", "interrupted; saved")))
+    if last_end > last_start:
         return "finished"
     return "interrupted" if records or kept_checkpoints(run.checkpoints) else "not begun"
 

@@ -119,6 +119,9 @@ def test_runs_are_listed_with_state_and_score(tmp_path: Path) -> None:
     shown = {row.split()[0]: row.split()[1] for row in rows[1:]}
     assert shown == {"done": "training", "group/stopped": "interrupted"}
     assert "done           finished" in invoke("runs", str(tmp_path / "runs"))
+    with (tmp_path / "runs/done/train.log").open("a", encoding="utf-8") as file:  # resumed with more epochs, and killed
+        file.write("2026-01-01 00:00:00 INFO resuming runs/done after update 4\n")
+    assert "done           interrupted" in invoke("runs", str(tmp_path / "runs"))
     empty = tmp_path / "none"
     empty.mkdir()
     assert "no run yet" in invoke("runs", str(empty))

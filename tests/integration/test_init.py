@@ -196,7 +196,7 @@ def test_the_doctor_writes_what_is_left_with_line_numbers_and_links(make_config:
     config = make_config()
     root = Path(str(config.data.root))
     pairs = [("same", "same"), *SENTENCES, SENTENCES[0]]
-    links = [f"{number}-0" for number in range(len(pairs))]
+    links = [" ".join(["0-0"] * line) for line in range(1, len(pairs) + 1)]  # each line has another number of links
     for name, lines in (("en", [p[0] for p in pairs]), ("fr", [p[1] for p in pairs]), ("links", links)):
         (root / f"train.{name}").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     for split in ("valid", "test"):
@@ -211,7 +211,7 @@ def test_the_doctor_writes_what_is_left_with_line_numbers_and_links(make_config:
     assert said.startswith("clean: 7 pairs kept, 3 left out\n")
     kept = [2, 3, 4, 6, 7, 8, 9]
     assert [int(line) for line in Path("clean/lines").read_text().split()] == kept
-    assert Path("clean/train.links").read_text().split() == [f"{line - 1}-0" for line in kept]
+    assert Path("clean/train.links").read_text().splitlines() == [links[line - 1] for line in kept]
     written = Path("clean/train.fr").read_text(encoding="utf-8").splitlines()
     assert written == [pairs[line - 1][1] for line in kept]
     reasons = [line.split("\t")[:2] for line in Path("clean/left-out.tsv").read_text(encoding="utf-8").splitlines()]
