@@ -103,5 +103,5 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, suffix: str, conten
 
 def test_rounded_weights_of_thousands_of_words_are_read_back(tmp_path: Path) -> None:
     weights = np.full((1, 7000), 1 / 7000, dtype=np.float32)  # six digits of each: 0.000143, sum 1.001
-    write_alignments(tmp_path / "a.json", [AlignmentMatrix(weights, ["a"] * 7000, ["b"])])
+    write_alignments(tmp_path / "a.json", [AlignmentMatrix(weights, ["a"] * 7000, ["b"], "words", "dropped")])
     assert read_alignments(tmp_path / "a.json")[0].weights.sum() == pytest.approx(1.001)
