@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
+from nmt.model.rnn.deferred import DeferredLayers, DeferredLinear
 
 
 def recurrence(product: object, x: Tensor, steps: int) -> Tensor:
@@ -66,7 +66,7 @@ def test_the_layers_of_an_unrolling_are_deferred_each_by_itself() -> None:
     x = torch.randn(2, 3, 4)
     expected = recurrence(module, x, 3)
     gradients = torch.autograd.grad(expected.sum(), list(module.parameters()))
-    linear = DeferredLinears()
+    linear = DeferredLayers()
     result = recurrence(lambda x: linear(second, torch.tanh(linear(first, x))), x, 3)
     torch.testing.assert_close(result, expected)
     torch.testing.assert_close(torch.autograd.grad(result.sum(), list(module.parameters())), gradients)

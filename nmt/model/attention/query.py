@@ -24,7 +24,7 @@ class Query:
         embedding: ``[B, Q, E]`` the embedding of the last target piece.
         position: ``[Q]`` the number of pieces before that one.
         coverage: ``[B, Q, L, C]``, or None without coverage.
-        linear: the function that applies a linear layer. In step-by-step training it is a `DeferredLinears`, which
+        linear: the function that applies a linear layer. In step-by-step training it is a `DeferredLayers`, which
             computes each weight gradient once for all steps, so use it, or `project`, for every layer that reads the
             query.
     """

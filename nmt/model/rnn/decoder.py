@@ -14,7 +14,7 @@ from nmt.model.dropout import Dropout
 from nmt.model.memory import Memory
 from nmt.model.rnn.bridge import Bridge
 from nmt.model.rnn.cells import gru_cell, layer_function, lstm_cell, step_weights
-from nmt.model.rnn.deferred import DeferredLinear, DeferredLinears
+from nmt.model.rnn.deferred import DeferredLayers, DeferredLinear
 from nmt.model.rnn.encoder import RNN
 
 QUERIES_AT_ONCE = 32  # target positions that attend at once outside training, where a pair can have any length
@@ -137,7 +137,7 @@ class RNNDecoder(nn.Module):
             Features h~ ``[N, F]``, attention weights ``[N, L]``, and the new state.
         """
         embedded = self.embedding_dropout(self.embedding(tokens))
-        from_words, products = self._prepare(_linear)
+        from_words, products = self._prepare(_plain_product)
         return self._advance(embedded, from_words(embedded), state, memory, products, apply_linear)
 
     def step_at_each(self, tokens: Tensor, state: DecoderState, memory: Memory, contexts: Tensor) -> Tensor:
@@ -156,9 +156,15 @@ class RNNDecoder(nn.Module):
         rows = torch.arange(batch, device=tokens.device).repeat_interleave(length)  # [B x L]
         embedded = self.embedding_dropout(self.embedding(tokens))[rows]
         without_coverage = replace(state, coverage=state.coverage[:, :0]).select(rows)
-        from_words, products = self._prepare(_linear)
+        from_words, products = self._prepare(_plain_product)
         features, _, _ = self._advance(
-            embedded, from_words(embedded), without_coverage, memory, products, apply_linear, contexts.flatten(0, 1)
+            embedded,
+            from_words(embedded),
+            without_coverage,
+            memory,
+            products,
+            apply_linear,
+            contexts.flatten(0, 1),
         )
         return features.view(batch, length, -1)
 
@@ -179,11 +185,11 @@ class RNNDecoder(nn.Module):
         embedded = self.embedding_dropout(self.embedding(tgt_in))  # [B, T, E]
         if not self.attend_before_cell and not self.input_feeding and self.attention.coverage is None:
             return self._unroll_at_once(embedded, state, memory)
-        from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _linear)
+        from_words, products = self._prepare(DeferredLinear if torch.is_grad_enabled() else _plain_product)
         # the gradient of unbind is assembled once, that of indexing at every step
         word_gates = from_words(embedded).unbind(1)
         features, weights = [], []
-        linear: ApplyLinear = DeferredLinears() if torch.is_grad_enabled() else apply_linear
+        linear: ApplyLinear = DeferredLayers() if torch.is_grad_enabled() else apply_linear
         for word, gates in zip(embedded.unbind(1), word_gates, strict=True):
             feature, weight, state = self._advance(word, gates, state, memory, products, linear)
             features.append(feature)
@@ -212,11 +218,11 @@ class RNNDecoder(nn.Module):
         context, weights = (torch.cat(pieces, dim=1) for pieces in zip(*attended, strict=True))
         return self._readout(output, context, embedded, apply_linear), weights
 
-    def _prepare(self, linear: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
+    def _prepare(self, make_product: "Callable[[Tensor, Tensor | None], _Product]") -> "tuple[_Product, _Products]":
         """Return the matrix products that the steps need, prepared once for an entire unrolling.
 
         Args:
-            linear: a function that makes a product from a weight and a bias.
+            make_product: a function that makes a product from a weight and a bias.
 
         Returns:
             The product that computes the words' part of the first layer's gates, from ``[..., E]`` to
@@ -225,11 +231,11 @@ class RNNDecoder(nn.Module):
         layers = [step_weights(layer, self.recurrent_dropout) for layer in self.layers]
         words, feedback = layers[0].inputs.tensor_split([self.embedding_size], dim=1)
         products = _Products(
-            linear(feedback, None),
-            [linear(layer.inputs, layer.input_bias) for layer in layers[1:]],
-            [linear(layer.recurrent, layer.recurrent_bias) for layer in layers],
+            make_product(feedback, None),
+            [make_product(layer.inputs, layer.input_bias) for layer in layers[1:]],
+            [make_product(layer.recurrent, layer.recurrent_bias) for layer in layers],
         )
-        return _linear(words, layers[0].input_bias), products
+        return _plain_product(words, layers[0].input_bias), products
 
     def _advance(
         self,
@@ -320,7 +326,7 @@ class RNNDecoder(nn.Module):
 _Product = Callable[[Tensor], Tensor]
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> _Product:
+def _plain_product(weight: Tensor, bias: Tensor | None) -> _Product:
     """Return the function x Wᵀ + b without deferred gradients."""
     return lambda x: functional.linear(x, weight, bias)
 

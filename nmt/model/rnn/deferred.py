@@ -36,7 +36,7 @@ class DeferredLinear:
         return _Step.apply(x.to(self._weight.dtype), self._weight, self._bias, self._kept)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class DeferredLinears:
+class DeferredLayers:
     """Applies linear layers in the steps of one unrolling, each as a `DeferredLinear` from its first use on."""
 
     def __init__(self) -> None:
