@@ -80,8 +80,9 @@ class ValidationConfig(Section):
     """How often and how the model is validated.
 
     `every` is the number of updates between two validations; with 0 the model is validated after each epoch.
-    `sentences` is how many validation sentences are decoded for BLEU and chrF, with a beam of `beam_size`; with 0 only
-    loss and perplexity are computed. `samples` is how many of the decoded sentences are written to the log and drawn as
+    `sentences` is how many validation sentences are decoded for BLEU and chrF, by plain search with a beam of
+    `beam_size`, whatever else `decoding` says about sampling and candidates; with 0 only loss and perplexity are
+    computed. `samples` is how many of the decoded sentences are written to the log and drawn as
     heat maps.
     """
 

@@ -9,7 +9,7 @@ from nmt.alignment.diagnostics import diagnose
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Config
-from nmt.config.decoding import DiversityConfig
+from nmt.config.decoding import DiversityConfig, MbrConfig, SamplingConfig
 from nmt.data.prepare import Corpora
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
@@ -39,8 +39,9 @@ class Validator:
 
     def __init__(self, config: Config, corpora: Corpora, trainer: Trainer):
         """Choose the sentences to decode; they are spread evenly over the split and the same in every validation."""
+        plain = {"diversity": DiversityConfig(), "mbr": MbrConfig(), "sampling": SamplingConfig()}
         settings = config.resolved_decoding.model_copy(
-            update={"beam_size": config.training.validation.beam_size, "diversity": DiversityConfig()}
+            update={"beam_size": config.training.validation.beam_size, **plain}
         )
         self.config, self.corpora, self.trainer = config, corpora, trainer
         self.translator = Translator(trainer.model, corpora.tokenizer, settings, trainer.device)

@@ -46,6 +46,15 @@ def test_targets_without_spaces_get_another_tokenizer_and_it_is_said(
     assert "BLEU is computed with sacrebleu's tokenizer 'zh'" in caplog.text
 
 
+def test_validation_is_plain_search(make_config: Callable[..., Config]) -> None:
+    decoding = {"sampling": {"enabled": True, "temperature": 9.0}, "mbr": {"candidates": 4}}
+    found = []
+    for more in ({}, decoding):
+        torch.manual_seed(1)
+        found.append(validator_of(make_config(decoding=more)).run().metrics)
+    assert found[0] == found[1]
+
+
 def test_masked_smoothing_leaves_out_pieces_of_the_source_alone_also_in_validation(
     make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
