@@ -25,10 +25,11 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
         CheckpointError: if the run has kept fewer than `count` checkpoints, or fewer than two if `count` is None; if
             the name cannot be used; or if the run is being trained or averaged at this moment.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("best", "last") or name.startswith("step-"):
+    of_training = name in ("best", "last") or name.startswith(("step-", "mean-"))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or of_training:
         raise CheckpointError(
             f"'{name}' cannot be the name of a checkpoint; begin with a letter or a digit, go on with these, "
-            f"'.', '_' and '-', and do not take best, last or step-..."
+            f"'.', '_' and '-', and do not take best, last, step-... or mean-..., which training writes and removes"
         )
     with run.locked("is averaging this run's checkpoints"):
         target = run.checkpoints / name

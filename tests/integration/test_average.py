@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nmt.commands.average import run_average
 from nmt.commands.train import run_train
 from nmt.config import Config
+from nmt.errors import CheckpointError
 from nmt.runs.checkpoint import kept_checkpoints
 from nmt.runs.folder import RunFolder
 from nmt.runs.pointers import point
@@ -102,3 +104,9 @@ def test_the_moving_average_is_kept_if_it_is_better_and_a_resumed_run_has_the_sa
         assert torch.equal(means[0][name], means[1][name])
         assert torch.equal(last[0][name], last[1][name])
     assert any(not torch.equal(means[0][name], last[0][name]) for name in last[0])
+
+
+@pytest.mark.parametrize("name", ["best", "step-000002", "mean-000002", "../x"])
+def test_the_names_that_training_uses_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be the name of a checkpoint"):
+        run_average(RunFolder(tmp_path), 2, False, name)
