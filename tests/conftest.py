@@ -1,4 +1,5 @@
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ SENTENCES = [
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_arrive() -> None:
+    """A shell ignores Ctrl-C and a closed terminal for what it runs in the background; tests send these signals."""
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):  # Windows has no SIGHUP
+        if (kind := getattr(signal, name, None)) is not None and signal.getsignal(kind) == signal.SIG_IGN:
+            signal.signal(kind, usual)
 
 
 def _reset(log: logging.Logger) -> None:

@@ -17,7 +17,7 @@ from nmt.model.build import build_model
 from nmt.model.memory import Memory
 from nmt.model.rnn.decoder import RNNDecoder
 from nmt.training.corpus_loss import corpus_loss
-from nmt.training.loss import coverage_loss
+from nmt.training.loss import LossSums, coverage_loss
 from nmt.training.trainer import Trainer
 from tests.reads import Reads
 from tests.variants import MODELS
@@ -67,12 +67,12 @@ def plain_lstm_cell(cell: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
 
 def plain_loss(
     features: Tensor, tgt_out: Tensor, positions: Tensor, output: nn.Module, smoothing: Tensor, consistency: None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> LossSums:
     log_probs = output(features.flatten(0, 1)[positions]).log_softmax(-1)
     nll = -log_probs.gather(1, tgt_out.flatten()[positions][:, None]).sum()
     e = smoothing.sum()
     loss = (1 - e) * nll - e * log_probs.mean(-1).sum()
-    return loss, loss.detach(), nll.detach()
+    return LossSums(loss, loss.detach(), nll.detach())
 
 
 def plain_unroll(self: RNNDecoder, tgt_in: Tensor, memory: Memory, need_weights: bool = True) -> tuple[Tensor, Tensor]:
