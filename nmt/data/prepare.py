@@ -121,7 +121,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
 
 
 def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer, of another run or model, that the configuration does not fit.
+    """Refuse a tokenizer, of another run or imported, that the configuration does not fit.
 
     Raises:
         ConfigError: if the tokenizer splits a tag, or if its two vocabularies should share one matrix.
@@ -129,8 +129,8 @@ def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
     for tag in config.data.tags:
         if tag not in [piece.removeprefix(SPACE) for piece in tokenizer.encode_src(tag).pieces]:
             raise ConfigError(
-                f"the data have the tag {tag}, which is not a piece of the tokenizer; train a new tokenizer, or take "
-                f"the tag out"
+                f"the data have the tag {tag}, which is not a piece of the tokenizer; train a tokenizer that has it "
+                f"(user_defined_symbols), or take the tag out"
             )
     if config.model.ties_src_tgt and not tokenizer.joint:
         raise ConfigError(
@@ -254,7 +254,7 @@ def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) ->
     if isinstance(settings, TokenizerConfig) and settings.model is not None:
         path = Path(settings.model).expanduser()
         log.info("using the tokenizer of %s", path)
-        return import_tokenizer(path, config.data.tags, settings.type if settings.sampling.enabled else None)
+        return import_tokenizer(path, settings.type if settings.sampling.enabled else None)
     if isinstance(settings, TokenizerConfig) and config.data.tags:
         symbols = list(dict.fromkeys([*settings.user_defined_symbols, *config.data.tags]))
         settings = settings.model_copy(update={"user_defined_symbols": symbols})

@@ -10,16 +10,15 @@ from nmt.regular import read_regular
 _NAMES = ("pad", "unk", "bos", "eos")  # in the order of their ids
 
 
-def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) -> SentencePieceTokenizer:
+def import_tokenizer(path: Path, sampled: str | None = None) -> SentencePieceTokenizer:
     """Return the tokenizer of a folder, or a joint tokenizer made from a sentencepiece model with any special ids.
 
     Args:
         path: a run folder, a folder that `Tokenizer.save` wrote, or the file of a model.
-        tags: tags, each of which must be a piece of the model.
         sampled: the type of model that subword sampling expects; None without sampling.
 
     Raises:
-        TokenizerError: if there is no model, or it is damaged, of another type, or lacks one of the tags.
+        TokenizerError: if there is no model, or it is damaged or of another type.
     """
     if path.is_dir():
         inside = path / "tokenizer"
@@ -36,12 +35,6 @@ def import_tokenizer(path: Path, tags: list[str], sampled: str | None = None) ->
         raise TokenizerError(
             f"tokenizer.type is {sampled}, but the model of {path} is of type {' and '.join(sorted(kinds))}; set "
             f"tokenizer.type to that, since tokenizer.sampling depends on it"
-        )
-    missing = [tag for tag in tags if tokenizer.src.piece_to_id(tag) == tokenizer.src.unk_id()]
-    if missing:
-        raise TokenizerError(
-            f"the data have the tag {missing[0]}, which is not a piece of {path}; train a tokenizer that has it "
-            f"(user_defined_symbols), or take the tag out"
         )
     return tokenizer
 

@@ -204,7 +204,7 @@ def test_a_model_with_other_special_ids_cuts_as_before(tmp_path: Path, kind: str
     foreign = spm.SentencePieceProcessor(model_file=f"{prefix}.model")
     with pytest.raises(TokenizerError, match="has special ids"):
         SentencePieceTokenizer((tmp_path / "foreign.model").read_bytes())
-    own = import_tokenizer(tmp_path / "foreign.model", ["<2fr>"])
+    own = import_tokenizer(tmp_path / "foreign.model")
     assert own.joint
     assert own.src_size == foreign.get_piece_size() - 1 - 3 + 4  # without <mask>; unk, <s> and </s> become four
     for src, tgt in [*PAIRS[:200], ("<2fr> I love you", "漢字, du chat")]:
@@ -214,19 +214,17 @@ def test_a_model_with_other_special_ids_cuts_as_before(tmp_path: Path, kind: str
             assert not {PAD, BOS, EOS} & set(encoded.ids)
         assert own.decode_tgt(own.encode_tgt(tgt).ids).text == foreign.decode(foreign.encode(tgt))
     own.save(tmp_path / "run" / "tokenizer")
-    assert import_tokenizer(tmp_path / "run", []).fingerprint == own.fingerprint
+    assert import_tokenizer(tmp_path / "run").fingerprint == own.fingerprint
     with pytest.raises(TokenizerError, match=rf"but the model of .* is of type {kind}"):
-        import_tokenizer(tmp_path / "foreign.model", [], "unigram" if kind == "bpe" else "bpe")
-    with pytest.raises(TokenizerError, match=r"the data have the tag <bt>, which is not a piece of"):
-        import_tokenizer(tmp_path / "foreign.model", ["<bt>"])
+        import_tokenizer(tmp_path / "foreign.model", "unigram" if kind == "bpe" else "bpe")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"hello", bytes(range(256))):
         (tmp_path / "x.model").write_bytes(content)
         with pytest.raises(TokenizerError, match=r"tokenizer.model|damaged"):
-            import_tokenizer(tmp_path / "x.model", [])
+            import_tokenizer(tmp_path / "x.model")
     with pytest.raises(TokenizerError, match="cannot be read"):
-        import_tokenizer(tmp_path / "missing.model", [])
+        import_tokenizer(tmp_path / "missing.model")
     with pytest.raises(ValidationError, match="vocab_size has no effect with model"):
         TokenizerConfig(model="x.model", vocab_size=400)
