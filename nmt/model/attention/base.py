@@ -98,10 +98,10 @@ class Attention(nn.Module):
         allowed, bias = memory.mask[:, None, :], None  # [B, 1, L]
         if self.window is not None:
             bias, inside = self.window(query, memory.mask)  # [B, Q, L] each
-            bias, allowed = _per_head(bias, energies), allowed & inside
-        weights = self.score.weights(energies, bias, _per_head(allowed, energies), self.normalise)
+            bias, allowed = self._for_heads(bias), allowed & inside
+        weights = self.score.weights(energies, bias, self._for_heads(allowed), self.normalise)
         context = self.score.context(query, weights, memory)  # [B, Q, M]
-        return context, weights.mean(dim=1) if weights.dim() == 4 else weights
+        return context, weights if self.score.heads is None else weights.mean(dim=1)
 
     def contexts_of_each(self, memory: Memory) -> Tensor:
         """Return, for each position, the context ``[B, L, M]`` of a query that gives it the entire weight."""
@@ -124,7 +124,11 @@ class Attention(nn.Module):
         keys = (memory.keys[:, None] + covered).flatten(0, 1)  # [B x Q, L, *]
         energies = self.score.energies(query.one_by_one(), keys)  # [B x Q, 1, L] or [B x Q, h, 1, L]
         by_query = energies.view(batch, count, -1, length)  # [B, Q, 1 or h, L]
-        return by_query.squeeze(2) if energies.dim() == 3 else by_query.transpose(1, 2)
+        return by_query.squeeze(2) if self.score.heads is None else by_query.transpose(1, 2)
+
+    def _for_heads(self, per_query: Tensor) -> Tensor:
+        """Return ``[B, Q or 1, L]`` in a shape that broadcasts against the energies, with or without heads."""
+        return per_query if self.score.heads is None else per_query[:, None]
 
 
 class NoAttention(Attention):
@@ -138,8 +142,3 @@ class NoAttention(Attention):
         """Return contexts and weights of width zero, ``[B, Q, 0]``."""
         nothing = query.state[..., :0]
         return nothing, nothing
-
-
-def _per_head(per_query: Tensor, energies: Tensor) -> Tensor:
-    """Return ``[B, Q or 1, L]`` in a shape that broadcasts against energies with or without heads."""
-    return per_query[:, None] if energies.dim() == 4 else per_query
