@@ -18,6 +18,7 @@ from nmt.decoding.translator import Translator
 from nmt.errors import ModelError
 from nmt.export.ctranslate2_files import write_ctranslate2
 from nmt.export.onnx_files import write_onnx
+from nmt.model.graphs import EncoderGraph
 from nmt.model.seq2seq import Seq2Seq
 from tests.variants import MODELS, TRANSFORMER_DECODER
 
@@ -139,3 +140,11 @@ def test_what_a_runtime_cannot_run_is_refused(
         translator, config = loaded_model(**MODELS[name])
         with pytest.raises(ModelError, match="CTranslate2 runs Transformers only"):
             write_ctranslate2(translator.model, translator.tokenizer, config, tmp_path)
+
+
+def test_an_exported_encoder_gets_the_lengths(loaded_model: Callable[..., tuple[Translator, Config]]) -> None:
+    model, seen = loaded_model(**TRANSFORMER)[0].model, []
+    assert isinstance(model, Seq2Seq)
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2].tolist()))
+    EncoderGraph(model)(torch.tensor([[4, 5, 6]]))
+    assert seen == [[3]]
