@@ -250,15 +250,13 @@ def piece_shares(offsets: Sequence[Span], spans: Sequence[Span]) -> Float32Array
     A piece without characters of a word (a space, or a byte of an unfinished character) belongs to the word at or after
     its position, or to the last word if there is none.
     """
-    shares = np.zeros((len(offsets), len(spans)), dtype=np.float32)
-    if not spans:
-        return shares
-    for piece, (start, end) in enumerate(offsets):
-        overlaps = [max(0, min(end, word_end) - max(start, word_start)) for word_start, word_end in spans]
-        total = sum(overlaps)
-        if total > 0:
-            shares[piece] = [overlap / total for overlap in overlaps]
-        else:
-            following = (word for word, (_, word_end) in enumerate(spans) if word_end > start)
-            shares[piece, next(following, len(spans) - 1)] = 1.0
+    if not offsets or not spans:
+        return np.zeros((len(offsets), len(spans)), dtype=np.float32)
+    starts, ends = np.array(offsets).T[:, :, None]  # [pieces, 1] each
+    word_starts, word_ends = np.array(spans).T  # [words] each
+    overlaps = (np.minimum(ends, word_ends) - np.maximum(starts, word_starts)).clip(min=0)  # [pieces, words]
+    outside = np.flatnonzero(overlaps.sum(axis=1) == 0)
+    following = np.searchsorted(word_ends, starts[outside, 0], side="right")  # the first word that ends after the start
+    overlaps[outside, np.minimum(following, len(spans) - 1)] = 1
+    shares: Float32Array = (overlaps / overlaps.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares

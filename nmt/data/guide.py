@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.alignment.links import missing_words, parse_pharaoh
+from nmt.alignment.matrix import piece_shares
 from nmt.alignment.words import WordLevel, spans_at
 from nmt.arrays import Float32Array, IntArray
 from nmt.data.cache import Table
@@ -83,8 +84,8 @@ class TargetAlignments:
             if not (self._guided[row] and len(src) and len(tgt)):
                 continue
             links = parse_pharaoh(self._links[int(row)].as_py()).sure
-            src_words = word_of_pieces(self._tokenizer.decode_src(src.tolist()), self._level)
-            tgt_words = word_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()), self._level)
+            src_words = words_of_pieces(self._tokenizer.decode_src(src.tolist()), self._level)
+            tgt_words = words_of_pieces(self._tokenizer.decode_tgt(tgt.tolist()), self._level)
             rows_of_words = slice(self._first_row, self._first_row + len(tgt))
             target[index, rows_of_words, : len(src)] = project_links(links, src_words, tgt_words)
         return target
@@ -115,31 +116,29 @@ def guidance_rows(
         yield {"guidance": GUIDED if same else WORDS_CHANGED}
 
 
-def project_links(links: Iterable[tuple[int, int]], src_words: IntArray, tgt_words: IntArray) -> Float32Array:
-    """Return links between words as weights between pieces.
+def project_links(links: Iterable[tuple[int, int]], src_words: Float32Array, tgt_words: Float32Array) -> Float32Array:
+    """Return links between words as weights between pieces; a piece has the links of all its words.
 
     Args:
         links: (source word, target word), from 0.
-        src_words: ``[S]`` the word of each source piece.
-        tgt_words: ``[T]`` the word of each target piece.
+        src_words: ``[S, source words]``, 1 where a source piece has characters of a word; see `words_of_pieces`.
+        tgt_words: ``[T, target words]``, the same for the target.
 
     Returns:
         ``[T, S]``; see `TargetAlignments.batch`.
     """
-    linked = np.zeros((int(tgt_words.max()) + 1, int(src_words.max()) + 1), dtype=np.float32)  # [words, words]
+    linked = np.zeros((tgt_words.shape[1], src_words.shape[1]), dtype=np.float32)  # [target words, source words]
     for src, tgt in links:
         if tgt < linked.shape[0] and src < linked.shape[1]:
             linked[tgt, src] = 1.0
-    weights = linked[tgt_words][:, src_words]  # [T, S]
+    weights = (tgt_words @ linked @ src_words.T > 0).astype(np.float32)  # [T, S]
     sums: Float32Array = weights.sum(axis=1, keepdims=True)  # [T, 1]
     return np.divide(weights, np.maximum(sums, 1.0), dtype=np.float32)
 
 
-def word_of_pieces(encoded: Encoded, level: WordLevel = "words") -> IntArray:
-    """Return the index of the word that each piece ends in; a piece of only white space belongs to the next word."""
-    ends = np.array([end for _, end in spans_at(level, encoded.text)] or [0])
-    last = [max(start, end - 1) for start, end in encoded.offsets]
-    return np.minimum(np.searchsorted(ends, last, side="right"), len(ends) - 1).astype(np.int64)
+def words_of_pieces(encoded: Encoded, level: WordLevel = "words") -> Float32Array:
+    """Return ``[pieces, words]``, 1 where a piece has characters of a word; see `piece_shares` for other pieces."""
+    return (piece_shares(encoded.offsets, spans_at(level, encoded.text)) > 0).astype(np.float32)
 
 
 def check_links(name: str, links: Iterable[str], pairs: Iterable[tuple[str, str]], level: WordLevel = "words") -> None:

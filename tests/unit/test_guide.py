@@ -15,7 +15,7 @@ from nmt.data.guide import (
     check_links,
     guidance_rows,
     project_links,
-    word_of_pieces,
+    words_of_pieces,
 )
 from nmt.data.prepare import load_corpora
 from nmt.data.sampled import sampled_epochs
@@ -28,15 +28,24 @@ from nmt.training.trainer import Trainer
 
 def test_links_on_words_become_weights_on_pieces() -> None:
     # source words: two pieces, one piece; target words: one piece, two pieces
-    weights = project_links({(0, 1), (1, 1), (1, 0)}, np.array([0, 0, 1]), np.array([0, 1, 1]))
+    words = np.eye(2, dtype=np.float32)
+    weights = project_links({(0, 1), (1, 1), (1, 0)}, words[[0, 0, 1]], words[[0, 1, 1]])
     third = 1 / 3
     np.testing.assert_allclose(weights, [[0, 0, 1], [third, third, third], [third, third, third]], atol=1e-6)
-    assert not project_links(set(), np.array([0, 1]), np.array([0])).any()
+    assert not project_links(set(), words, words[[0]]).any()
+
+
+def test_a_piece_has_the_links_of_all_its_words() -> None:
+    # Each character is a word, and two of them are a piece. The first word of each piece has a link.
+    encoded = Encoded("我们 喜欢 中国", [5, 6, 7], list("abc"), [(0, 2), (2, 5), (5, 8)])
+    src_words, tgt_words = words_of_pieces(encoded), np.eye(3, dtype=np.float32)
+    np.testing.assert_array_equal(src_words, np.eye(3).repeat(2, axis=1))
+    np.testing.assert_array_equal(project_links({(0, 0), (2, 1), (4, 2)}, src_words, tgt_words), np.eye(3))
 
 
 def test_pieces_know_their_words() -> None:
     encoded = Encoded("je t'aime !", [5, 6, 7, 8, 9], list("abcde"), [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11)])
-    assert word_of_pieces(encoded).tolist() == [0, 1, 2, 2, 3]
+    assert [np.flatnonzero(row).tolist() for row in words_of_pieces(encoded)] == [[0], [1], [2], [2], [3]]
 
 
 def test_the_loss_by_hand() -> None:
@@ -81,9 +90,9 @@ def test_every_epochs_pieces_are_guided_to_the_linked_words(
         assert ((sums - 1).abs() < 1e-6).logical_or(sums == 0).all()
         row = 0  # "a cat sleeps" / "un chat dort": un looks at a, chat at cat, dort has no link
         pieces = corpora.tokenizer.tgt.decode(batch.tgt_out[row].tolist(), return_type="offset_mapping")
-        words = word_of_pieces(Encoded(pieces["text"], [], [], pieces["offsets"]))
+        words = words_of_pieces(Encoded(pieces["text"], [], [], pieces["offsets"])).argmax(axis=1)
         src = corpora.tokenizer.src.decode(batch.src_ids[row].tolist(), return_type="offset_mapping")
-        src_words = word_of_pieces(Encoded(src["text"], [], [], src["offsets"]))
+        src_words = words_of_pieces(Encoded(src["text"], [], [], src["offsets"])).argmax(axis=1)
         for t in range(int(batch.tgt_mask[row].sum()) - 1):
             on_word = [float(batch.guide[row, t, : len(src_words)][src_words == word].sum()) for word in range(3)]
             expected = [[1, 0, 0], [0, 1, 0], [0, 0, 0]][int(words[t])]
