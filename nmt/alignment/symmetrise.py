@@ -41,15 +41,16 @@ class LinkExtraction:
         if not weights.size:
             return []
         if self.method == "auto":
-            return [(src, tgt) for src, tgt in matrix.links() if weights[tgt, src] >= self.null_below]
+            largest = weights.max(axis=1)
+            return [(src, tgt) for src, tgt in matrix.links() if largest[tgt] >= self.null_below]
         chosen = np.zeros(weights.shape, dtype=bool)
         match self.method:
             case "argmax":
                 chosen[np.arange(words), weights.argmax(axis=1)] = True
-                chosen &= weights >= self.null_below
+                chosen &= (weights >= self.null_below) & (weights > 0)
             case "src-argmax":
                 chosen[weights.argmax(axis=0), np.arange(weights.shape[1])] = True
-                chosen &= weights >= self.null_below
+                chosen &= (weights >= self.null_below) & (weights > 0)
             case "threshold":
                 chosen = (weights >= self.threshold) & (weights.max(axis=1, keepdims=True) >= self.null_below)
             case _:

@@ -167,9 +167,10 @@ def run_align(
             its return value is meaningful. None if this process works alone.
 
     Raises:
-        AlignmentError: if gold links are given with the level `pieces`, or do not fit the pairs.
+        AlignmentError: if the level is `pieces` and there are gold links or a backward model, or if the gold links do
+            not fit the pairs.
     """
-    _refuse_early(shown, gold)
+    _refuse_early(aligner, shown, gold)
     processes = processes or Processes()
     found = _Found(shown, gold, any(part.links is not None or part.builtin is not None for part in source.each))
     disable = True if out.isatty() or not processes.is_first else no_bar()
@@ -201,12 +202,14 @@ def run_align(
     return AlignRun(score, signature, found.pairs, found.count, found.certainty / max(1, found.count), agreement)
 
 
-def _refuse_early(shown: OutputOptions, gold: GoldFile | None) -> None:
+def _refuse_early(aligner: ModelAligner | SelfAligner, shown: OutputOptions, gold: GoldFile | None) -> None:
     """Refuse options that would fail at the end, before hours are spent on aligning."""
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     if gold is not None and shown.level == "pieces":
         raise AlignmentError("gold links are between words; use --level words, or tokens for tokenised text")
+    if isinstance(aligner, ModelAligner) and aligner.backward is not None and shown.level == "pieces":
+        raise AlignmentError("two models may split a text into different pieces; use --level words or tokens")
 
 
 def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextManager[AlignmentWriter | None]:
@@ -258,14 +261,19 @@ class _Found:
             self.scored += zip(texts, found, references, strict=True)
 
     def score(self) -> AlignmentScore | None:
-        """Return the agreement with the gold links of the file, or with those that come with the corpus, if any."""
+        """Return the agreement with the gold links of the file, or with those that come with the corpus, if any.
+
+        Pairs of the corpus without links are left out. In a file of gold links, an empty line means that no words are
+        linked.
+        """
         level, found = self.shown.level, [links for _, links, _ in self.scored]
         if self.gold is not None and level != "pieces":
             from_file = read_gold(self.gold, read_lines(self.gold.path), len(self.scored))
             _check_range(self.gold.path, from_file, [texts for texts, _, _ in self.scored], level)
             return score_links(found, from_file)
-        if level == "words" and any(reference for _, _, reference in self.scored):
-            return score_links(found, [parse_pharaoh(reference) for _, _, reference in self.scored])
+        annotated = [(links, parse_pharaoh(reference)) for _, links, reference in self.scored if reference]
+        if level == "words" and annotated:
+            return score_links(*zip(*annotated, strict=True))
         return None
 
 

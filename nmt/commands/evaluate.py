@@ -246,12 +246,14 @@ def _agreement(
 ) -> tuple[AlignmentScore, str]:
     """Return how well the alignments of the references agree with gold links, and what these are read from.
 
-    The alignments are those of `nmt align`: the word aligner's if the model has one, else the attention's.
+    The alignments are those of `nmt align`: the word aligner's if the model has one, else the attention's. Pairs
+    without gold links are left out.
     """
-    forced = model.translator.force(list(zip(srcs, refs, strict=True)), progress=True)
+    pairs = [(src, ref) for src, ref, line in zip(srcs, refs, gold, strict=True) if line]
+    forced = model.translator.force(pairs, progress=True)
     aligned = (translation.alignment() for translation in model.translator.with_links(forced))
     matrices = [matrix for matrix in aligned if matrix is not None]
-    score = score_links([matrix.links() for matrix in matrices], [parse_pharaoh(line) for line in gold])
+    score = score_links([matrix.links() for matrix in matrices], [parse_pharaoh(line) for line in gold if line])
     return score, matrices[0].read_from
 
 

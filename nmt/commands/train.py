@@ -62,7 +62,6 @@ def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
         SystemExit: with 128 + the signal's number after SIGTERM, SIGHUP or SIGUSR1, when everything is saved.
     """
-    run = RunFolder(config.run_dir)
     try:
         with Processes.join(config.training.device) as processes:
             config = processes.broadcast(config)  # with --fresh, each process has chosen a free name on its own
@@ -74,9 +73,8 @@ def run_train(config: Config, init_from: InitFrom | None = None) -> RunFolder:
             with run.locked() if processes.is_first else contextlib.nullcontext():
                 _train_locked(config, run, init_from, processes)
     except OSError as error:
-        raise TrainingError(
-            f"{error.filename or run.path}: {error.strerror or error}. {remedy_for_writing(error)}"
-        ) from None
+        where, why = error.filename or config.run_dir, error.strerror or error
+        raise TrainingError(f"{where}: {why}. {remedy_for_writing(error)}") from None
     return run
 
 
@@ -171,7 +169,7 @@ class _Session:
             self.progress = Progress.from_state(state["progress"])
             self.window = {key: number(state["window"], key) for key in ("loss", "nll", "tgt_tokens", "seconds")}
             self.started -= self.progress.seconds
-            machine = {str(key): str(value) for key, value in state["machine"].items()}
+            machine = {"processes": "1"} | {str(key): str(value) for key, value in state["machine"].items()}
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
             raise CheckpointError(
                 f"{checkpoint}: the trainer's state is damaged ({type(error).__name__}: {error}); remove that folder, "
@@ -182,13 +180,15 @@ class _Session:
         self.progress = self.processes.broadcast(self.progress)
         log.info("resuming %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
-            changed = [f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]]
-            log.warning("the machine has changed (%s), so the numbers will differ by rounding", ", ".join(changed))
+            changed = {key: f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]}
+            what, more = ", ".join(changed.values()), " and dropout" if "processes" in changed else ""
+            log.warning("the machine has changed (%s), so the numbers will differ by rounding%s", what, more)
 
     def _machine(self, threads: int) -> dict[str, str]:
         """Return what the exact result depends on, in addition to the configuration and the data."""
-        precision = str(self.trainer.precision).removeprefix("torch.")
-        return {"device": self.trainer.device.type, "threads": str(threads), "precision": precision}
+        device, precision = self.trainer.device.type, str(self.trainer.precision).removeprefix("torch.")
+        found = {"device": device, "threads": threads, "precision": precision, "processes": self.processes.size}
+        return {key: str(value) for key, value in found.items()}
 
     def run(self) -> None:
         """Train until there is a reason to stop, and save along the way."""
@@ -225,10 +225,10 @@ class _Session:
             reporter.draw_curve()
             self.progress.ended = True
             self._save(reporter)
-        minutes = self.progress.seconds / 60
         if not self.processes.is_first:
             return
-        log.info("finished (%s) after %d updates, %.1f minutes", reason, self.trainer.update, minutes)
+        trained = self.trainer.update, self.progress.seconds / 60
+        log.info("finished (%s) after %d updates, %.1f minutes", reason, *trained)
         if (best := self.progress.best) is not None:
             log.info("best validation %s %s at update %d", self.metric, readable(best.value, 2), best.update)
         remember_latest(self.run_folder)

@@ -170,6 +170,12 @@ class Config(Section):
         yield from self._problems_of_dropout()
         yield from self._problems_of_lengths()
         yield from self._problems_of_guidance()
+        if self.training.consistency.type != "none" and not self.training.teacher_forcing.is_always:
+            yield Problem(
+                "training.consistency compares two passes over the same words, but with training.teacher_forcing below "
+                "1 each pass reads words of its own; take one of them out",
+                ("training.consistency", "training.teacher_forcing"),
+            )
         if self.decoding.unk == "replace" and not self.model.has_attention:
             keys = ("decoding.unk", "model.attention.score")
             yield Problem("decoding.unk: replace needs the attention, but model.attention.score is none", keys)
@@ -191,7 +197,7 @@ class Config(Section):
 
     def _problems_of_dropout(self) -> Iterator[Problem]:
         dropout, forcing = self.model.dropout, self.training.teacher_forcing
-        if (dropout.recurrent or dropout.variational) and (forcing.schedule != "constant" or forcing.start < 1.0):
+        if (dropout.recurrent or dropout.variational) and not forcing.is_always:
             option = "recurrent" if dropout.recurrent else "variational"
             yield Problem(
                 f"model.dropout.{option} needs targets that are read at once, but with training.teacher_forcing below "
@@ -230,6 +236,12 @@ class Config(Section):
                 f"set its loss to squared or auto",
                 (f"{here}.loss", "model.attention"),
             )
+        if self.guided_step == "input" and not self.training.teacher_forcing.is_always:
+            yield Problem(
+                f"{here}.step is input, but with training.teacher_forcing below 1 a step may read another word than "
+                f"the one whose links guide it; set it to predicts",
+                (f"{here}.step", "training.teacher_forcing"),
+            )
         if self.training.coverage_loss > 0 and not self.model.has_attention:
             keys = ("training.coverage_loss", "model.attention.score")
             yield Problem("training.coverage_loss needs attention, but model.attention.score is none", keys)
@@ -257,7 +269,8 @@ class Config(Section):
         if self.training.guided_alignment.step == "auto":
             decoder = self.model.decoder
             has_others = isinstance(decoder, TransformerDecoderConfig) and decoder.layers * decoder.heads > 1
-            return "input" if has_others else "predicts"  # the other heads can still find the next word
+            knows_word = has_others and self.training.teacher_forcing.is_always
+            return "input" if knows_word else "predicts"  # the other heads can still find the next word
         return self.training.guided_alignment.step
 
     @property

@@ -233,7 +233,8 @@ class SubwordSamplingConfig(Section):
     """Subword sampling during training, with new segmentations in each epoch.
 
     For `unigram`, `alpha` smooths the distribution over the `nbest` best segmentations of each word (-1: all; Kudo
-    2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020).
+    2018). For `bpe`, `alpha` is the probability of leaving a merge out (BPE-dropout, Provilkov et al. 2020). A pair
+    that occurs several times in an epoch, because of its weight, has the same segmentation each time.
     """
 
     belongs: ClassVar[dict[str, tuple[str, tuple[Any, ...]]]] = {

@@ -75,6 +75,11 @@ class TeacherForcingConfig(Section):
     end: Probability = 0.0
     updates: Positive = 1000
 
+    @property
+    def is_always(self) -> bool:
+        """Whether every step is fed the gold word."""
+        return self.schedule == "constant" and self.start >= 1.0
+
 
 class ValidationConfig(Section):
     """How often and how the model is validated.
@@ -117,7 +122,8 @@ class GuidedConfig(Section):
 
     `step` is the step of the decoder that is guided to a word's links: the step that `predicts` the word, as in the
     paper, or the next step, which has the word as its `input` and so already knows it. `auto` is `input` for the
-    decoder of a Transformer if other heads remain for predicting, and `predicts` otherwise.
+    decoder of a Transformer if other heads remain for predicting and every step is fed the gold word, and `predicts`
+    otherwise.
 
     `loss` is `cross_entropy`, `squared`, or `auto`, which is cross-entropy if no weight can be exactly 0 and squared
     otherwise. After each epoch the weight is multiplied by `decay`. This section has no effect on a model without

@@ -34,7 +34,6 @@ class PieceCorpus:
         table: Table,
         max_length: int | None = None,
         guide: TargetAlignments | None = None,
-        weights: Float64Array | None = None,
     ):
         """Measure the pairs and choose the rows.
 
@@ -42,7 +41,6 @@ class PieceCorpus:
             table: columns `src_ids` and `tgt_ids`.
             max_length: drop pairs with an empty side, or with more pieces than this on either side; None keeps all.
             guide: the target alignments of guided attention; None if the attention is not guided.
-            weights: how often each row of the table occurs in an epoch; None if each occurs once.
         """
         self.guide = guide
         self._src, self._tgt = (_ListColumn(table.column(name)) for name in ("src_ids", "tgt_ids"))
@@ -54,7 +52,7 @@ class PieceCorpus:
             too_long = ~empty & (np.maximum(src_len, tgt_len) > max_length)
             self.drops = DroppedPairs(int(empty.sum()), int(too_long.sum()))
             self.rows = self.rows[~(empty | too_long)]
-        self.weights = None if weights is None else weights[self.rows]
+        self.weights: Float64Array | None = None  # how often each used row occurs in an epoch; None if each occurs once
         self.src_len: IntArray = src_len[self.rows]
         self.tgt_len: IntArray = tgt_len[self.rows]
 

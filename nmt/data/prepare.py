@@ -11,15 +11,16 @@ import numpy as np
 from nmt.alignment.links import transposed
 from nmt.alignment.words import FORMAT as WORDS_FORMAT
 from nmt.alignment.words import SPACE
-from nmt.arrays import Float64Array
+from nmt.arrays import Float64Array, IntArray
 from nmt.config import Config, Source, TokenizerConfig
+from nmt.config.load import load_config
 from nmt.data.bitext_links import TextAligner, text_aligner, text_links
 from nmt.data.cache import Table, cached_folder, cached_table
 from nmt.data.checksums import digest
 from nmt.data.dataset import PieceCorpus, encode_table, text_pairs
 from nmt.data.guide import GUIDANCE_COLUMNS, TargetAlignments, check_links, guidance_rows
 from nmt.data.lines import read_lines
-from nmt.data.sources import load_text, read_texts
+from nmt.data.sources import file_digest, load_text, read_texts
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.data.tokenizer_import import import_tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
@@ -41,7 +42,8 @@ class Corpora:
         train: the training pairs that were not dropped.
         valid: all validation pairs.
         fingerprints: the fingerprints of training data and validation data (`data` and `valid`), each of the text and
-            the tokenizer; if one differs, so do the data.
+            the tokenizer, and of the file of word links that guide the attention (`links`), if there is one; if one
+            differs, so do the data.
         aligner: the statistical word aligner of the training text, if it made the links.
         links_from: a description of where the links that guide the attention come from; None without guidance.
     """
@@ -59,21 +61,24 @@ class Corpora:
         """Return which data differ from those of a checkpoint, given its fingerprints; None if none do."""
         if known.get("data") != self.fingerprints["data"]:
             return "the training data"
-        # Checkpoints of earlier versions do not have the fingerprint of the validation data.
-        return (
-            None
-            if known.get("valid", self.fingerprints["valid"]) == self.fingerprints["valid"]
-            else "the validation data"
-        )
+        for key, what in (("valid", "the validation data"), ("links", "the word links")):
+            # Checkpoints of earlier versions do not have these fingerprints.
+            if known.get(key, self.fingerprints.get(key)) != self.fingerprints.get(key):
+                return what
+        return None
 
 
 @dataclass(frozen=True)
 class _Guidance:
-    """The target alignments of guided attention, where their links come from, and the aligner if it made them."""
+    """The target alignments of guided attention, where their links come from, and the aligner if it made them.
+
+    `links_id` is the fingerprint of the links if they come from a file.
+    """
 
     target: TargetAlignments | None = None
     links_from: str | None = None
     aligner: TextAligner | None = None
+    links_id: str | None = None
 
 
 def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide: bool = True) -> Corpora:
@@ -106,8 +111,8 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     guidance = _Guidance()
     if with_guide:
         guidance = _load_guide(config, train_text, train_id, train_pieces, train_path, tokenizer, cache)
-    weights = pair_weights(train_source, train_text, config.data.temperature)
-    train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target, weights=weights)
+    train = PieceCorpus(train_pieces, config.data.max_length, guide=guidance.target)
+    train.weights = pair_weights(train_source, train_text, config.data.temperature, train.rows)
     valid_path = pieces_path(cache, valid_id, tokenizer)
     valid = PieceCorpus(encode_table(valid_text, tokenizer, valid_path))
     refuse_longer_than_the_model(valid, config, "validation")
@@ -117,6 +122,7 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
             f"data.max_length = {config.data.max_length} pieces; raise data.max_length or look at the data"
         )
     fingerprints = {"data": train_path.stem, "valid": valid_path.stem}
+    fingerprints |= {} if guidance.links_id is None else {"links": guidance.links_id}
     return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprints, guidance.aligner, guidance.links_from)
 
 
@@ -139,18 +145,19 @@ def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
         )
 
 
-def pair_weights(source: Source, text: Table, temperature: float) -> Float64Array | None:
-    """Return how often each pair occurs in an epoch; None if each occurs once.
+def pair_weights(source: Source, text: Table, temperature: float, rows: IntArray) -> Float64Array | None:
+    """Return how often each pair that is used occurs in an epoch; None if each occurs once.
 
     Args:
         source: the source of the training data.
         text: the table of its pairs.
         temperature: see `DataConfig`.
+        rows: the rows of the table that are used.
     """
     weights = np.array([part.weight for part in source.each])
     if not source.parts or (temperature == 1.0 and (weights == 1.0).all()):
         return None
-    parts = text.column("part").to_numpy()
+    parts = text.column("part").to_numpy()[rows]
     if temperature != 1.0:
         sizes = np.bincount(parts, minlength=len(weights))
         shares = np.where(sizes > 0, sizes ** (1.0 / temperature), 0.0)
@@ -165,15 +172,20 @@ def _load_guide(
     """Return the target alignments of guided attention; all fields are None if the attention is not guided.
 
     Raises:
-        ConfigError: if the corpus should bring links and does not.
+        ConfigError: if the corpus should bring links and does not, or brings links between other units.
     """
     settings = config.training.guided_alignment
     if config.guided_step is None:
         return _Guidance()
-    made, level = None, settings.level
+    made, level, of_file = None, settings.level, None
     with_own = settings.links in ("auto", "corpus") and text.has_text("links")
     if with_own:
-        links, links_id, level = text, "text", "words"
+        if level == "tokens":
+            raise ConfigError(
+                "training.guided_alignment.level is tokens, but the links of a corpus are between words; give links "
+                "between tokens as training.guided_alignment.links"
+            )
+        links, links_id = text, "text"
     elif settings.links in ("auto", "bitext"):
         made = text_aligner(text, text_id, level, cache)
         links, links_id = text_links(text, made, cache), made.fingerprint
@@ -184,10 +196,12 @@ def _load_guide(
         )
     else:
         links, links_id = _links_of_file(config, text, text_id, cache)
+        of_file = links_id
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
-    return _Guidance(TargetAlignments(links, guidance, tokenizer, level, config.guided_step), source, made)
+    target = TargetAlignments(links, guidance, tokenizer, level, config.guided_step)
+    return _Guidance(target, source, made, of_file)
 
 
 def guide_file(config: Config) -> Path | None:
@@ -220,8 +234,7 @@ def _links_of_file(config: Config, text: Table, text_id: str, cache: Path) -> tu
     source = config.data.source("train")
     pairs = read_texts(source, "train") if config.data.filters and source is not None else text_pairs(text)
     check_links(str(path), lines_of_corpus(), pairs, config.training.guided_alignment.level)
-    stamp = path.stat()
-    links_id = digest(str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, config.data.reverse, text_id)
+    links_id = digest(file_digest(path, cache), config.data.reverse, text_id)
     table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))
     return table, links_id
 
@@ -254,7 +267,9 @@ def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) ->
     if isinstance(settings, TokenizerConfig) and settings.model is not None:
         path = Path(settings.model).expanduser()
         log.info("using the tokenizer of %s", path)
-        return import_tokenizer(path, settings.type if settings.sampling.enabled else None)
+        tokenizer = import_tokenizer(path, settings.type if settings.sampling.enabled else None)
+        was_reversed = (path / "config.yaml").is_file() and load_config(path / "config.yaml").data.reverse
+        return tokenizer if config.data.reverse == was_reversed else tokenizer.reversed()
     if isinstance(settings, TokenizerConfig) and config.data.tags:
         symbols = list(dict.fromkeys([*settings.user_defined_symbols, *config.data.tags]))
         settings = settings.model_copy(update={"user_defined_symbols": symbols})

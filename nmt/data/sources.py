@@ -248,7 +248,7 @@ def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any
     if source.header:
         del identity["header"]  # so that fingerprints stay as they were before this setting existed
     if source.links is not None:
-        identity |= {"links": _file_digest(Path(source.links), cache), "turned": source.turns_links}
+        identity |= {"links": file_digest(Path(source.links), cache), "turned": source.turns_links}
     match source:
         case Source(builtin=str()):
             return identity | {"split": split, "version": BUILTIN_VERSION}
@@ -256,10 +256,10 @@ def _untagged_identity(source: Source, split: str, cache: Path) -> dict[str, Any
             return identity | {"split": source.split or split} | _hub_identity(source, Path(name), split, cache)
         case Source(path=str(path)):
             kind = without_packing(path).rpartition(".")[2]
-            return identity | {"kind": kind, "file": _file_digest(Path(path), cache)}
+            return identity | {"kind": kind, "file": file_digest(Path(path), cache)}
         case _:
             with ThreadPoolExecutor(2) as pool:  # hashing lets other threads run
-                src, tgt = pool.map(_file_digest, (Path(str(source.src)), Path(str(source.tgt))), (cache, cache))
+                src, tgt = pool.map(file_digest, (Path(str(source.src)), Path(str(source.tgt))), (cache, cache))
             both = {"src": src, "tgt": tgt}
             return both | {key: identity[key] for key in ("links", "turned") if key in identity}
 
@@ -270,7 +270,7 @@ def _hub_identity(source: Source, folder: Path, split: str, cache: Path) -> dict
     If the revision is a full commit hash, the hub is not contacted.
     """
     if folder.is_dir():
-        return {"files": [_file_digest(path, cache) for path in sorted(folder.rglob("*")) if path.is_file()]}
+        return {"files": [file_digest(path, cache) for path in sorted(folder.rglob("*")) if path.is_file()]}
     revision = source.revision
     if revision is not None and _COMMIT.fullmatch(revision):
         return {"files": [], "revision": revision}
@@ -283,7 +283,16 @@ def _hub_identity(source: Source, folder: Path, split: str, cache: Path) -> dict
     return {"files": [], "fingerprint": [str(builder.hash), str(builder.info.version)]}
 
 
-def _file_digest(path: Path, cache: Path) -> str:
+def file_digest(path: Path, cache: Path) -> str:
+    """Return a digest of a file's content, with its suffix.
+
+    Args:
+        path: the file.
+        cache: the cache folder, which stores the digests of large files.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
     path = path.expanduser()
     try:
         return remembered(path, cache, "SHA-256", lambda: file_checksum(path)) + path.suffix

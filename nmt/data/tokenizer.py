@@ -184,6 +184,10 @@ class SentencePieceTokenizer(Tokenizer):
             with atomic_write(folder / name) as tmp_path:
                 tmp_path.write_bytes(model)
 
+    def reversed(self) -> "SentencePieceTokenizer":
+        """Return the tokenizer of the other direction, whose source side is the target side of this one."""
+        return SentencePieceTokenizer(*self.models[::-1])
+
     @classmethod
     def load(cls, folder: Path) -> "SentencePieceTokenizer":
         """Read what `save` wrote.

@@ -212,7 +212,8 @@ def load_model(
     for other, own in zip(others, configs[1:], strict=True):
         members.append(_member(other, own, checkpoint, run, tokenizer))
     members = [in_precision(member, config.decoding.precision, device) for member in members]
-    network = members[0] if len(members) == 1 else Ensemble(members, [_step_of_weights(one) for one in configs])
+    steps = [_step_of_weights(one) for one in configs]
+    network = members[0] if len(members) == 1 else Ensemble(members, steps)
     network.eval()  # for good: a call that switched modes would disturb calls in other threads
     aligner = None
     if config.decoding.alignment_from in ("auto", "aligner") and run.aligner.is_dir():
@@ -222,9 +223,10 @@ def load_model(
             f"decoding.alignment_from is aligner, but {run.path} has no word aligner; set it to attention, posterior "
             "or auto"
         )
-    translator = Translator(
-        network, tokenizer, config.resolved_decoding, device, aligner, _backward(backward, config, overrides)
-    )
+    # The weights of an ensemble are those of its first model with attention.
+    step = next((step for step in steps if step is not None), config.resolved_decoding.alignment_at)
+    settings = config.decoding.model_copy(update={"alignment_at": step})
+    translator = Translator(network, tokenizer, settings, device, aligner, _backward(backward, config, overrides))
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
     return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data, backward)
 

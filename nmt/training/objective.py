@@ -49,8 +49,17 @@ class Objective(nn.Module):
         self.register_buffer("smoothing", smoothing, persistent=False)
         self.consistency = None if config.consistency.type == "none" else config.consistency
         if self.consistency is not None and self.consistency.input_cut:
-            _keep_padding_zero(model)
+            _keep_padding(model)
+            self.zero_padding()
         self.needs_weights = config.coverage_loss > 0 or guided is not None
+
+    def zero_padding(self) -> None:
+        """Set the embedding of PAD, which stands for cut tokens, to 0 if tokens are cut."""
+        if self.consistency is not None and self.consistency.input_cut:
+            for module in self.model.modules():
+                if isinstance(module, nn.Embedding):
+                    with torch.no_grad():
+                        module.weight[PAD] = 0.0
 
     def forward(self, batch: Batch, weights: LossWeights) -> LossSums:
         """Return the sums of the losses of a batch."""
@@ -67,12 +76,10 @@ class Objective(nn.Module):
         return sums._replace(total=total)
 
 
-def _keep_padding_zero(model: Seq2Seq) -> None:
-    """Set the embedding of PAD, which stands for cut tokens, to 0 for good; a tied output layer would change it."""
+def _keep_padding(model: Seq2Seq) -> None:
+    """Keep the embedding of PAD, which stands for cut tokens, as it is; a tied output layer would change it."""
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.weight.requires_grad:
-            with torch.no_grad():
-                module.weight[PAD] = 0.0
             padding = torch.tensor([PAD], device=module.weight.device)
             module.weight.register_hook(partial(_without_row, padding))  # type: ignore[no-untyped-call]
 

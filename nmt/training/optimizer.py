@@ -74,7 +74,7 @@ class Schedule:
         """Return the rate at update number `update`, counted from 1."""
         config = self.config
         if update < config.warmup:
-            return self.base_lr * update / config.warmup
+            return self.base_lr * update / config.warmup * self.factor
         match config.type:
             case "constant" | "plateau":
                 shape = 1.0

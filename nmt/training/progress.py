@@ -32,7 +32,8 @@ class Progress:
     Attributes:
         seconds: time spent in training and validation, over all restarts.
         best: the best validation so far; None before the first one.
-        bad_validations: the number of validations in a row without a new best.
+        best_checkpoint: the best validation of a checkpoint that is not a mean, from which patience counts.
+        bad_validations: the number of validations in a row without a new best checkpoint.
         validated: the update of the last validation.
         values: for the name of each validated checkpoint, its metric and its loss.
         ended: True if the final validation, averaging and plots are done.
@@ -40,6 +41,7 @@ class Progress:
 
     seconds: float = 0.0
     best: Best | None = None
+    best_checkpoint: Best | None = None
     bad_validations: int = 0
     validated: int = 0
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -59,12 +61,14 @@ class Progress:
             remain the best if BLEU is always 0.00.
         """
         new = Best(metrics[metric], metrics["loss"], update, averaged)
-        better = self.best is None or _key(metric, new) > _key(metric, self.best)
+        better = _is_better(metric, new, self.best)
         if better:
             self.best = new
         if not averaged:
             self.validated = update
-            self.bad_validations = 0 if better else self.bad_validations + 1
+            self.bad_validations += 1
+            if _is_better(metric, new, self.best_checkpoint):
+                self.best_checkpoint, self.bad_validations = new, 0
         return better
 
     def reason_to_stop(self, training: TrainingConfig, epochs_done: int, updates_done: int) -> str | None:
@@ -91,11 +95,14 @@ class Progress:
             KeyError: if a field is missing; also AttributeError, TypeError or ValueError if a field has a wrong type.
         """
         best = None if state["best"] is None else _best(state["best"])
+        # States of earlier versions have only one of the two.
+        checkpoint = state.get("best_checkpoint", None if best is None or best.averaged else state["best"])
         number(state, "seconds"), whole_number(state, "bad_validations"), whole_number(state, "validated")
         if not isinstance(state["ended"], bool):
             raise ValueError("ended is neither true nor false")
         values = {str(name): (float(value), float(loss)) for name, (value, loss) in state["values"].items()}
-        return cls(**state | {"best": best, "values": values})
+        best_checkpoint = None if checkpoint is None else _best(checkpoint)
+        return cls(**state | {"best": best, "best_checkpoint": best_checkpoint, "values": values})
 
 
 def _best(state: dict[str, Any]) -> Best:
@@ -103,5 +110,5 @@ def _best(state: dict[str, Any]) -> Best:
     return Best(value, loss, whole_number(state, "update"), bool(state["averaged"]))
 
 
-def _key(metric: Metric, best: Best) -> tuple[float, float]:
-    return ranking_key(metric, best.value, best.loss)
+def _is_better(metric: Metric, new: Best, old: Best | None) -> bool:
+    return old is None or ranking_key(metric, new.value, new.loss) > ranking_key(metric, old.value, old.loss)

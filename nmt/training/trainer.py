@@ -118,6 +118,7 @@ class Trainer:
             TrainingError: if the loss or the gradient is no longer finite; that update is not applied.
         """
         config = self.config
+        self.objective.zero_padding()  # again, since the weights may have been replaced by those of another model
         while self.epoch < config.epochs:
             corpus = self.corpus_of_epoch(self.epoch)
             lengths = corpus.src_len, corpus.tgt_len

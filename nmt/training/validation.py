@@ -49,7 +49,12 @@ class Validator:
         count = min(wanted, len(text))
         chosen = text.select([index * len(text) // count for index in range(count)]) if count else text.select([])
         self.srcs, self.refs = list(chosen["src"]), list(chosen["tgt"])
-        self.gold = [row for row in text.rows("src", "tgt", "links") if row[2]][: max(0, wanted)]
+        gold = [row for row in text.rows("src", "tgt", "links") if row[2]]
+        self.gold = [row for row in gold if self.translator.fits(row[0], row[1])][: max(0, wanted)]
+        if len(self.gold) < min(len(gold), wanted):
+            log.warning(
+                "the AER leaves out validation pairs that are too long (decoding.max_src_length and max_tgt_length)"
+            )
         self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
         if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
             log.info(

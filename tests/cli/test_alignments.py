@@ -72,6 +72,14 @@ def test_symmetrised_links_need_a_model_of_the_other_direction(home: Path) -> No
     assert set(both.stdout.split()) == one | {"-".join(reversed(link.split("-"))) for link in turned}
 
 
+def test_links_between_pieces_of_two_models_are_not_combined(home: Path) -> None:
+    (home / "a").write_text("a cat\n", encoding="utf-8")
+    command = ["align", "-m", "runs/tiny", "--src", "a", "--tgt", "a", "--backward", "runs/tiny", "--level", "pieces"]
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 1
+    assert "two models may split a text into different pieces" in refused.stderr
+
+
 def test_the_page_and_the_calibration(home: Path) -> None:
     assert runner.invoke(app, ["translate", "--n-best", "2", "--alignments", "page.html", "a cat"]).exit_code == 0
     assert '"options":[{"tgt":' in (home / "page.html").read_text(encoding="utf-8")

@@ -69,7 +69,7 @@ def test_weights_say_how_often_a_pair_comes(parts: list[dict[str, Any]], tmp_pat
     a, b, c = parts
     source = source_of(tmp_path, a | {"weight": 0.25}, b, c | {"weight": 2.5})
     table, _ = load_text(source, "train", tmp_path / "cache")
-    weights = pair_weights(source, table, 1.0)
+    weights = pair_weights(source, table, 1.0, np.arange(29))
     assert weights is not None
     lengths = np.full(29, 5)
     epochs = [np.concatenate(plan_batches(lengths, lengths, 8, "sentences", 1, epoch, weights)) for epoch in range(40)]
@@ -81,18 +81,23 @@ def test_weights_say_how_often_a_pair_comes(parts: list[dict[str, Any]], tmp_pat
     np.testing.assert_array_equal(
         epochs[3], np.concatenate(plan_batches(lengths, lengths, 8, "sentences", 1, 3, weights))
     )
-    assert pair_weights(source_of(tmp_path, a, b, c), table, 1.0) is None
+    assert pair_weights(source_of(tmp_path, a, b, c), table, 1.0, np.arange(29)) is None
 
 
 def test_temperature_gives_small_parts_a_larger_share(parts: list[dict[str, Any]], tmp_path: Path) -> None:
     source = source_of(tmp_path, *parts)
     table, _ = load_text(source, "train", tmp_path / "cache")
-    weights = pair_weights(source, table, 2.0)
+    weights = pair_weights(source, table, 2.0, np.arange(29))
     assert weights is not None
     assert weights.sum() == pytest.approx(29)
     shares = np.array([weights[:20].sum(), weights[20:26].sum(), weights[26:].sum()]) / 29
     roots = np.sqrt([20, 6, 3])
     np.testing.assert_allclose(shares, roots / roots.sum())
+    used = np.array([0, 1, 2, 3, *range(20, 26)])  # most pairs of the first part are too long, and the third is empty
+    weights = pair_weights(source, table, 2.0, used)
+    assert weights is not None
+    assert weights.sum() == pytest.approx(10)
+    assert weights[:4].sum() / 10 == pytest.approx(2 / (2 + np.sqrt(6)))
 
 
 def test_a_tag_is_one_piece_and_a_run_learns_from_weighted_parts(

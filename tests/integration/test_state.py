@@ -103,3 +103,12 @@ def test_a_resumption_on_another_machine_is_told(
     run_train(make_config(training=settings | {"max_updates": 4}))
     torch.set_num_threads(threads)
     assert "the machine has changed (threads 1 -> 2), so the numbers will differ by rounding" in caplog.text
+    assert "rounding and dropout" not in caplog.text
+
+
+def test_another_number_of_processes_is_told(
+    run: RunFolder, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite(run, lambda state: state["machine"].update(processes="2"))
+    run_train(more(make_config))
+    assert "(processes 2 -> 1), so the numbers will differ by rounding and dropout" in caplog.text

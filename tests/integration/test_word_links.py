@@ -134,7 +134,7 @@ def test_agreement_does_not_depend_on_how_many_pairs_are_read_at_once(
 
 
 def test_eval_scores_the_alignments_that_align_prints(folder: Path) -> None:
-    (folder / "gold").write_text("0-0 1-1 2-2 3-3 4-4\n" * 74 + "0-4\n")
+    (folder / "gold").write_text("\n" * 73 + "0-0 1-1 2-2 3-3 4-4\n0-4\n")  # pairs without gold links do not count
     assert runner.invoke(app, ["train", "-c", "my.yaml", "--set", "data.valid.links=gold"]).exit_code == 0
     for source in ("aligner", "attention"):
         options = ["--split", "valid", "-m", "runs/my", "--set", f"decoding.alignment_from={source}"]
@@ -144,6 +144,8 @@ def test_eval_scores_the_alignments_that_align_prints(folder: Path) -> None:
         assert found is not None, scored
         assert found[2] == source
         assert f"AER {found[1]}   " in aligned
+    lines = [json.loads(line) for line in (folder / "runs" / "my" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["valid"]["aer"] == pytest.approx(float(found[1]), abs=1e-4)
 
 
 def test_words_are_printed_as_links_count_them(folder: Path) -> None:

@@ -89,6 +89,11 @@ def test_the_name_is_the_files_name_unless_given(tmp_path: Path) -> None:
             "exactly 0, as the kernel boxcar gives",
         ),
         (GOOD + GUIDED + "model: {attention: {score: none}}\n", ""),  # there is nothing to guide
+        (
+            GOOD + "training: {teacher_forcing: {start: 0.9}, guided_alignment: {step: input}}\n",
+            "a step may read another word than the one whose links guide it",
+        ),
+        (GOOD + "training: {teacher_forcing: {schedule: linear}, consistency: {type: rdrop}}\n", "words of its own"),
         (GOOD + "model: {encoder: {type: self_attention, projections: none}}\n", "set heads to 1"),
         (GOOD + "model: {encoder: {type: linear, heads: 3}}\n", "256 is not a multiple of 3"),
         (GOOD + "model: {encoder: {type: linear}, bridge: last, decoder: {hidden_size: 256}}\n", "has none"),

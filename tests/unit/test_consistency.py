@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from nmt.config import Config, ConsistencyConfig, TrainingConfig
 from nmt.data.batching import Batch, batch_of, positions_of
+from nmt.data.prepare import load_corpora
 from nmt.data.tokenizer import PAD
 from nmt.model.build import build_model
 from nmt.training.loss import label_smoothing, sequence_loss
 from nmt.training.objective import LossWeights, Objective
+from nmt.training.trainer import Trainer
 
 RDROP = ConsistencyConfig(type="rdrop", weight=5.0)
 SIMCUT = ConsistencyConfig(type="simcut", weight=3.0)
@@ -139,3 +141,16 @@ def test_a_cut_token_stays_a_vector_of_zeros(make_config: Callable[..., Config],
         optimizer.zero_grad()
     assert not any(module.weight[PAD].any() for module in embeddings)
     assert not torch.equal(embeddings[0].weight, before)
+
+
+def test_cut_tokens_stay_zero_when_the_weights_are_replaced(make_config: Callable[..., Config]) -> None:
+    training = {"epochs": 1, "consistency": {"type": "simcut"}}
+    config = make_config(model={"tie_embeddings": "all"}, training=training)
+    corpora = load_corpora(config)
+    model = build_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size)
+    trainer = Trainer(config.training, 1, model, torch.device("cpu"), torch.float32, lambda _: corpora.train)
+    with torch.no_grad():
+        model.src_embedding.weight.fill_(1.0)  # as `--init-from` does
+    assert len(list(trainer.updates())) > 0
+    assert not model.src_embedding.weight[PAD].any()
+    assert model.src_embedding.weight[PAD + 1 :].any(dim=1).all()

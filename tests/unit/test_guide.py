@@ -100,6 +100,21 @@ def test_every_epochs_pieces_are_guided_to_the_linked_words(
         assert not batch.guide[1].any()
 
 
+def test_the_links_of_a_corpus_are_between_words(make_config: Callable[..., Config]) -> None:
+    guided = {"enabled": True, "level": "tokens"}
+    with pytest.raises(ConfigError, match="level is tokens, but the links of a corpus are between words"):
+        load_corpora(make_config(data={"train": "builtin:phrasebook"}, training={"guided_alignment": guided}))
+
+
+def test_a_run_does_not_resume_with_other_links(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    known = load_corpora(guided_config(make_config, tmp_path)).fingerprints
+    config = guided_config(make_config, tmp_path)
+    assert load_corpora(config).changed_since(known) is None
+    (tmp_path / "links").write_text("0-1 1-0\n" + "\n" * 7, encoding="utf-8")
+    assert load_corpora(config).changed_since(known) == "the word links"
+    assert load_corpora(config).changed_since({"data": known["data"]}) is None  # a checkpoint of an earlier version
+
+
 def test_a_corpus_without_links_says_where_to_name_them(make_config: Callable[..., Config]) -> None:
     config = make_config(training={"guided_alignment": {"enabled": True, "links": "corpus"}})
     with pytest.raises(ConfigError, match=r"links is corpus, but the training corpus comes without links"):

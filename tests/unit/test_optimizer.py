@@ -49,6 +49,13 @@ def test_plateau_waits_for_patience_then_halves(metric: str, good: float, bad: f
     assert seen == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.25]
 
 
+def test_a_plateau_during_warm_up_lowers_the_rate_at_once() -> None:
+    schedule = Schedule(ScheduleConfig(type="plateau", warmup=10, patience=0, factor=0.5), 1.0)
+    for value in (5.0, 6.0):
+        schedule.observe({"ppl": value})
+    assert [schedule.lr(update) for update in (5, 9, 10, 11)] == [0.25, 0.45, 0.5, 0.5]
+
+
 def test_a_schedule_goes_on_where_it_was() -> None:
     config = ScheduleConfig(type="plateau", patience=1)
     one, other = Schedule(config, 1.0), Schedule(config, 1.0)

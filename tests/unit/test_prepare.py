@@ -1,11 +1,13 @@
 """What the data and the tokenizer of a configuration must agree on."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from nmt.config import Config, TokenizerConfig
 from nmt.data.prepare import load_corpora
+from nmt.data.tokenizer import SentencePieceTokenizer
 from nmt.data.tokenizer_training import train_tokenizer
 from nmt.errors import ConfigError
 from tests.conftest import SENTENCES
@@ -38,3 +40,18 @@ def test_a_window_is_guided_by_squared_differences(make_config: Callable[..., Co
     for window, loss in (("none", "cross_entropy"), ("local-m", "squared")):
         model = {"attention": {"score": "general", "window": window}}
         assert make_config(model=model, training=training).guided_loss == loss
+
+
+def test_two_imported_vocabularies_are_exchanged_for_the_other_direction(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    tokenizer = train_tokenizer(TokenizerConfig(vocab_size=60, joint=False), lambda: SENTENCES)
+    tokenizer.save(tmp_path / "pieces")
+    section = TokenizerConfig(model=str(tmp_path / "pieces"))
+    for reverse in (False, True):
+        config = make_config()
+        data = config.data.model_copy(update={"reverse": reverse})
+        config = config.model_copy(update={"data": data, "tokenizer": section})
+        found = load_corpora(config).tokenizer
+        assert isinstance(found, SentencePieceTokenizer)
+        assert found.models == (tokenizer.models[::-1] if reverse else tokenizer.models)

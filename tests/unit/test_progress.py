@@ -26,6 +26,21 @@ def test_the_mean_of_checkpoints_does_not_count_for_patience() -> None:
     assert progress.best.averaged
 
 
+def test_a_mean_that_is_better_than_all_does_not_use_up_the_patience_of_a_resumed_run() -> None:
+    progress = Progress()
+    observe(progress, 3.0, 1)
+    assert observe(progress, 1.0, 1, averaged=True)
+    progress = Progress.from_state(progress.state_dict())
+    for update, loss in ((2, 2.8), (3, 2.6), (4, 2.4)):
+        assert not observe(progress, loss, update)  # the mean is still the best model
+        assert progress.bad_validations == 0
+    observe(progress, 2.5, 5)
+    assert progress.bad_validations == 1
+    old = progress.state_dict()
+    del old["best_checkpoint"]  # as earlier versions wrote it
+    assert Progress.from_state(old).best_checkpoint is None
+
+
 @pytest.mark.parametrize(
     ("training", "progress", "updates", "reason"),
     [

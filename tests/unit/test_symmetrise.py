@@ -25,6 +25,20 @@ def test_extraction_by_hand() -> None:
     assert LinkExtraction("src-argmax").links(empty) == []
 
 
+def test_a_word_aligners_links_are_likely_and_never_impossible() -> None:
+    likely = np.array([[0.9, 0.45, 0.0], [0.0, 0.0, 0.0]], dtype=np.float32)
+    sums = likely.sum(axis=1, keepdims=True)
+    weights = np.where(sums > 0, likely / np.where(sums > 0, sums, 1), 1 / 3).astype(np.float32)
+    matrix = AlignmentMatrix(
+        weights, ["a", "b", "c"], ["x", "y"], "words", "dropped", "aligner", 1 - likely.max(axis=1)
+    )
+    assert LinkExtraction().links(matrix) == [(0, 0), (1, 0)]
+    assert LinkExtraction(null_below=0.5).links(matrix) == [(0, 0), (1, 0)]  # x has a link of 0.9, so it keeps both
+    assert LinkExtraction(null_below=0.95).links(matrix) == []
+    assert LinkExtraction("argmax").links(matrix) == [(0, 0)]
+    assert LinkExtraction("src-argmax").links(matrix) == [(0, 0), (1, 0)]
+
+
 def test_symmetrisation_by_hand() -> None:
     forward = {(0, 0), (1, 1), (1, 2), (4, 4), (5, 0)}
     backward = {(0, 0), (1, 1), (2, 2), (6, 6), (0, 5)}

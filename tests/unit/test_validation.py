@@ -75,3 +75,16 @@ def test_masked_smoothing_leaves_out_pieces_of_the_source_alone_also_in_validati
     assert 0 < int((masked == 0).sum()) < len(masked)
     torch.testing.assert_close(torch.stack([uniform.sum(), masked.sum()]), torch.tensor([0.1, 0.1]))
     assert losses[0] != losses[1]
+
+
+def test_long_pairs_with_gold_links_do_not_end_the_run(
+    make_config: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(decoding={"max_tgt_length": 12}, training={"validation": {"sentences": len(SENTENCES)}})
+    (tmp_path / "gold").write_text("0-0\n" * len(SENTENCES), encoding="utf-8")
+    linked = config.data.valid.model_copy(update={"links": str(tmp_path / "gold")})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"valid": linked})})
+    validator = validator_of(config)
+    assert 0 < len(validator.gold) < len(SENTENCES)
+    assert "the AER leaves out validation pairs that are too long" in caplog.text
+    assert 0.0 <= validator.run().metrics["aer"] <= 1.0

@@ -42,3 +42,15 @@ def test_a_window_whose_words_are_hidden_looks_at_the_others(kind: str, query: Q
     _, weights = local(query, memory_of(local, values, visible))
     torch.testing.assert_close(weights[:, :, -1], torch.ones_like(weights[:, :, -1]))
     assert not weights[:, :, :-1].any()
+
+
+@pytest.mark.parametrize("kind", ["local-m", "local-p"])
+def test_hidden_words_do_not_move_the_window(kind: str, query: Query, values: Tensor) -> None:
+    local = built("general", {"window": kind, "window_size": 9.0})
+    memory = memory_of(local, values, torch.ones(B, S, dtype=torch.bool))
+    hidden = torch.zeros(B, S, dtype=torch.bool)
+    hidden[:, -2:] = True
+    _, before = local(query, memory)
+    _, after = local(query, memory.without(hidden))
+    left = before[..., :-2]
+    torch.testing.assert_close(after[..., :-2], left / left.sum(dim=-1, keepdim=True), atol=1e-6, rtol=1e-5)

@@ -97,7 +97,7 @@ class Attention(nn.Module):
         energies = energies.to(torch.promote_types(energies.dtype, torch.float32))  # bfloat16 is too coarse for softmax
         allowed, bias = memory.mask[:, None, :], None  # [B, 1, L]
         if self.window is not None:
-            bias, inside = self.window(query, memory.mask)  # [B, Q, L] each
+            bias, inside = self.window(query, memory)  # [B, Q, L] each
             bias, allowed = self._for_heads(bias), allowed & inside
         weights = self.score.weights(energies, bias, self._for_heads(allowed), self.normalise)
         context = self.score.context(query, weights, memory)  # [B, Q, M]

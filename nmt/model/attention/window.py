@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.attention.query import Query
+from nmt.model.memory import Memory
 
 
 class Window(nn.Module):
@@ -31,19 +32,20 @@ class Window(nn.Module):
             self.hidden_layer = nn.Linear(query_size, query_size, bias=False)
             self.centre_layer = nn.Linear(query_size, 1, bias=False)
 
-    def forward(self, query: Query, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, query: Query, memory: Memory) -> tuple[Tensor, Tensor]:
         """Return where each query may look.
 
         Args:
             query: Q queries for each of B sentences.
-            mask: ``[B, L]`` bool, True on real source positions.
+            memory: the memory of these sentences. Source tokens that are hidden do not move the window.
 
         Returns:
             What is added to the energies, ``[B, Q, L]`` in float32, and a bool ``[B, Q, L]``, True inside the window.
             If the window holds no position that attention may look at, it is True everywhere.
         """
+        mask, real = memory.mask, memory.src_mask if memory.origin is None else memory.mask  # [B, L]
         positions = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32)  # [L]
-        last = torch.where(mask, positions, 0.0).amax(dim=1, keepdim=True)  # [B, 1]
+        last = torch.where(real, positions, 0.0).amax(dim=1, keepdim=True)  # [B, 1]
         match self.kind:
             case "local-m":
                 centre = torch.minimum(query.position[None].float(), last)  # [B, Q]
