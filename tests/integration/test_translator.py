@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.config import DecodingConfig
+from nmt.commands.train import run_train
+from nmt.config import Config, DecodingConfig
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble
@@ -15,6 +16,7 @@ from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.errors import DataError
 from nmt.model.seq2seq import Seq2Seq, evaluating
+from nmt.runs.load import load_model
 from nmt.training.corpus_loss import corpus_nll
 from tests.variants import MODELS, TRANSFORMER_DECODER
 
@@ -297,3 +299,17 @@ def test_posterior_weights_are_0_on_hidden_words(make_model: Callable[..., Seq2S
     assert matrix.src_tokens[1] == "black"
     assert not matrix.weights[:, 1].any()
     np.testing.assert_allclose(matrix.weights.sum(axis=1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_alignment_of_an_ensemble_belongs_to_its_first_model_with_attention(
+    make_config: Callable[..., Config], order: int
+) -> None:
+    training = {"max_updates": 1, "guided_alignment": {"enabled": True, "step": "input"}}
+    models = {"guided": {}, "without": {"attention": {"score": "none"}}}
+    runs = [run_train(make_config(name=name, model=model, training=training)).path for name, model in models.items()]
+    alone, both = load_model(runs[0]), load_model(runs[::order])
+    assert alone.translator.at_input
+    for one, two in zip(*(each.translator.force([("a cat", "un chat")]) for each in (alone, both)), strict=True):
+        matrices = [translation.attention() for translation in (one, two)]
+        np.testing.assert_allclose(*(matrix.weights for matrix in matrices if matrix is not None), atol=1e-6)
