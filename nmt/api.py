@@ -113,6 +113,8 @@ class Model:
         if len(begins) != len(texts):
             raise ValueError(f"{len(begins)} prefixes for {len(texts)} lines; give one for each")
         requests = [Request(*each) for each in zip(texts, begins, *phrases, strict=True)]
+        if sample and beam is not None:
+            raise TypeError("beam is for search, and sample=True draws translations at random; give only one of them")
         if not sample and (temperature is not None or seed is not None):
             raise TypeError("temperature and seed can only be given with sample=True")
         translator = self._loaded.translator
@@ -178,7 +180,16 @@ def _texts(lines: Iterable[str], name: str) -> list[str]:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{index}] is {type(text).__name__}, not a string")
+        _refuse_surrogates(text, f"{name}[{index}]")
     return texts
+
+
+def _refuse_surrogates(text: str, name: str) -> None:
+    """Refuse half characters, which no encoding of Unicode can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is not text: {error.reason} (position {error.start})") from None
 
 
 def _phrases(lists: Iterable[Sequence[str]] | None, count: int, name: str) -> list[tuple[str, ...]]:
@@ -197,6 +208,8 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for index, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise TypeError(f"pairs[{index}] is not a pair of strings, (source, target), but {pair!r}")
+        for text in pair:
+            _refuse_surrogates(text, f"pairs[{index}]")
         checked.append((pair[0], pair[1]))
     return checked
 

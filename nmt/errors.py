@@ -1,5 +1,7 @@
 """Errors that the user can fix; each is shown as one message, without a traceback."""
 
+import logging
+
 
 class NmtError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and how to fix it."""
@@ -61,3 +63,11 @@ def escape_controls(text: str) -> str:
         f"\\x{ord(char):02x}" if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f" else char
         for char in text
     )
+
+
+class EscapingFormatter(logging.Formatter):
+    """A formatter for log messages that escapes control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message as text."""
+        return escape_controls(super().format(record))

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch.torch_version import TorchVersion
 
-from nmt.errors import ConfigError, escape_controls
+from nmt.errors import ConfigError, EscapingFormatter
 from nmt.quiet import is_quiet
 from nmt.threads import available_cores
 
@@ -169,13 +169,6 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype=precision)
 
 
-class _Formatter(logging.Formatter):
-    """A formatter that escapes control characters."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return escape_controls(super().format(record))
-
-
 class _TqdmHandler(logging.Handler):
     """A handler that writes log lines to stderr above a progress bar, so that they do not break it."""
 
@@ -188,7 +181,7 @@ class _TqdmHandler(logging.Handler):
 def set_up_logging() -> None:
     """Send the program's log to stderr; in quiet mode, send only the warnings."""
     handler = _TqdmHandler()
-    handler.setFormatter(_Formatter("%(message)s"))
+    handler.setFormatter(EscapingFormatter("%(message)s"))
     handler.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
@@ -198,7 +191,7 @@ def set_up_logging() -> None:
 def log_to_file(path: Path) -> logging.Handler:
     """Also write the log, with times, to `path`; return the handler, so that it can be removed."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     return handler
 

@@ -116,6 +116,8 @@ def align(
         backward=(not alone, "--model"),
         cache_dir=(alone, "aligning without --model"),
     )
+    if alone and level == "pieces":
+        raise typer.BadParameter("without --model there are no pieces; use --level words or tokens")
     start_others(processes)
     with fast_imports():
         from nmt.alignment.links import GoldFile

@@ -20,6 +20,7 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        _open_missing_streams()
         _write_utf8(sys.stdout, "strict")
         _write_utf8(sys.stderr, "backslashreplace")
         try:
@@ -47,6 +48,13 @@ class _Group(TyperGroup):
                     "lower --set training.threads"
                 ) from None
             raise
+
+
+def _open_missing_streams() -> None:
+    """Replace standard streams that the caller has closed by empty ones."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
 def _failed(message: str) -> typer.Exit:

@@ -60,11 +60,15 @@ def serve(
         raise ConfigError(f"nmt serve needs {' and '.join(missing)}: pip install 'nmt[serve]'")
     import logging
 
+    from nmt.errors import EscapingFormatter
+    from nmt.quiet import is_quiet
     from nmt.serve.run import ServeOptions, run_serve
 
     log = logging.getLogger("nmt")  # nmt.runtime would import torch, and the page need not wait for it
-    log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(EscapingFormatter())
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     options = ServeOptions(
         models or [], checkpoint, with_search(overrides, beam, precision), host, port, api_key, cors or [],
         max_characters, max_waiting, run,

@@ -88,7 +88,10 @@ def translate(
     refuse_without_effect(
         ctx,
         level=(with_matrices, "--show-alignment, --json or --alignments"),
-        keep_eos=(with_matrices, "--show-alignment, --json or --alignments"),
+        keep_eos=(
+            show_alignment or as_json or (alignments is not None and alignments.suffix != ".pharaoh"),
+            "--show-alignment, --json or --alignments with matrices",
+        ),
         **dict.fromkeys(
             ("beam", "require", "glossary"), (not sample, "search, and --sample draws translations at random")
         ),

@@ -16,12 +16,12 @@ from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines, without_packing
 from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
-from nmt.data.sources import load_text
+from nmt.data.sources import described, load_text
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option
-from nmt.decoding.phrases import satisfaction
+from nmt.decoding.phrases import Satisfaction
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
 from nmt.errors import ConfigError, DataError
@@ -111,12 +111,12 @@ def run_eval(
     lines = list(zip(srcs, hyps, references, strict=True))
     write_sentences(stem, lines, [translation.log_prob for translation in translations], *options)
     agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
-    if agreement is not None:
-        report["alignment"] = {**asdict(agreement[0]), "read_from": agreement[1]}
+    report |= {} if agreement is None else {"alignment": {**asdict(agreement[0]), "read_from": agreement[1]}}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
-    if phrases := [phrase for one in translations for phrase in one.phrases]:
-        report["phrases"] = {"asked": len(phrases), "satisfied": sum(phrase.satisfied for phrase in phrases)}
-        table += "\n" + satisfaction(phrases)
+    phrases = Satisfaction.of(phrase for one in translations for phrase in one.phrases)
+    if phrases.asked:
+        report["phrases"] = {"asked": phrases.asked.total(), "satisfied": phrases.satisfied.total()}
+        table += f"\n{phrases}"
     if page is not None:
         _write_page(page, model, translations, refs, scores)
     return EvalReport(table, *write_scores(stem, hyps, report), hyps, report, by_length)
@@ -232,11 +232,13 @@ def _has_gold(model: LoadedModel, text: Table) -> bool:
 
 
 def _names(
-    model: LoadedModel, split: str, files: tuple[Path, Path] | None, output: Path | None
+    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None
 ) -> tuple[str, str, Path]:
     """Return the name of a test set, the data that it consists of, and the stem of the files with its results."""
     name = without_packing(files[0].name) if files else split
     data = " | ".join(str(path.resolve()) for path in files) if files else split
+    if not files and model.overrides_data:  # another test set may be called by the same name
+        data = f"{split}: {described(model.source(split))}"
     stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
     return name, data, stem
 

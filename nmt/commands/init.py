@@ -141,7 +141,11 @@ def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
         place = first.removeprefix("hub:")
         source = Source(hub=place if is_hub else None, path=None if is_hub else place, src=columns[0], tgt=columns[1])
     chosen = options.langs[0] or langs[0], options.langs[1] or langs[1]
-    return source, chosen if chosen[0] != chosen[1] else ("src", "tgt")
+    if chosen[0] == chosen[1]:
+        if any(options.langs):
+            raise ConfigError(f"both languages are called {chosen[0]}; give both --src-lang and --tgt-lang")
+        chosen = "src", "tgt"
+    return source, chosen
 
 
 def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:

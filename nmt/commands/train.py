@@ -194,10 +194,10 @@ class _Session:
         """Train until there is a reason to stop, and save along the way."""
         reason = self._reason_to_stop()
         if reason is not None and self.progress.ended:
-            if not self.processes.is_first:
-                return
-            log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
-            remember_latest(self.run_folder)
+            if self.processes.is_first:
+                log.info("%s is finished (%s); nothing to do", self.run_folder.path, reason)
+                save_config(self.config, self.run_folder.config)  # for settings that may change, such as data.test
+                remember_latest(self.run_folder)
             return
         if self.processes.is_first:
             save_config(self.config, self.run_folder.config)

@@ -18,7 +18,7 @@ from nmt.data.lines import in_chunks
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.glossary import Glossary
 from nmt.decoding.output import OutputOptions, matrix_of, report_option, text_of
-from nmt.decoding.phrases import PhraseConstraint, satisfaction
+from nmt.decoding.phrases import PhraseConstraint, Satisfaction
 from nmt.decoding.request import JsonLine, Request
 from nmt.decoding.safeguards import CutLines, UnknownPieces
 from nmt.processes import Processes
@@ -75,7 +75,7 @@ def run_translate(
     processes = processes or Processes()
     page: list[list[ReportOption]] = []
     number, cut, unknown = 0, CutLines(), UnknownPieces()
-    phrases: list[PhraseConstraint] = []
+    phrases = Satisfaction()
     # On a terminal the translations themselves show the progress, and a bar would run into them.
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=total, unit="line", desc="translating", disable=disable, leave=False)
@@ -87,7 +87,7 @@ def run_translate(
             answers = processes.gather_blocks(answers)
             number += len(chunk)
             for answer in answers if processes.is_first else ():
-                phrases += answer.phrases
+                phrases.add(answer.phrases)
                 out.write(answer.text + "\n")
                 if shown.heatmap and answer.matrix is not None:
                     out.flush()
@@ -100,8 +100,8 @@ def run_translate(
             if number >= 10 * CHUNK and bar.disable and not out.isatty() and processes.is_first:
                 log.info("%d lines translated", number)
     cut.sum_up()
-    if phrases:
-        log.info("%s", satisfaction(phrases))
+    if phrases.asked:
+        log.info("%s", phrases)
     if shown.as_page and shown.alignments is not None and processes.is_first:
         write_report(shown.alignments, page, model.report_head())
 

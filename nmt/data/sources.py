@@ -12,6 +12,7 @@ from typing import Any
 
 from nmt.alignment.links import missing_words, parse_pharaoh, transposed
 from nmt.alignment.words import split_words
+from nmt.atomic import atomic_write
 from nmt.config import Filter, Source
 from nmt.data.builtin import BUILTIN_VERSION
 from nmt.data.cache import Table, cached_table
@@ -68,7 +69,7 @@ def load_text(
 
     table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns, rows())
     if len(table) == 0:
-        raise DataError(f"the {split} data is empty: {_describe(source)} holds no sentence pair")
+        raise DataError(f"the {split} data is empty: {described(source)} holds no sentence pair")
     return table, fingerprint
 
 
@@ -97,7 +98,7 @@ def _load_filtered(
 
     table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns | {"line": "int64"}, rows())
     if len(table) == 0:
-        raise DataError(f"data.filters leave nothing of the {split} data: {_describe(source)}; take some filters out")
+        raise DataError(f"data.filters leave nothing of the {split} data: {described(source)}; take some filters out")
     return table, fingerprint
 
 
@@ -300,9 +301,10 @@ def file_digest(path: Path, cache: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path, or set data.root") from None
 
 
-def _describe(source: Source) -> str:
+def described(source: Source) -> str:
+    """Return what a source consists of: its files, tables or datasets."""
     if source.parts:
-        return " + ".join(map(_describe, source.parts))
+        return " + ".join(map(described, source.parts))
     if source.builtin is not None:
         return f"builtin:{source.builtin}"
     return source.hub or source.path or f"{source.src} | {source.tgt}"
@@ -313,14 +315,18 @@ def export_text(source: Source, split: str, folder: Path, src_lang: str, tgt_lan
 
     Returns:
         The paths of the files written.
+
+    Raises:
+        DataError: if one of the files exists.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     pairs = list(read_pairs(source, split))
-    written = []
-    for column, suffix in enumerate((src_lang, tgt_lang, "links")):
-        if suffix == "links" and not any(pair[2] for pair in pairs):
-            continue
-        path = folder / f"{split}.{suffix}"
-        path.write_text("".join(one_line(pair[column]) + "\n" for pair in pairs), encoding="utf-8", newline="\n")
-        written.append(path)
+    suffixes = [src_lang, tgt_lang, *(["links"] if any(pair[2] for pair in pairs) else [])]
+    written = [folder / f"{split}.{suffix}" for suffix in suffixes]
+    if there := [path for path in written if path.exists()]:
+        raise DataError(f"{there[0]} already exists; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for column, path in enumerate(written):
+        with atomic_write(path) as tmp_path:
+            text = "".join(one_line(pair[column]) + "\n" for pair in pairs)
+            tmp_path.write_text(text, encoding="utf-8", newline="\n")
     return written

@@ -2,9 +2,11 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Self
 
 from nmt.alignment.words import SPACE, split_words, word_spans
 
@@ -79,15 +81,35 @@ def missing_phrases(phrases: Sequence[PhraseConstraint]) -> int:
     return sum(one.required and not one.satisfied for one in phrases)
 
 
-def satisfaction(phrases: Sequence[PhraseConstraint]) -> str:
-    """Return a message that says how many required and how many forbidden phrases are satisfied."""
-    counts = []
-    for required, what in ((True, "required"), (False, "forbidden")):
-        kind = [one for one in phrases if one.required == required]
-        if kind:
-            done = sum(one.satisfied for one in kind)
-            counts.append(f"{done} of {len(kind)} {what} phrases ({done / len(kind):.1%})")
-    return f"satisfied: {', '.join(counts)}"
+@dataclass
+class Satisfaction:
+    """Counts how many required and how many forbidden phrases are satisfied; the phrases themselves are not kept."""
+
+    asked: Counter[bool] = field(default_factory=Counter)  # whether a phrase is required → how many there are
+    satisfied: Counter[bool] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, phrases: Iterable[PhraseConstraint]) -> Self:
+        """Return the counts of some phrases."""
+        counted = cls()
+        counted.add(phrases)
+        return counted
+
+    def add(self, phrases: Iterable[PhraseConstraint]) -> None:
+        """Count the phrases of a translation."""
+        for one in phrases:
+            self.asked[one.required] += 1
+            self.satisfied[one.required] += one.satisfied
+
+    def __str__(self) -> str:
+        """Return the counts as a message."""
+        counts = [
+            f"{done} of {asked} {what} phrases ({done / asked:.1%})"
+            for kind, what in ((True, "required"), (False, "forbidden"))
+            for asked, done in [(self.asked[kind], self.satisfied[kind])]
+            if asked
+        ]
+        return f"satisfied: {', '.join(counts)}"
 
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece that is one byte of a character

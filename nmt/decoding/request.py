@@ -134,7 +134,11 @@ def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
 
 
 def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
-    """Return the pieces of a text; refuse a text with unknown pieces."""
+    """Return the pieces of a text; refuse a text with unknown pieces, or with bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"line {line}: the {what} is not UTF-8") from None
     encoded = tokenizer.encode_tgt(text)
     if UNK in encoded.ids:
         start, end = encoded.offsets[encoded.ids.index(UNK)]

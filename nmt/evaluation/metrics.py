@@ -252,29 +252,38 @@ def compare_systems(
         metrics: the metrics, any of `bleu`, `chrf` and `ter`.
 
     Raises:
-        DataError: if the numbers of a system's translations and of the references differ.
+        DataError: if the numbers of a system's translations and of the references differ, or if there are fewer than
+            two sentences to draw samples from.
     """
     from sacrebleu.significance import PairedTest
+
+    if len(refs) < 2:
+        raise DataError(f"systems are compared on samples of the sentences, so give at least two, not {len(refs)}")
 
     for name, hyps in systems:
         _refuse_unequal(hyps, refs, f"{name}: ")
     tokenize = choose_tokenizer(tokenize, refs)
     counted = {name: _metric(name, tokenize, lowercase) for name in metrics}
     named = [(name, list(hyps)) for name, hyps in systems]
-    signatures, table = PairedTest(named, counted, _streams(refs), test_type="bs", n_samples=samples)()
+    streams = _streams(refs)
+    # What the metric counts in each sentence. sacrebleu would call a system significantly different even if all of it
+    # equals the baseline's, as for translations that differ in case only and a metric that ignores case.
+    sums = {
+        metric: [counted[metric]._extract_corpus_statistics(hyps, streams) for _, hyps in named] for metric in metrics
+    }
+    signatures, table = PairedTest(named, counted, streams, test_type="bs", n_samples=samples)()
     return [
         SystemScore(
             name,
             metric,
             float(result.score),
             float(result.ci),
-            None if result.p_value is None else 1.0 if hyps == named[0][1] else float(result.p_value),
+            None if result.p_value is None else 1.0 if own == sums[metric][0] else float(result.p_value),
             str(signatures[column]),
         )
         # sacrebleu gives its columns names of its own, but keeps the order of the metrics
         for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
-        # sacrebleu would call a system significantly different even if its translations equal the baseline's
-        for (name, hyps), result in zip(named, table[column], strict=True)
+        for (name, _), result, own in zip(named, table[column], sums[metric], strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nmt.config import Config, DecodingConfig
-from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, SentencePieceTokenizer, Tokenizer
 from nmt.errors import ModelError
 from nmt.model.graphs import EncoderGraph, StepGraph, memory_names, state_names
 from nmt.model.seq2seq import Seq2Seq
@@ -38,6 +38,8 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
     """
     if not isinstance(model, Seq2Seq):
         raise ModelError("several models cannot be exported as one; export each one separately")
+    if not isinstance(tokenizer, SentencePieceTokenizer):
+        raise ModelError("the exported program needs sentencepiece, and this model has another tokenizer")
     try:
         import onnx  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError:

@@ -55,7 +55,7 @@ def translate(text: str) -> tuple[str, list[str], list[str], Any]:
 
 
 if __name__ == "__main__":
-    for line in sys.argv[1:] or io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace"):
+    for line in sys.argv[1:] or io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "replace", newline="\n"):
         translation, tgt_pieces, src_pieces, matrix = translate(line.strip())
         print(translation)
         for row, piece in enumerate(tgt_pieces if matrix.size else [], int(FACTS["alignment_at"] == "input")):

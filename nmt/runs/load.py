@@ -35,6 +35,7 @@ from nmt.runtime import allow_tf32, choose_device, set_up_machine
 log = logging.getLogger(__name__)
 _LARGEST_CALIBRATION = 1 * MIB
 _SAYS_WHERE = ("data.root=", "data.train", "data.valid", "data.test")  # overrides that say where data are
+_NAMES_DATA = ("data.train", "data.valid", "data.test")
 
 # The sections and keys that can be set for a trained model; all others belong to its training.
 _OF_USE = ("decoding", "evaluation", "data", "training.device", "training.threads")
@@ -54,6 +55,7 @@ class LoadedModel:
         members: the run folders of all models.
         trusts_data: whether the data that the configuration names may be anywhere on this machine.
         backward: the run folder of the model that re-ranks translations, if there is one.
+        overrides_data: whether an override has replaced the corpora that the configuration names.
     """
 
     run: RunFolder
@@ -63,6 +65,7 @@ class LoadedModel:
     members: tuple[Path, ...]
     trusts_data: bool = False
     backward: Path | None = None
+    overrides_data: bool = False
 
     @property
     def name(self) -> str:
@@ -228,7 +231,9 @@ def load_model(
     settings = config.decoding.model_copy(update={"alignment_at": step})
     translator = Translator(network, tokenizer, settings, device, aligner, _backward(backward, config, overrides))
     trusts_data = trusts_data or any(override.strip().startswith(_SAYS_WHERE) for override in overrides)
-    return LoadedModel(run, config, folder, translator, tuple(one.path for one in runs), trusts_data, backward)
+    overrides_data = any(override.strip().startswith(_NAMES_DATA) for override in overrides)
+    members_of = tuple(one.path for one in runs)
+    return LoadedModel(run, config, folder, translator, members_of, trusts_data, backward, overrides_data)
 
 
 def _own_config(run: RunFolder, overrides: Iterable[str] = ()) -> Config:

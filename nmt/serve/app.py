@@ -175,6 +175,7 @@ class Server:
             raise Refused(400, "a stream has one event for each line of text; send HTML to /translate")
         lines = [line for text in texts for line in text.split("\n")]
         loaded, batcher = await self._ready(asked.model)
+        self._check_languages(asked, *loaded.config.data.languages)
         check_count(len(lines), asked, batcher.limit)
         calibration = calibration_for(loaded, asked)
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
@@ -308,10 +309,12 @@ class Server:
 
     async def _examples(self, request: Request) -> Response:
         """Return a few source sentences of the first model's data; see `examples_of`."""
-        if not self.models or self._refuses(request):
-            return JSONResponse({"examples": []})
-        loaded, _ = await self._ready("")
-        return JSONResponse({"examples": await asyncio.to_thread(examples_of, loaded)})
+        examples: list[str] = []
+        with contextlib.suppress(Refused):  # the page says in another place that a model could not be loaded
+            if self.models and not self._refuses(request):
+                loaded, _ = await self._ready("")
+                examples = await asyncio.to_thread(examples_of, loaded)
+        return JSONResponse({"examples": examples})
 
     async def _training(self, request: Request) -> Response:
         if self.metrics_file is None or self._refuses(request):

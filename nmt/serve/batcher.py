@@ -41,8 +41,12 @@ class Job:
 
     @property
     def characters(self) -> int:
-        """The number of characters in the source text and the prefix, times the number of translations."""
-        return (len(self.request.text) + len(self.request.prefix)) * self.n_best
+        """The number of characters in the source text and the prefix, times the number of translations.
+
+        The beam has a bank for each number of required pieces, so required phrases count with their number, too.
+        """
+        required = sum(map(len, self.request.require)) * len(self.request.require)
+        return (len(self.request.text) + len(self.request.prefix) + required) * self.n_best
 
     @property
     def is_long(self) -> bool:

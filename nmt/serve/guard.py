@@ -102,7 +102,11 @@ class Guard:
             return "this server does not answer under that name"
         if origin in (None, "null") or origin in self.limits.origins:
             return None if origin != "null" else "pages without an origin may not ask"
-        return None if urlsplit(origin or "").netloc == host else "pages of other sites may not ask (--cors allows one)"
+        try:
+            is_ours = urlsplit(origin or "").netloc == host
+        except ValueError:  # such as http://[
+            is_ours = False
+        return None if is_ours else "pages of other sites may not ask (--cors allows one)"
 
 
 def _hostname(host: str) -> str:
@@ -125,7 +129,10 @@ async def body_of(request: Request, limit: int) -> dict[str, Any]:
         read += chunk
         if len(read) > limit:
             raise Refused(413, f"the request has more than {limit} bytes")
-    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/x-www-form-urlencoded":
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/"):
+        raise Refused(400, "send JSON or a form that is application/x-www-form-urlencoded, not multipart")
+    if kind == "application/x-www-form-urlencoded":
         try:
             form = parse_qs(read.decode("utf-8"), keep_blank_values=True, max_num_fields=100, errors="strict")
         except ValueError:

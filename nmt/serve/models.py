@@ -44,6 +44,7 @@ class ServedModel:
         self.batcher: Batcher | None = None
         self.error: str | None = None
         self.swaps = 0
+        self._tried: Path | None = None  # the checkpoint that was looked for last
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -72,13 +73,11 @@ class ServedModel:
         return self.loaded, self.batcher
 
     async def _run(self) -> None:
-        from nmt.errors import NmtError
-
         try:
-            loaded = await asyncio.to_thread(self._load)
-        except (NmtError, OSError) as error:
-            self.error = str(error)
-            log.error("%s", error)
+            loaded = await asyncio.to_thread(self._load, self.folder)
+        except Exception as error:  # whatever it is, those who wait for the model must hear of it
+            self.error = str(error) or type(error).__name__
+            log.error("%s", self.error)
             self._ready.set()
             return
         from nmt.serve.batcher import Batcher
@@ -95,27 +94,32 @@ class ServedModel:
         assert self.loaded is not None  # the batcher starts only when a model is loaded
         return self.loaded
 
-    def _load(self) -> "LoadedModel":
+    def _load(self, folder: Path | None) -> "LoadedModel":
         from nmt.runs.load import load_model
 
-        loaded = load_model(self.folder, self.options.checkpoint, self.options.overrides)
+        loaded = load_model(folder, self.options.checkpoint, self.options.overrides)
         loaded.translator.translate(["."])  # the first sentence takes longer than the others
         return loaded
 
     async def _swap(self) -> None:
-        """Load the newer checkpoint, if training has written one; batches in flight finish with the old one."""
-        from nmt.errors import NmtError
+        """Load the newer checkpoint, if training has written one; batches in flight finish with the old one.
+
+        A checkpoint that could not be used is not tried again.
+        """
         from nmt.runs.folder import resolved
 
         now = self._now()
         try:
-            newest = now.run.checkpoint(self.options.checkpoint)
-            if resolved(newest) == resolved(now.checkpoint):
+            newest = resolved(now.run.checkpoint(self.options.checkpoint))
+            if newest in (resolved(now.checkpoint), self._tried):
                 return
-            self.loaded = await asyncio.to_thread(self._load)
-            self.swaps += 1
-            log.info("%s: now using %s", self.name, self._now().checkpoint.name)
-        except (NmtError, OSError) as error:
+            self._tried = newest
+            loaded = await asyncio.to_thread(self._load, now.run.path)
+            if resolved(loaded.checkpoint) != resolved(now.checkpoint):
+                self.loaded = loaded
+                self.swaps += 1
+                log.info("%s: now using %s", self.name, loaded.checkpoint.name)
+        except Exception as error:  # the old model serves on
             log.warning("%s: a newer checkpoint cannot be loaded, so the old one is kept: %s", self.name, error)
 
     def description(self) -> dict[str, Any]:

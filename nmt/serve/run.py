@@ -70,7 +70,7 @@ def run_serve(options: ServeOptions) -> Iterator[str]:
         characters=options.characters,
         api_key=options.api_key,
         hosts=LOCAL_HOSTS | {options.host.lower()} if is_local else None,
-        origins=frozenset(options.origins),
+        origins=frozenset(origin.rstrip("/") for origin in options.origins),  # browsers send no final slash
     )
     listening = _listen(options.host, options.port)
     config = uvicorn.Config(

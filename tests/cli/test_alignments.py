@@ -80,6 +80,13 @@ def test_links_between_pieces_of_two_models_are_not_combined(home: Path) -> None
     assert "two models may split a text into different pieces" in refused.stderr
 
 
+def test_pieces_need_a_model(home: Path) -> None:
+    (home / "a").write_text("a cat\n", encoding="utf-8")
+    refused = runner.invoke(app, ["align", "--src", "a", "--tgt", "a", "--level", "pieces"])
+    assert refused.exit_code == 2
+    assert "there are no pieces" in refused.stderr
+
+
 def test_the_page_and_the_calibration(home: Path) -> None:
     assert runner.invoke(app, ["translate", "--n-best", "2", "--alignments", "page.html", "a cat"]).exit_code == 0
     assert '"options":[{"tgt":' in (home / "page.html").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import nmt.commands.compare
 from nmt.cli import app
+from nmt.config.load import load_config
 
 runner = CliRunner()
 
@@ -215,3 +216,24 @@ def test_eval_says_how_many_terms_of_a_glossary_are_kept(home: Path) -> None:
     assert "satisfied: 1 of 1 required phrases (100.0%), 1 of 1 forbidden phrases (100.0%)" in result.stdout
     assert "chat noir" in (home / "terms.hyp").read_text(encoding="utf-8").splitlines()[1]
     assert json.loads((home / "terms.json").read_text(encoding="utf-8"))["phrases"] == {"asked": 2, "satisfied": 2}
+
+
+def test_another_test_set_of_the_same_name_does_not_replace_results(home: Path) -> None:
+    for name in ("first", "second"):
+        (home / f"{name}.en").write_text(f"I love you\nthe {name} cat\n", encoding="utf-8")
+        (home / f"{name}.fr").write_text("je t'aime\nle chat\n", encoding="utf-8")
+    command = ["eval", "-o", "mine", "--set"]
+    test_sets = [f"data.test={{src: {name}.en, tgt: {name}.fr}}" for name in ("first", "second")]
+    assert runner.invoke(app, [*command, test_sets[0]]).exit_code == 0
+    assert json.loads((home / "mine.json").read_text())["data"] == "test: first.en | first.fr"
+    refused = runner.invoke(app, [*command, test_sets[1]])
+    assert refused.exit_code == 1, refused.output
+    assert "mine.json holds the scores of test: first.en | first.fr" in refused.stderr
+
+
+def test_a_finished_run_takes_settings_that_may_change(home: Path) -> None:
+    shutil.copytree("runs/tiny", "others/tiny", symlinks=True)
+    config = Path("others/tiny/config.yaml")
+    trained = runner.invoke(app, ["train", str(config), "--set", "runs_dir=others", "--set", "decoding.beam_size=3"])
+    assert "nothing to do" in trained.output
+    assert load_config(config).decoding.beam_size == 3

@@ -1,5 +1,6 @@
 """The page of `nmt serve` in a real browser."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -99,11 +100,11 @@ def test_the_attention_is_held_to_one_word(page: Any) -> None:
     page.click(".target .word >> nth=0")
     page.wait_for_selector("#chooser li button")
     assert page.locator("#pin option").all_inner_texts() == ["all words", "I", "love", "you"]
-    probabilities = "#chooser li button span:last-child"
-    free = page.locator(probabilities).all_inner_texts()
-    page.select_option("#pin", label="you")
-    page.wait_for_selector(f"#chooser li:first-child button span:last-child:not(:text-is('{free[0]}'))")
-    chosen = page.locator("#chooser li button span:first-child").first.inner_text()
+    with page.expect_response(lambda response: response.url.endswith("/suggest")) as answered:
+        page.select_option("#pin", label="you")
+    assert answered.value.request.post_data_json["look_at"] == [7, 10]
+    chosen = next(one["word"] for one in answered.value.json()["words"] if one["word"])
+    page.wait_for_selector(f"#chooser li:first-child button span:first-child:text-is({json.dumps(chosen)})")
     page.click("#chooser li button >> nth=0")
     page.wait_for_selector(".target .word.fixed")
     assert target(page)[0] == chosen

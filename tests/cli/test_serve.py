@@ -175,6 +175,7 @@ def test_what_else_clients_ask_for(client: TestClient) -> None:
         ({"host": "127.0.0.1.evil.example"}, 403),
         ({"origin": "http://testserver"}, 200),
         ({"origin": "https://evil.example"}, 403),
+        ({"origin": "http://["}, 403),
         ({"origin": "null"}, 403),
     ],
 )

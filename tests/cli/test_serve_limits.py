@@ -1,13 +1,16 @@
 """Limits and refusals of the server: lists, forms, streams and suggestions."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 import nmt
-from nmt.serve.batcher import Busy
+from nmt.decoding.request import Request
+from nmt.serve.batcher import Busy, Job
+from nmt.serve.models import LoadOptions, ServedModel, named
 from tests.cli.serving import LINE, server
 
 
@@ -80,3 +83,60 @@ def test_a_damaged_calibration_spoils_only_confidences(home: Path) -> None:
             assert "calibration" in answer.json()["error"]
     finally:
         (home / "runs" / "tiny" / "calibration.json").unlink()
+
+
+def test_a_stream_refuses_another_language(client: TestClient) -> None:
+    for address in ("/translate", "/translate/stream"):
+        assert client.post(address, json={"q": LINE, "target": "xx"}).status_code == 400
+
+
+def test_forms_of_other_kinds_are_named(client: TestClient) -> None:
+    kind = {"content-type": "Application/X-WWW-Form-Urlencoded"}
+    assert client.post("/translate", content="q=I+love+you", headers=kind).status_code == 200
+    refused = client.post("/translate", files={"q": b"I love you"})
+    assert (refused.status_code, "not multipart" in refused.json()["error"]) == (400, True)
+
+
+def test_required_phrases_count_for_the_length_of_a_line() -> None:
+    few, many = (Job(Request("a", require=("a long phrase",) * count)) for count in (3, 20))
+    assert (few.is_long, many.is_long) == (False, True)
+
+
+def test_a_model_that_cannot_be_loaded_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("nmt.runs.load.load_model", fail)
+    with server(seconds=5.0) as client:
+        assert client.post("/translate", json={"q": LINE}).json()["error"] == "CUDA out of memory"
+        assert client.get("/models").json()[0]["loading"] is False
+        assert client.get("/examples").json() == {"examples": []}
+
+
+def test_a_server_stays_with_its_run_and_does_not_retry_what_it_cannot_use(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(home / "runs/tiny", tmp_path / name, symlinks=True)
+    latest, checkpoints = tmp_path / "latest", tmp_path / "one/checkpoints"
+    latest.symlink_to("one")
+    good, bad = sorted(path for path in checkpoints.iterdir() if path.name.startswith("step-"))[-2:]
+
+    async def use() -> tuple[list[Path], int]:
+        [model] = named([latest], LoadOptions(None, ["training.threads=1"], 100))
+        (checkpoints / "best").unlink()
+        (checkpoints / "best").symlink_to(good.name)
+        model.loaded = await asyncio.to_thread(model._load, latest)
+        latest.unlink()
+        latest.symlink_to("two")
+        (bad / "model.safetensors").write_bytes(b"damaged")
+        (checkpoints / "best").unlink()
+        (checkpoints / "best").symlink_to(bad.name)
+        tried = []
+        monkeypatch.setattr(model, "_load", lambda folder: tried.append(folder) or ServedModel._load(model, folder))
+        for _ in range(3):
+            await model._swap()
+        assert model.loaded.run.path == (tmp_path / "one").resolve()
+        return tried, model.swaps
+
+    assert asyncio.run(use()) == ([(tmp_path / "one").resolve()], 0)

@@ -94,6 +94,7 @@ def test_what_is_set_aside_overwrites_nothing_and_is_in_no_other_split(pairs: li
     for wrong, said in (
         (["-o", "three"], "must end with .yaml"),
         (["--src-lang", "a/b"], "cannot be the name of a language"),
+        (["--src-lang", "en", "--tgt-lang", "en"], "both languages are called en"),
     ):
         other = runner.invoke(app, ["init", *files, "--no-estimate", *wrong])
         assert (other.exit_code, said in other.output) == (1, True)

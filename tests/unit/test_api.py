@@ -124,3 +124,12 @@ def test_a_translation_is_drawn(model: nmt.Model) -> None:
     assert picture is not None
     assert "<svg" in picture
     assert one.plot().axes
+
+
+def test_what_cannot_be_text_and_a_beam_of_samples_are_refused(model: nmt.Model) -> None:
+    with pytest.raises(ValueError, match=r"lines\[1\] is not text: surrogates not allowed"):
+        model.translate(["a cat", "\ud800"])
+    with pytest.raises(ValueError, match=r"pairs\[0\] is not text"):
+        model.score([("a cat", "\ud800")])
+    with pytest.raises(TypeError, match="give only one of them"):
+        model.translate(["a cat"], sample=True, beam=7)

@@ -176,6 +176,11 @@ def test_export_writes_text_and_gold_links(tmp_path: Path) -> None:
     paths = export_text(Source(builtin="phrasebook"), "test", tmp_path, "en", "fr")
     lines = [list(read_lines(path)) for path in paths]
     assert [path.name for path in paths] == ["test.en", "test.fr", "test.links"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/test.fr").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match=r"test\.fr already exists; choose another folder"):
+        export_text(Source(builtin="phrasebook"), "test", tmp_path / "mine", "en", "fr")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["test.fr"]
     assert {len(column) for column in lines} == {1000}
     assert [column[0] for column in lines] == ["I love you", "je t'aime", "0-0 2-1 1-2"]
 

@@ -78,6 +78,17 @@ def test_ter_splits_chinese_and_japanese_characters() -> None:
     assert "asian:no" in corpus_scores(HYPS, REFS, "auto", metrics=("ter",))["ter"].signature
 
 
+def test_systems_that_a_metric_cannot_tell_apart_do_not_differ() -> None:
+    refs = ["the cat sat on the mat .", "hello there my friend"] * 5
+    same = [("a", refs), ("b", [ref.upper() for ref in refs])]
+    for lowercase, equal in ((True, True), (False, False)):
+        for score in compare_systems(same, refs, lowercase=lowercase, samples=50)[1::2]:
+            assert (score.p_value == 1.0) is equal
+    for few in ([], refs[:1]):
+        with pytest.raises(DataError, match=f"give at least two, not {len(few)}"):
+            compare_systems([("a", few), ("b", few)], few)
+
+
 @pytest.mark.parametrize(("name", "extra"), [("ja-mecab", "ja"), ("ko-mecab", "ko")])
 def test_a_tokenizer_that_needs_more_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, name: str, extra: str

@@ -9,6 +9,8 @@ let models = [];
 let asked = 0; // the number of the newest request; older answers are dropped
 let changes = new Map(); // line -> {prefix, hide: [[start, end]]}
 let timer = 0;
+let watch = 0; // the timer of the training curve
+const WITHOUT_SPACES = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]$/u;
 
 async function ask(path, body, signal) {
   const key = $("key").value ? {authorization: "Bearer " + $("key").value} : {};
@@ -33,6 +35,7 @@ async function loadModels() {
   if (!model) { $("about").textContent = "No model is served."; document.querySelector(".ask").hidden = true; return; }
   if (model.error) { $("about").textContent = model.error; $("about").className = "error"; return; }
   if (model.loading) { setTimeout(loadModels, 300); return; }
+  $("about").className = "quiet";
   $("about").textContent = `${model.name}: ${model.source} → ${model.target}, ${model.encoder} encoder, ${model.attention} attention, `
     + `${model.decoder} decoder, ${model.checkpoint}, beam ${model.beam}`;
   $("source").lang = model.source;
@@ -99,6 +102,11 @@ function fill(card, line, at, names, answers, folded) {
   } else card.append(columns, tools);
 }
 
+// Returns characters of a text. The server counts code points, and JavaScript counts halves of some of them.
+function part(text, start, end) {
+  return [...text].slice(start, end).join("");
+}
+
 // Returns the element of a sentence and its translation, with score and alternatives. A click on a word offers changes.
 function translated(line, at, model, answer, change) {
   const alignment = answer.alignment;
@@ -107,7 +115,7 @@ function translated(line, at, model, answer, change) {
     return element("div", {class: "pair"}, element("p", {class: "sentence", lang: info.target, dir: "auto"}, answer.translatedText));
   }
   const hidden = (word) => (change.hide || []).some(([start, end]) => start < word.end && word.start < end);
-  const fixed = (change.prefix || "").trimEnd().length;
+  const fixed = [...(change.prefix || "").trimEnd()].length;
   const word = (side, one, index) => side === "source" ? {
     class: hidden(one) ? "hidden" : "", title: hidden(one) ? "hidden from the attention" : null, "aria-haspopup": "dialog",
     onclick: (event) => offerToHide(event.currentTarget, at, one, hidden(one)),
@@ -164,13 +172,13 @@ function offerToHide(anchor, at, word, hidden) {
 // Offers other words for this place. The reader chooses or types one, and the rest is translated again. The reader may
 // also restrict the attention to one source word.
 async function choose(anchor, line, at, model, text, word, source) {
-  const before = text.slice(0, word.start).trimEnd();
-  const glue = before ? before + (/\s$/.test(text.slice(0, word.start)) ? " " : "") : "";
+  const before = part(text, 0, word.start).trimEnd();
+  const glue = before ? before + (/\s$/.test(part(text, 0, word.start)) ? " " : "") : "";
   const box = $("chooser");
   const take = (chosen) => {
     box.hidden = true;
     const begun = /^[\p{P}]+$/u.test(chosen) ? glue.trimEnd() : glue; // no space before a full stop
-    set(at, {prefix: begun + chosen + " "});
+    set(at, {prefix: begun + chosen + (WITHOUT_SPACES.test(chosen) ? "" : " ")}); // a space says that the word ends here
   };
   const input = element("input", {type: "text", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
     onkeydown: (event) => { if (event.key === "Enter" && input.value.trim()) { box.hidden = true; set(at, {prefix: glue + input.value}); } }});
@@ -192,6 +200,13 @@ async function choose(anchor, line, at, model, text, word, source) {
   (list.querySelector("button") || input).focus();
 }
 
+// Shows the curve of a training now, and again every few seconds.
+async function watchTraining() {
+  clearTimeout(watch);
+  try { await showTraining(); } catch { /* the server may be busy, and answers the next time */ }
+  watch = setTimeout(watchTraining, 5000);
+}
+
 async function showTraining() {
   const {records} = await ask("/training");
   if (!records.length) return;
@@ -209,7 +224,6 @@ async function showTraining() {
     + points.map(([name, list]) => `<path class="${name}" d="${list.map(([u, l], at) => `${at ? "L" : "M"}${x(u).toFixed(1)},${y(l).toFixed(1)}`).join("")}"/>`).join("")
     + `<text x="4" y="24">${high.toFixed(2)}</text><text x="4" y="184">${low.toFixed(2)}</text><text x="596" y="204" text-anchor="end">update ${most}</text></svg>`;
   $("training-curve").innerHTML = svg;
-  setTimeout(showTraining, 5000);
 }
 
 $("source").addEventListener("input", () => { $("chooser").hidden = true; changes.clear(); clearTimeout(timer); timer = setTimeout(translate, PAUSE); });
@@ -236,7 +250,7 @@ async function begin() {
     $("examples").replaceChildren(...examples.slice(0, EXAMPLES).map((text) => element("button", {type: "button",
       onclick: () => { $("source").value = text; changes.clear(); translate(); }}, text.length > 40 ? text.slice(0, 40) + " …" : text)));
     fromAddress();
-    showTraining();
+    watchTraining();
   } catch (error) { $("about").textContent = error.message; }
 }
 begin();
