@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Self
@@ -188,8 +188,15 @@ class Vocabulary:
         rest = so_far[: len(so_far) - len(before)].decode("utf-8", "surrogateescape")
         return {self._bytes[last]} if _may_follow(rest, phrase) else set()
 
-    @lru_cache(maxsize=100_000)  # noqa: B019 (one vocabulary lives as long as its model)
-    def _beginning(self, rest: str) -> frozenset[int]:
+    @cached_property
+    def _beginning(self) -> Callable[[str], frozenset[int]]:
+        return lru_cache(maxsize=100_000)(self._find_beginning)  # of this vocabulary, so that it is freed with it
+
+    @cached_property
+    def _containing(self) -> Callable[[str], frozenset[int]]:
+        return lru_cache(maxsize=10_000)(self._find_containing)
+
+    def _find_beginning(self, rest: str) -> frozenset[int]:
         """Return the pieces whose text is `rest`, or is `rest` followed by the beginning of another word."""
         found = set()
         for text, piece in self._sorted[bisect_left(self._sorted, (rest, 0)) :]:
@@ -199,8 +206,7 @@ class Vocabulary:
                 found.add(piece)
         return frozenset(found)
 
-    @lru_cache(maxsize=10_000)  # noqa: B019
-    def _containing(self, phrase: str) -> frozenset[int]:
+    def _find_containing(self, phrase: str) -> frozenset[int]:
         """Return the pieces that contain the entire phrase after another word or sign."""
         return frozenset(
             piece

@@ -1,7 +1,9 @@
 """Phrases that a translation must or must not have."""
 
+import gc
 import itertools
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -337,3 +339,12 @@ def test_a_json_line_is_a_request() -> None:
     for text in ("", "a dog", "[]", '{"text": "a dog"}', '{"src": "a dog", "must": []}', '{"src": 3}'):
         with pytest.raises(DataError, match=r"line 9: .*a line of --jsonl is a JSON object with src"):
             JsonLine.read(text, 9)
+
+
+def test_a_vocabulary_is_freed_with_its_model() -> None:
+    vocabulary = Vocabulary(["▁a", "b"])
+    vocabulary._beginning("a"), vocabulary._containing("b")
+    freed = weakref.ref(vocabulary)
+    del vocabulary
+    gc.collect()
+    assert freed() is None
