@@ -201,7 +201,7 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
     """
     if model is not None and model.as_posix().startswith(HUB):
         model = download(model.as_posix().removeprefix(HUB))
-    if model is not None and (model := follow(model)).is_file():
+    if model is not None and model.is_file() and not follow(model).is_dir():
         from nmt.runs.pack import unpacked  # imports torch
 
         return RunFolder(resolved(unpacked(model)))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from nmt.cli import app
 from nmt.runs import pack as module
-from nmt.runs.folder import RunFolder
+from nmt.runs.folder import RunFolder, find_model
 from nmt.runs.pack import pack, unpacked
 
 runner = CliRunner()
@@ -106,6 +106,12 @@ def test_files_that_are_there_stay(tmp_path: Path) -> None:
     assert (refused.exit_code, "already exists" in refused.output) == (1, True)
     other = runner.invoke(app, ["pack", "runs/tiny", "-o", str(tmp_path / "x.tar")])
     assert "a packed model is a .zip file" in other.output
+
+
+def test_a_text_file_points_to_a_run(tmp_path: Path) -> None:
+    shutil.copytree("runs/tiny", tmp_path / "tiny", symlinks=True)
+    (tmp_path / "latest").write_text("tiny\n", encoding="utf-8")  # as nmt writes it where links are not possible
+    assert find_model(tmp_path / "latest").path == (tmp_path / "tiny").resolve()
 
 
 def test_runs_are_listed_with_state_and_score(tmp_path: Path) -> None:
