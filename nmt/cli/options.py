@@ -125,6 +125,11 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
             raise typer.BadParameter(f"{parameter.opts[0]} has no effect here; it belongs to {needed}")
 
 
+def has_matrices(alignments: Path | None) -> bool:
+    """Return whether a file of `--alignments` holds matrices and not only links."""
+    return alignments is not None and alignments.suffix != ".pharaoh"
+
+
 def chosen_device(overrides: list[str] | None) -> str:
     """Return `training.device` as the overrides set it, or its default."""
     settings = dict(one.partition("=")[::2] for one in overrides or [])

@@ -24,6 +24,7 @@ from nmt.cli.options import (
     RequireOption,
     SetOption,
     chosen_device,
+    has_matrices,
     refuse_without_effect,
     start_others,
     with_search,
@@ -89,7 +90,7 @@ def translate(
         ctx,
         level=(with_matrices, "--show-alignment, --json or --alignments"),
         keep_eos=(
-            show_alignment or as_json or (alignments is not None and alignments.suffix != ".pharaoh"),
+            show_alignment or as_json or has_matrices(alignments),
             "--show-alignment, --json or --alignments with matrices",
         ),
         **dict.fromkeys(

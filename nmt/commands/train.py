@@ -11,17 +11,16 @@ import torch
 
 from nmt.atomic import copy_folder
 from nmt.config import Config
-from nmt.config.load import load_config, save_config
+from nmt.config.load import save_config
 from nmt.data.prepare import Corpora, load_corpora
 from nmt.data.sampled import sampled_epochs
-from nmt.data.tokenizer import load_tokenizer
 from nmt.errors import CheckpointError, ModelError, TrainingError
 from nmt.model.allocate import allocate_model
 from nmt.processes import Processes
 from nmt.runs.checkpoint import checkpoint_name, load_state, newest_checkpoint, remedy_for_writing, remove_leftovers
 from nmt.runs.folder import RunFolder, remember_latest
 from nmt.runs.kept import KeptCheckpoints
-from nmt.runs.resume import InitFrom, start_of
+from nmt.runs.resume import InitFrom, load_first_weights, start_of
 from nmt.runs.versions import write_versions
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
@@ -88,7 +87,8 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
     try:
         session = _Session.open(config, run, corpora, start.checkpoint, processes)
         if start.weights is not None and init_from is not None:
-            take_weights(session.trainer.model, corpora.tokenizer, _known_model(*start.weights), init_from.reset)
+            known = KnownModel(*load_first_weights(*start.weights))
+            take_weights(session.trainer.model, corpora.tokenizer, known, init_from.reset)
             log.info("starting from the weights of %s", start.weights[1])
         if start.checkpoint is None:
             take_pretrained(session.trainer.model, corpora.tokenizer, config)
@@ -108,15 +108,6 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def _known_model(run: RunFolder, checkpoint: Path) -> KnownModel:
-    """Return the model of another run with its tokenizer."""
-    config = load_config(run.config)
-    tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
-    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, is_loaded=True)
-    load_weights(checkpoint, model)
-    return KnownModel(model, tokenizer)
 
 
 class _Session:
@@ -181,14 +172,18 @@ class _Session:
         log.info("resuming %s after update %d", self.run_folder.path, self.trainer.update)
         if machine != (now := self._machine(threads)):
             changed = {key: f"{key} {machine.get(key)} -> {now[key]}" for key in now if machine.get(key) != now[key]}
-            what, more = ", ".join(changed.values()), " and dropout" if "processes" in changed else ""
+            more = " and dropout" if "processes" in changed else ""
+            what = ", ".join(changed.values())
             log.warning("the machine has changed (%s), so the numbers will differ by rounding%s", what, more)
 
     def _machine(self, threads: int) -> dict[str, str]:
         """Return what the exact result depends on, in addition to the configuration and the data."""
-        device, precision = self.trainer.device.type, str(self.trainer.precision).removeprefix("torch.")
-        found = {"device": device, "threads": threads, "precision": precision, "processes": self.processes.size}
-        return {key: str(value) for key, value in found.items()}
+        return {
+            "device": self.trainer.device.type,
+            "threads": str(threads),
+            "precision": str(self.trainer.precision).removeprefix("torch."),
+            "processes": str(self.processes.size),
+        }
 
     def run(self) -> None:
         """Train until there is a reason to stop, and save along the way."""
@@ -227,8 +222,8 @@ class _Session:
             self._save(reporter)
         if not self.processes.is_first:
             return
-        trained = self.trainer.update, self.progress.seconds / 60
-        log.info("finished (%s) after %d updates, %.1f minutes", reason, *trained)
+        minutes = self.progress.seconds / 60
+        log.info("finished (%s) after %d updates, %.1f minutes", reason, self.trainer.update, minutes)
         if (best := self.progress.best) is not None:
             log.info("best validation %s %s at update %d", self.metric, readable(best.value, 2), best.update)
         remember_latest(self.run_folder)

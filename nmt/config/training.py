@@ -87,8 +87,7 @@ class ValidationConfig(Section):
     `every` is the number of updates between two validations; with 0 the model is validated after each epoch.
     `sentences` is how many validation sentences are decoded for BLEU and chrF, by plain search with a beam of
     `beam_size`, whatever else `decoding` says about sampling and candidates; with 0 only loss and perplexity are
-    computed. `samples` is how many of the decoded sentences are written to the log and drawn as
-    heat maps.
+    computed. `samples` is how many of the decoded sentences are written to the log and drawn as heat maps.
     """
 
     every: NonNegative = 0

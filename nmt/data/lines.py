@@ -152,6 +152,15 @@ def one_line(text: str) -> str:
     return text.replace("\n", " ")
 
 
+def is_unicode(text: str) -> bool:
+    """Return False for a text with half characters (lone surrogates), which no encoding can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def argument_lines(texts: Iterable[str]) -> Iterator[str]:
     """Yield texts from the command line; bytes that are not UTF-8 become replacement characters."""
     for text in texts:

@@ -177,7 +177,7 @@ def _load_guide(
     settings = config.training.guided_alignment
     if config.guided_step is None:
         return _Guidance()
-    made, level, of_file = None, settings.level, None
+    made, level = None, settings.level
     with_own = settings.links in ("auto", "corpus") and text.has_text("links")
     if with_own:
         if level == "tokens":
@@ -196,12 +196,11 @@ def _load_guide(
         )
     else:
         links, links_id = _links_of_file(config, text, text_id, cache)
-        of_file = links_id
     path = cache / f"guided-{digest(WORDS_FORMAT, pieces_path.stem, links_id, level)}.arrow"
     guidance = cached_table(path, GUIDANCE_COLUMNS, guidance_rows(links, text, pieces, tokenizer, level))
     source = "the corpus" if with_own else "a word aligner of the training text" if made else settings.links
     target = TargetAlignments(links, guidance, tokenizer, level, config.guided_step)
-    return _Guidance(target, source, made, of_file)
+    return _Guidance(target, source, made, None if guide_file(config) is None else links_id)
 
 
 def guide_file(config: Config) -> Path | None:
@@ -230,13 +229,17 @@ def _links_of_file(config: Config, text: Table, text_id: str, cache: Path) -> tu
         kept = {line for (line,) in text.rows("line")}
         return (links for line, links in enumerate(lines_of_corpus(), start=1) if line in kept)
 
-    # The file has a line for each pair, including those that a filter leaves out.
-    source = config.data.source("train")
-    pairs = read_texts(source, "train") if config.data.filters and source is not None else text_pairs(text)
-    check_links(str(path), lines_of_corpus(), pairs, config.training.guided_alignment.level)
-    links_id = digest(file_digest(path, cache), config.data.reverse, text_id)
-    table = cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, ({"links": line} for line in lines()))
-    return table, links_id
+    level = config.training.guided_alignment.level
+
+    def checked_rows() -> Iterator[dict[str, str]]:
+        # The file has a line for each pair, including those that a filter leaves out.
+        source = config.data.source("train")
+        pairs = read_texts(source, "train") if config.data.filters and source is not None else text_pairs(text)
+        check_links(str(path), lines_of_corpus(), pairs, level)
+        yield from ({"links": line} for line in lines())
+
+    links_id = digest(file_digest(path, cache), config.data.reverse, text_id, level)
+    return cached_table(cache / f"links-{links_id}.arrow", {"links": "string"}, checked_rows()), links_id
 
 
 def refuse_longer_than_the_model(corpus: PieceCorpus, config: Config, name: str) -> None:
@@ -268,6 +271,8 @@ def _cached_tokenizer(config: Config, text: Table, text_id: str, cache: Path) ->
         path = Path(settings.model).expanduser()
         log.info("using the tokenizer of %s", path)
         tokenizer = import_tokenizer(path, settings.type if settings.sampling.enabled else None)
+        if tokenizer.joint:
+            return tokenizer
         was_reversed = (path / "config.yaml").is_file() and load_config(path / "config.yaml").data.reverse
         return tokenizer if config.data.reverse == was_reversed else tokenizer.reversed()
     if isinstance(settings, TokenizerConfig) and config.data.tags:

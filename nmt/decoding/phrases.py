@@ -103,12 +103,11 @@ class Satisfaction:
 
     def __str__(self) -> str:
         """Return the counts as a message."""
-        counts = [
-            f"{done} of {asked} {what} phrases ({done / asked:.1%})"
-            for kind, what in ((True, "required"), (False, "forbidden"))
-            for asked, done in [(self.asked[kind], self.satisfied[kind])]
-            if asked
-        ]
+        counts = []
+        for kind, what in ((True, "required"), (False, "forbidden")):
+            done, asked = self.satisfied[kind], self.asked[kind]
+            if asked:
+                counts.append(f"{done} of {asked} {what} phrases ({done / asked:.1%})")
         return f"satisfied: {', '.join(counts)}"
 
 

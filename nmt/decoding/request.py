@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from nmt.data.lines import is_unicode
 from nmt.data.tokenizer import UNK, Encoded, Tokenizer
 from nmt.decoding.phrases import find_phrase
 from nmt.decoding.rules import NEW_WORD
@@ -135,10 +136,8 @@ def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
 
 def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:
     """Return the pieces of a text; refuse a text with unknown pieces, or with bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"line {line}: the {what} is not UTF-8") from None
+    if not is_unicode(text):
+        raise DataError(f"line {line}: the {what} is not UTF-8")
     encoded = tokenizer.encode_tgt(text)
     if UNK in encoded.ids:
         start, end = encoded.offsets[encoded.ids.index(UNK)]

@@ -275,7 +275,7 @@ class Translator:
             if any(each.hidden for each in constraints):
                 memory = memory.without(hidden_pieces(sources, [each.hidden for each in constraints]).to(self.device))
             if settings.sampling.enabled:
-                draws = [self._draw(memory, rules, [line.number for line in lines], number) for number in range(n_best)]
+                draws = [self._draw(memory, rules, lines, number) for number in range(n_best)]
                 return [sorted(found, key=lambda one: -one.score) for found in zip(*draws, strict=True)]
             beam = max(settings.beam_size, n_best)
             if required:
@@ -289,10 +289,10 @@ class Translator:
                 return [[one] for one in greedy(self.model, memory, rules, self._scoring)]
             return beam_search(self.model, memory, beam, rules, self._scoring, n_best)
 
-    def _draw(self, memory: Any, rules: Rules, lines: list[int], number: int) -> list[Hypothesis]:
+    def _draw(self, memory: Any, rules: Rules, lines: Sequence[_Line], number: int) -> list[Hypothesis]:
         """Return the `number`-th sample of each line."""
         sampling = self.settings.sampling
-        seeds = [((sampling.seed * 1_000_003 + line) * 1009 + number) % 2**63 for line in lines]
+        seeds = [((sampling.seed * 1_000_003 + line.number) * 1009 + number) % 2**63 for line in lines]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         options = sampling.temperature, sampling.top_k, sampling.top_p
         return sample(self.model, memory, rules, self._scoring, generators, *options)

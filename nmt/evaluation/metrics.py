@@ -266,11 +266,19 @@ def compare_systems(
     counted = {name: _metric(name, tokenize, lowercase) for name in metrics}
     named = [(name, list(hyps)) for name, hyps in systems]
     streams = _streams(refs)
-    # What the metric counts in each sentence. sacrebleu would call a system significantly different even if all of it
-    # equals the baseline's, as for translations that differ in case only and a metric that ignores case.
-    sums = {
-        metric: [counted[metric]._extract_corpus_statistics(hyps, streams) for _, hyps in named] for metric in metrics
-    }
+
+    def p_value(metric: str, hyps: list[str], result: Any, baseline: Any) -> float | None:
+        """Return 1 if the metric counts the same in each sentence as for the baseline, else what sacrebleu found.
+
+        sacrebleu calls a system significantly different even if it differs, for example, in case only and the metric
+        ignores case.
+        """
+        if result.p_value is None:
+            return None
+        count = counted[metric]._extract_corpus_statistics
+        is_alike = result.score == baseline.score and count(hyps, streams) == count(named[0][1], streams)
+        return 1.0 if is_alike else float(result.p_value)
+
     signatures, table = PairedTest(named, counted, streams, test_type="bs", n_samples=samples)()
     return [
         SystemScore(
@@ -278,12 +286,12 @@ def compare_systems(
             metric,
             float(result.score),
             float(result.ci),
-            None if result.p_value is None else 1.0 if own == sums[metric][0] else float(result.p_value),
+            p_value(metric, hyps, result, table[column][0]),
             str(signatures[column]),
         )
         # sacrebleu gives its columns names of its own, but keeps the order of the metrics
         for metric, column in zip(metrics, (key for key in table if key != "System"), strict=True)
-        for (name, _), result, own in zip(named, table[column], sums[metric], strict=True)
+        for (name, hyps), result in zip(named, table[column], strict=True)
     ]
 
 

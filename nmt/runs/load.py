@@ -34,8 +34,8 @@ from nmt.runtime import allow_tf32, choose_device, set_up_machine
 
 log = logging.getLogger(__name__)
 _LARGEST_CALIBRATION = 1 * MIB
-_SAYS_WHERE = ("data.root=", "data.train", "data.valid", "data.test")  # overrides that say where data are
-_NAMES_DATA = ("data.train", "data.valid", "data.test")
+_NAMES_DATA = ("data.train", "data.valid", "data.test")  # overrides that replace a corpus
+_SAYS_WHERE = ("data.root=", *_NAMES_DATA)  # overrides that say where data are
 
 # The sections and keys that can be set for a trained model; all others belong to its training.
 _OF_USE = ("decoding", "evaluation", "data", "training.device", "training.threads")

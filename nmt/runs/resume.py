@@ -8,8 +8,11 @@ from nmt.config import Config, ModelPart
 from nmt.config.load import differing_keys, load_config
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.errors import CheckpointError, ConfigError
+from nmt.model.allocate import allocate_model
+from nmt.model.seq2seq import Seq2Seq
 from nmt.runs.checkpoint import intact_checkpoint, newest_checkpoint
 from nmt.runs.folder import RunFolder, find_model
+from nmt.runs.weights import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -139,3 +142,12 @@ def first_weights(config: Config, init_from: InitFrom) -> tuple[RunFolder, Path]
             f"{listed}\nSet these keys to the values there."
         )
     return other, intact_checkpoint(other)
+
+
+def load_first_weights(run: RunFolder, checkpoint: Path) -> tuple[Seq2Seq, Tokenizer]:
+    """Return the model of what `first_weights` found, with its tokenizer."""
+    config = load_config(run.config)
+    tokenizer = load_tokenizer(config.tokenizer, run.tokenizer)
+    model = allocate_model(config, tokenizer.src_size, tokenizer.tgt_size, is_loaded=True)
+    load_weights(checkpoint, model)
+    return model, tokenizer

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nmt.data.lines import is_unicode
+
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LISTS = ("require", "forbid", "hide")  # fields that are lists, also with a single value
 _SECURITY = {
@@ -156,10 +158,8 @@ def validated(model: type[Asked], body: dict[str, Any]) -> Asked:
     Raises:
         Refused: if a field is wrong, naming the first one, or if there is a lone surrogate.
     """
-    try:
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Refused(400, "the request holds half a character (a lone surrogate)") from None
+    if not is_unicode(json.dumps(body, ensure_ascii=False)):
+        raise Refused(400, "the request holds half a character (a lone surrogate)")
     try:
         return model.model_validate(body)
     except ValidationError as error:

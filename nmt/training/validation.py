@@ -3,6 +3,7 @@
 import logging
 import statistics
 from dataclasses import dataclass
+from itertools import islice
 
 from nmt.alignment.aer import score_links
 from nmt.alignment.diagnostics import diagnose
@@ -50,7 +51,7 @@ class Validator:
         chosen = text.select([index * len(text) // count for index in range(count)]) if count else text.select([])
         self.srcs, self.refs = list(chosen["src"]), list(chosen["tgt"])
         gold = [row for row in text.rows("src", "tgt", "links") if row[2]]
-        self.gold = [row for row in gold if self.translator.fits(row[0], row[1])][: max(0, wanted)]
+        self.gold = list(islice((row for row in gold if self.translator.fits(row[0], row[1])), wanted))
         if len(self.gold) < min(len(gold), wanted):
             log.warning(
                 "the AER leaves out validation pairs that are too long (decoding.max_src_length and max_tgt_length)"
