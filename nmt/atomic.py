@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` to write to.
 
     If the block succeeds, the temporary file replaces `path`; if it fails, the temporary file is removed. A path that
-    is not a regular file (a pipe, /dev/stdout) cannot be replaced, so it is yielded itself.
+    is not a regular file (a pipe, /dev/stdout) cannot be replaced, so it is yielded itself. A file keeps its
+    permissions, and if `path` is a link, the file that it leads to is replaced.
 
     Raises:
         FileNotFoundError: if the folder of `path` does not exist, with the folder as its `filename`.
@@ -27,9 +29,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder; make it first", str(path.parent))
-    tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    path = path.resolve()
+    tmp_path = temporary_name(path, path.suffix)
     try:
         yield tmp_path
+        if path.exists():
+            shutil.copymode(path, tmp_path)
         sync_file(tmp_path)
         replace(tmp_path, path)
     finally:
@@ -38,8 +43,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def copy_folder(folder: Path, target: Path) -> None:
     """Copy a folder to a path that does not exist yet, completely or not at all."""
-    tmp_path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path = temporary_name(target)
     try:
         shutil.copytree(folder, tmp_path, copy_function=shutil.copyfile)  # without their permissions
         for path in tmp_path.iterdir():
@@ -47,6 +51,11 @@ def copy_folder(folder: Path, target: Path) -> None:
         replace(tmp_path, target)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def temporary_name(path: Path, suffix: str = "") -> Path:
+    """Return a new name next to `path`, which no other process uses, on this machine or on one that shares the disk."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{suffix}")
 
 
 def sync_file(path: Path) -> None:

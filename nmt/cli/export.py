@@ -33,7 +33,7 @@ def export(
     )
     if to == "text":
         from nmt.config import Source
-        from nmt.data.sources import export_text
+        from nmt.data.text_export import export_text
 
         paths = export_text(Source(builtin="phrasebook"), split, folder, "en", "fr")
     else:

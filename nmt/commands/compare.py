@@ -12,6 +12,7 @@ from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
 from nmt.config import Comparison, Config
+from nmt.data.sources import source_digest
 from nmt.errors import ConfigError
 from nmt.evaluation.metrics import LengthScore
 from nmt.evaluation.plots import draw_lengths
@@ -147,11 +148,14 @@ def _row_file(config: Config) -> Path:
 
 
 def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
-    """Return the settings that a result depends on, not those for the place of files and the display of results."""
+    """Return what a result depends on: settings, but not those for the place of files and the display, and the data."""
     held = config.model_dump(mode="json", exclude={"runs_dir": True, "data": {"root", "cache_dir"}})
     for key in ("device", "threads", "log_every", "tensorboard", "keep_last"):
         del held["training"][key]
-    return held | {"split": comparison.split}
+    cache = Path(config.data.cache_dir).expanduser()
+    sources = {split: config.data.source(split) for split in ("train", "valid", comparison.split)}
+    digests = {split: source_digest(source, split, cache) for split, source in sources.items() if source is not None}
+    return held | {"split": comparison.split, "digests": digests}
 
 
 def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Evaluate) -> VariantResult:
@@ -163,7 +167,7 @@ def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Eval
     return VariantResult(
         name=name,
         parameters=sum(parameter.numel() for parameter in model.translator.model.parameters()),
-        updates=max((record["update"] for record in records), default=0),
+        updates=_updates(records),
         tokens_per_second=statistics.median(rates) if rates else 0.0,
         minutes=_minutes(records),
         ppl=scored["ppl"],
@@ -214,9 +218,17 @@ def _write(folder: Path, results: Sequence[VariantResult]) -> None:
 
 
 def _minutes(records: Sequence[dict[str, Any]]) -> float:
-    """Return the minutes of training by the log: the sum over its lines of target tokens divided by their rate."""
-    seconds = 0.0
+    """Return the minutes of training by the log: the sum over its lines of target tokens divided by their rate.
+
+    The updates after the last such line are taken to be as fast as those before.
+    """
+    seconds, logged = 0.0, 0
     for record in records:
         if record.get("tgt_tokens") and record.get("tokens_per_second"):
             seconds += record["tgt_tokens"] / record["tokens_per_second"]
-    return seconds / 60
+            logged = record["update"]
+    return seconds / 60 * _updates(records) / max(1, logged)
+
+
+def _updates(records: Sequence[dict[str, Any]]) -> int:
+    return max((record["update"] for record in records), default=0)

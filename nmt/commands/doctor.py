@@ -9,10 +9,11 @@ from typing import get_args
 
 from nmt.atomic import atomic_write
 from nmt.config import Config, Filter, Source, TokenizerConfig
+from nmt.data.dataset import text_pairs
 from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
 from nmt.data.lines import one_line, without_packing
-from nmt.data.prepare import load_corpora
-from nmt.data.sources import judged_pairs, pair_hashes, read_texts
+from nmt.data.prepare import load_corpora, load_train_text
+from nmt.data.sources import judged_pairs, pair_hashes, read_texts, texts_of_parts
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
@@ -77,14 +78,14 @@ def run_doctor(config: Config) -> Iterator[str]:
     """
     train_source = config.data.source("train")
     assert train_source is not None  # the schema requires it
-    train = examine(read_texts(train_source, "train"))
+    train = examine(*texts_of_parts(train_source, "train"))
     yield from split_report("train", train)
     for split in ("valid", "test"):
         source = config.data.source(split)
         if source is None:
             continue
         yield ""
-        found = examine(read_texts(source, split))
+        found = examine(*texts_of_parts(source, split))
         yield from split_report(split, found)
         if sides_are_swapped(train, found):
             yield report_row(
@@ -95,7 +96,8 @@ def run_doctor(config: Config) -> Iterator[str]:
         yield report_row("pairs that are in train, too", shared + kept_out)
     yield ""
     if isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.model is None:
-        lowest, highest = feasible_sizes(config.tokenizer, lambda: read_texts(train_source, "train"))
+        text, _ = load_train_text(config)
+        lowest, highest = feasible_sizes(config.tokenizer, lambda: text_pairs(text))
         size = config.tokenizer.vocab_size
         yield report_row("feasible tokenizer.vocab_size", f"{lowest} to {highest}, by sentencepiece; it is {size}")
     yield report_row("BLEU tokenizer", _bleu_tokenizer(config, train))

@@ -3,8 +3,9 @@
 from nmt.config import Config
 from nmt.data.lines import read_lines
 from nmt.data.prepare import guide_file, load_corpora
+from nmt.runs.checkpoint import load_state
 from nmt.runs.folder import RunFolder
-from nmt.runs.resume import InitFrom, start_of
+from nmt.runs.resume import InitFrom, refuse_changed_data, start_of
 from nmt.training.estimate import size_rows
 from nmt.training.initial_weights import check_pretrained
 
@@ -27,6 +28,9 @@ def run_dry_run(config: Config, init_from: InitFrom | None = None) -> str:
         next(iter(read_lines(links)), None)  # raises if it cannot be read
     if start.checkpoint is None:
         check_pretrained(corpora.tokenizer, config)
+    else:  # the word links have not been read
+        state = load_state(start.checkpoint)
+        refuse_changed_data(run, corpora, {key: state[key] for key in ("data", "valid") if key in state})
     rows = [*size_rows(config, corpora), ("run folder", f"{config.run_dir} ({start.description})")]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

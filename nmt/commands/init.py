@@ -15,7 +15,7 @@ from nmt.data.examine import Examination, examine, overlap, report_row, sides_ar
 from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import without_packing
 from nmt.data.prepare import load_corpora
-from nmt.data.sources import pair_hashes, read_pairs, read_texts
+from nmt.data.sources import pair_hashes, read_pairs, read_texts, texts_of_parts
 from nmt.data.tables import TableFormat, column_names
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import ConfigError, DataError
@@ -82,7 +82,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
         if Path(lang).name != lang:
             raise ConfigError(f"'{lang}' cannot be the name of a language, because files are named after it")
     train, langs = _source_of(options)
-    found = examine(read_texts(train, "train"))
+    found = examine(*texts_of_parts(train, "train"))
     yield from split_report("train", found)
     splits: dict[Held, Source] = {}
     for split in _HELD_OUT:
@@ -90,7 +90,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
         if source is None:
             continue
         splits[split] = source
-        other = examine(read_texts(source, split))
+        other = examine(*texts_of_parts(source, split))
         yield from split_report(split, other)
         if sides_are_swapped(found, other):
             raise DataError(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from nmt.processes import Processes
 from nmt.runs.checkpoint import checkpoint_name, load_state, newest_checkpoint, remedy_for_writing, remove_leftovers
 from nmt.runs.folder import RunFolder, remember_latest
 from nmt.runs.kept import KeptCheckpoints
-from nmt.runs.resume import InitFrom, load_first_weights, start_of
+from nmt.runs.resume import InitFrom, load_first_weights, refuse_changed_data, start_of
 from nmt.runs.versions import write_versions
 from nmt.runs.weights import load_weights
 from nmt.runtime import (
@@ -93,7 +94,8 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
         if start.checkpoint is None:
             take_pretrained(session.trainer.model, corpora.tokenizer, config)
         if start.checkpoint is None and processes.is_first:
-            run.tokenizer.mkdir(exist_ok=True)
+            shutil.rmtree(run.tokenizer, ignore_errors=True)  # of a start that reached no checkpoint
+            run.tokenizer.mkdir()
             corpora.tokenizer.save(run.tokenizer)
             write_versions(run.path)
         session.run()
@@ -149,11 +151,7 @@ class _Session:
 
     def _restore(self, checkpoint: Path, threads: int) -> None:
         state = load_state(checkpoint)
-        if (other := self.corpora.changed_since(state)) is not None:
-            raise CheckpointError(
-                f"{self.run_folder.path}: {other} is not what this run was started with; give the new run another "
-                f"name (--set name=...)"
-            )
+        refuse_changed_data(self.run_folder, self.corpora, state)
         load_weights(checkpoint, self.trainer.model)
         try:
             self.trainer.load_state_dict(state["trainer"])

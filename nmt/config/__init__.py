@@ -54,7 +54,7 @@ from nmt.config.evaluation import (
     MetricConfig,
 )
 from nmt.config.model import DropoutConfig, ModelConfig
-from nmt.config.section import LOWER_IS_BETTER, Metric, NonNegative, Problem, Section, problem
+from nmt.config.section import LOWER_IS_BETTER, Metric, Problem, Section, Seed, problem
 from nmt.config.training import (
     ConsistencyConfig,
     EarlyStoppingConfig,
@@ -152,7 +152,7 @@ class Config(Section):
 
     name: Name = "run"
     runs_dir: str = "runs"
-    seed: NonNegative = 1
+    seed: Seed = 1
     data: DataConfig
     tokenizer: TokenizerField = TokenizerConfig()
     model: ModelConfig = ModelConfig()
@@ -307,6 +307,7 @@ class Comparison(Section):
 # The settings that may change when a run is resumed; changing any other setting makes it a different run. Only settings
 # of `decoding` that cannot change a validation score are listed; validation has its own beam size.
 RESUMABLE_KEYS = (
+    "name",
     "runs_dir",
     "data.root",
     "data.cache_dir",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nmt.config.section import NonNegative, Positive, Problem, Section
+from nmt.config.section import NonNegative, Positive, Problem, Section, Seed
 
 
 class SamplingConfig(Section):
@@ -19,7 +19,7 @@ class SamplingConfig(Section):
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     top_k: NonNegative = 0
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    seed: NonNegative = 1
+    seed: Seed = 1
 
 
 class MbrConfig(Section):

@@ -48,11 +48,17 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
         ConfigError: naming every problem of the comparison, or of all variants.
     """
     settings, problems = _parse_overrides(overrides)
+    problems += [f"--set {keys[0]}: variants are named in the comparison" for keys, _ in settings if keys == ("name",)]
     comparison = _load(Comparison, path, [one for one in settings if one[0] == ("runs_dir",)], [])
     configs, wrong = {}, list(problems)
     for name, own in comparison.variants.items():
         position = [(("name",), name), (("runs_dir",), str(comparison.folder))]
         changes = [(tuple(key.split(".")), value) for key, value in [*comparison.set.items(), *own.items()]]
+        wrong += [
+            f"variant '{name}': {key} is that of the comparison and cannot be set for its variants"
+            for key in ("name", "runs_dir")
+            if any(keys == (key,) for keys, _ in changes)
+        ]
         try:
             configs[name] = _load(Config, path.parent / comparison.base, [*changes, *settings, *position], [])
         except ConfigError as error:
@@ -200,8 +206,8 @@ def _parse_overrides(overrides: Iterable[str]) -> tuple[list[tuple[KeyPath, Any]
             continue
         try:
             settings.append((keys, parse_value(text)))
-        except ValueError:
-            problems.append(f"--set {override}: the value is not valid YAML")
+        except ValueError as error:
+            problems.append(f"--set {override}: {error}")
     return settings, problems
 
 

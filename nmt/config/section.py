@@ -12,6 +12,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 Layers = Annotated[int, Field(gt=0, le=100)]
 NonNegative = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Metric = Literal["loss", "ppl", "bleu", "chrf"]
 LOWER_IS_BETTER: tuple[Metric, ...] = ("loss", "ppl")
 

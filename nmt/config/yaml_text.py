@@ -1,7 +1,7 @@
 """Convert YAML text to values and back, by the core schema of YAML 1.2 and with the line of every key."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -61,12 +61,17 @@ def parse_value(text: str) -> Any:
     """Return the value that a text such as ``3e-4`` or ``{score: dot}`` stands for.
 
     Raises:
-        ValueError: if it is not valid YAML.
+        ValueError: if it is not valid YAML, gives a key twice, uses an alias, or contains a comment.
     """
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+        built = _build(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ValueError("the value is not valid YAML") from None
+    if built.problems:
+        raise ValueError(built.problems[0].partition(": ")[2])
+    if text[built.end :].strip():
+        raise ValueError("a # after a space begins a comment; put the value in quotation marks")
+    return built.values
 
 
 def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], list[str]]:
@@ -75,9 +80,37 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
     Raises:
         ConfigError: if the text is not YAML, or not a mapping.
     """
+    try:
+        built = _build(text)
+    except (yaml.YAMLError, ValueError) as error:
+        hint = "; indent with spaces, YAML forbids tabs" if "'\\t'" in str(error) else ""
+        position = str(error).replace('  in "<unicode string>"', f"  in {name}")
+        raise ConfigError(f"{name}: not valid YAML: {position}{hint}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not valid YAML: nested too deeply") from None
+    values = {} if built.end == 0 else built.values
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{name}: a configuration is a mapping of keys to values, but this is a {type(values).__name__}"
+        )
+    return values, built.lines, built.problems
+
+
+class _Built(NamedTuple):
+    """What a YAML text holds: its values, the line of each key path, its problems, and the characters up to its end."""
+
+    values: Any
+    lines: dict[KeyPath, int]
+    problems: list[str]
+    end: int
+
+
+def _build(text: str) -> _Built:
+    """Read a YAML text; one without values has None and the end 0."""
     lines: dict[KeyPath, int] = {}
     problems: list[str] = []
     seen: set[int] = set()
+    loader = _Loader(text)
 
     def build(node: yaml.Node, path: KeyPath) -> Any:
         if id(node) in seen:
@@ -102,21 +135,12 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int], lis
             return [build(item, (*path, index)) for index, item in enumerate(node.value)]
         return loader.construct_object(node)
 
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        values = build(root, ()) if root is not None else {}
-    except (yaml.YAMLError, ValueError) as error:
-        hint = "; indent with spaces, YAML forbids tabs" if "'\\t'" in str(error) else ""
-        position = str(error).replace('  in "<unicode string>"', f"  in {name}")
-        raise ConfigError(f"{name}: not valid YAML: {position}{hint}") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: not valid YAML: nested too deeply") from None
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{name}: a configuration is a mapping of keys to values, but this is a {type(values).__name__}"
-        )
-    return values, lines, problems
+    root = loader.get_single_node()
+    return (
+        _Built(None, lines, problems, 0)
+        if root is None
+        else _Built(build(root, ()), lines, problems, root.end_mark.index)
+    )
 
 
 def dotted(path: KeyPath) -> str:

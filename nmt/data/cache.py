@@ -14,7 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
-from nmt.atomic import atomic_write, sync_file
+import numpy as np
+
+from nmt.atomic import atomic_write, sync_file, temporary_name
 from nmt.data.checksums import file_checksum
 from nmt.data.remembered import remember, remembered
 from nmt.errors import DataError
@@ -34,7 +36,7 @@ _CHECKSUMS = "sha256.json"  # the file in a cached folder that names the checksu
 _LEFTOVER_AGE = 24 * 3600  # seconds
 _LEFTOVER_FILE = re.compile(r"\.?(text|pieces|links|guided)-[0-9a-f]{20}.*\.tmp(\.arrow)?")
 _LEFTOVER_FOLDER = re.compile(
-    r"\.(tokenizer|aligner|word-aligner)-[0-9a-f]{20}\.\d+\.tmp|tokenizer-[0-9a-f]{20}[a-z0-9_]{8}"
+    r"\.(tokenizer|aligner|word-aligner)-[0-9a-f]{20}\.[0-9a-f]+\.tmp|tokenizer-[0-9a-f]{20}[a-z0-9_]{8}"
 )
 
 
@@ -74,10 +76,16 @@ class Table:
         )
 
     def select(self, rows: Sequence[int]) -> "Table":
-        """Return the table of the given rows, in the given order."""
+        """Return the table of the given rows, which are in ascending order."""
         import pyarrow
 
-        return Table(self._data.take(pyarrow.array(rows, pyarrow.int64())))
+        chosen = np.asarray(rows, dtype=np.int64)
+        first, parts = 0, []
+        for batch in self._data.to_batches():  # Arrow's own `take` joins them, but no array of texts can exceed 2 GiB
+            here = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(batch))]
+            parts.append(batch.take(pyarrow.array(here - first)))
+            first += len(batch)
+        return Table(pyarrow.Table.from_batches(parts, self._data.schema))
 
     def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Yield the values of the named columns, row by row, holding only some rows in memory at a time."""
@@ -219,8 +227,7 @@ def cached_folder(path: Path, make: Callable[[Path], None]) -> Path:
 
 
 def _make_folder(path: Path, make: Callable[[Path], None]) -> None:
-    tmp_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path = temporary_name(path)
     tmp_path.mkdir(parents=True)
     try:
         make(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 from nmt.alignment.words import split_words
 from nmt.arrays import Float32Array
 from nmt.config import Filter
-from nmt.data.filters import checker_and_pairs, pair_hash
+from nmt.data.filters import PairChecker, checker_and_pairs, pair_hash
 from nmt.errors import DataError
 
 _EXAMPLES = 3  # lines that are named for each finding
@@ -45,7 +45,7 @@ class Examination:
         findings: the findings by kind; only the kinds that occurred.
         lengths: the numbers of pairs whose longer side has up to 5, 10, 20, 30, 50, 100, and more words.
         filters: the names of the filters that would leave pairs out.
-        scripts: the usual script of each side.
+        scripts: the script of most lines of each side, in the first part that has letters.
         hashes: the hashes of the pairs, for finding overlaps with other splits.
         tokenised: the numbers of source and target lines that look tokenised, as ``do n't .`` does.
         vocabularies: the source and target words of the first lines.
@@ -85,15 +85,23 @@ class Examination:
         return self.tokenised[0] > self.pairs / 2, self.tokenised[1] > self.pairs / 2
 
 
-def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
+def examine(*parts: Iterable[tuple[str, str]]) -> Examination:
     """Examine a split in one pass.
 
     Args:
-        pairs: source and target texts.
+        parts: source and target texts of each part of the split.
     """
     found = Examination()
-    checker, stream = checker_and_pairs(pairs)
-    for line, (src, tgt) in enumerate(stream, start=1):
+    for part in parts:
+        checker, stream = checker_and_pairs(part, hashes=found.hashes)
+        _examine_part(found, checker, stream)
+        if found.scripts == (None, None):
+            found.scripts = checker.scripts
+    return found
+
+
+def _examine_part(found: Examination, checker: PairChecker, pairs: Iterable[tuple[str, str]]) -> None:
+    for line, (src, tgt) in enumerate(pairs, start=found.pairs + 1):
         found.pairs += 1
         words = split_words(src), split_words(tgt)
         sizes = len(words[0]), len(words[1])
@@ -108,8 +116,6 @@ def examine(pairs: Iterable[tuple[str, str]]) -> Examination:
             found.note(fault.text, line)
             if fault.filter is not None:
                 found.filters.add(fault.filter)
-    found.hashes, found.scripts = checker.hashes, checker.scripts
-    return found
 
 
 def _is_cut(text: str) -> bool:

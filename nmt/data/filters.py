@@ -19,7 +19,7 @@ _LINE_ENDS = {"\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"
 _MARKUP = ("<unk>", "<s>", "</s>", "<pad>", "<br>", "&quot;", "&amp;", "&apos;", "@-@")
 _SUSPICIOUS_RATIO = 1.6  # how far the logarithm of a pair's ratio of lengths may be from the corpus's mean
 _LONG = 10  # the lengths of a pair are compared only if one side has at least this many words
-_HEAD = 1000  # the first pairs of a corpus, which decide the usual script of each side
+_HEAD = 1000  # pairs that are read ahead, so that even the first pair can be compared with the usual scripts
 _LETTERS = 3  # a text with fewer letters has no script
 _ONE_SCRIPT = {"CJK": "Chinese or Japanese", "HIRAGANA": "Chinese or Japanese", "KATAKANA": "Chinese or Japanese"}
 
@@ -43,19 +43,28 @@ class PairChecker:
     A pair's lengths are suspicious if one side is unusually long for this corpus compared with the other. That is, the
     logarithm of the ratio of their numbers of characters differs by more than 1.6 (a factor of 5) from the running
     mean, and at least one side has ten or more words. A side is in another script if most of its letters are not in the
-    usual script of that side.
+    script of most lines of that side so far.
 
     Attributes:
-        scripts: the usual script of each side; None where there are no letters.
+        lines_in_script: for each side, the number of lines in each script, of the pairs checked so far and those after
+            them that were read ahead.
+        ahead: the number of pairs that were read ahead and are not checked yet.
         held_out: the hashes of the validation and test pairs, which must not occur in the training data.
-        hashes: the hashes of the pairs checked so far.
+        hashes: the hashes of the pairs checked so far, and of those that must not occur again.
     """
 
-    scripts: tuple[str | None, str | None]
+    lines_in_script: tuple[Counter[str], Counter[str]]
+    ahead: int
     held_out: frozenset[int] = frozenset()
     hashes: set[int] = field(default_factory=set)
     _pairs: int = 0
     _log_ratios: float = 0.0
+
+    @property
+    def scripts(self) -> tuple[str | None, str | None]:
+        """The script of most lines of each side; None where no line has a script."""
+        src, tgt = self.lines_in_script
+        return _most_common(src), _most_common(tgt)
 
     def faults(self, src: str, tgt: str, words: tuple[int, int] | None = None) -> list[Fault]:
         """Return what is suspicious about the next pair.
@@ -79,8 +88,12 @@ class PairChecker:
         if src == tgt and any(sizes):
             found.append(Fault("identical", "source and target the same"))
         found += {fault for text in (src, tgt) for fault in _odd_characters(text)}
-        sides = zip(self.scripts, (src, tgt), strict=True)
-        if any(usual is not None and script_of(text) not in (usual, None) for usual, text in sides):
+        scripts = script_of(src), script_of(tgt)
+        for counts, script in zip(self.lines_in_script, scripts, strict=True):
+            if self.ahead == 0 and script is not None:
+                counts[script] += 1
+        self.ahead = max(0, self.ahead - 1)
+        if any(script not in (usual, None) for usual, script in zip(self.scripts, scripts, strict=True)):
             found.append(Fault("script", "a side in a different script from most of its lines"))
         key = pair_hash(src, tgt)
         if key in self.hashes:
@@ -92,17 +105,27 @@ class PairChecker:
 
 
 def checker_and_pairs(
-    pairs: Iterable[Pair], held_out: frozenset[int] = frozenset()
+    pairs: Iterable[Pair], held_out: frozenset[int] = frozenset(), hashes: set[int] | None = None
 ) -> tuple[PairChecker, Iterator[Pair]]:
-    """Return a checker that knows the usual script of each side, and an iterator over all the pairs."""
+    """Return a checker that has counted the scripts of the first pairs, and an iterator over all the pairs.
+
+    Args:
+        pairs: the pairs of one corpus.
+        held_out: the hashes of the validation and test pairs.
+        hashes: the hashes of pairs that must not occur again, to which the checker adds; None if there are none.
+    """
     stream = iter(pairs)
     head = list(itertools.islice(stream, _HEAD))
-    scripts = usual_script(pair[0] for pair in head), usual_script(pair[1] for pair in head)
-    return PairChecker(scripts, held_out), itertools.chain(head, stream)
+    counts = _lines_in_script(pair[0] for pair in head), _lines_in_script(pair[1] for pair in head)
+    checker = PairChecker(counts, len(head), held_out, set() if hashes is None else hashes)
+    return checker, itertools.chain(head, stream)
 
 
 def judged(
-    pairs: Iterable[Pair], filters: Sequence[Filter], held_out: frozenset[int] = frozenset()
+    pairs: Iterable[Pair],
+    filters: Sequence[Filter],
+    held_out: frozenset[int] = frozenset(),
+    hashes: set[int] | None = None,
 ) -> Iterator[tuple[int, Pair, str | None]]:
     """Yield the number of each pair (from 1), the pair, and the reason why a filter leaves it out (None if it is kept).
 
@@ -110,8 +133,9 @@ def judged(
         pairs: source text, target text and further fields, such as links, of each pair.
         filters: names of filters.
         held_out: hashes of the pairs that `overlap` leaves out.
+        hashes: hashes of the pairs of other corpora that `duplicates` leaves out, to which those of this one are added.
     """
-    checker, stream = checker_and_pairs(pairs, held_out)
+    checker, stream = checker_and_pairs(pairs, held_out, hashes)
     for line, pair in enumerate(stream, start=1):
         reasons = [fault.text for fault in checker.faults(pair[0], pair[1]) if fault.filter in filters]
         yield line, pair, reasons[0] if reasons else None
@@ -123,10 +147,13 @@ def pair_hash(src: str, tgt: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-def usual_script(texts: Iterable[str]) -> str | None:
-    """Return the script of most texts; None if no text has a script."""
-    counts = Counter(script for script in map(script_of, texts) if script is not None)
-    return counts.most_common(1)[0][0] if counts else None
+def _lines_in_script(texts: Iterable[str]) -> Counter[str]:
+    """Return how many texts are in each script."""
+    return Counter(script for script in map(script_of, texts) if script is not None)
+
+
+def _most_common(counts: Counter[str]) -> str | None:
+    return max(counts, key=counts.__getitem__, default=None)
 
 
 def script_of(text: str) -> str | None:
@@ -134,7 +161,7 @@ def script_of(text: str) -> str | None:
     if text.isascii():
         return "LATIN" if sum(map(str.isalpha, text)) >= _LETTERS else None
     counts = Counter(script for script in map(_script_of_character, text) if script is not None)
-    return counts.most_common(1)[0][0] if counts.total() >= _LETTERS else None
+    return _most_common(counts) if counts.total() >= _LETTERS else None
 
 
 @functools.lru_cache(maxsize=100_000)

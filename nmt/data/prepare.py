@@ -95,11 +95,10 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     """
     cache = Path(config.data.cache_dir).expanduser()
     train_source, valid_source = config.data.source("train"), config.data.source("valid")
+    test_source = config.data.source("test")
     assert train_source is not None  # the schema requires both
     assert valid_source is not None
-    test_source = config.data.source("test")
-    held_out = {"valid": valid_source, "test": test_source}
-    train_text, train_id = load_text(train_source, "train", cache, config.data.filters, held_out)
+    train_text, train_id = load_train_text(config)
     valid_text, valid_id = load_text(valid_source, "valid", cache)
     if test_source is not None:
         load_text(test_source, "test", cache)  # so that an error in them shows before training and not after it
@@ -124,6 +123,14 @@ def load_corpora(config: Config, tokenizer: Tokenizer | None = None, with_guide:
     fingerprints = {"data": train_path.stem, "valid": valid_path.stem}
     fingerprints |= {} if guidance.links_id is None else {"links": guidance.links_id}
     return Corpora(tokenizer, train_text, valid_text, train, valid, fingerprints, guidance.aligner, guidance.links_from)
+
+
+def load_train_text(config: Config) -> tuple[Table, str]:
+    """Return the training pairs that the filters leave, and their fingerprint; see `load_text`."""
+    source = config.data.source("train")
+    assert source is not None  # the schema requires it
+    held_out = {"valid": config.data.source("valid"), "test": config.data.source("test")}
+    return load_text(source, "train", Path(config.data.cache_dir).expanduser(), config.data.filters, held_out)
 
 
 def _check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:

@@ -1,24 +1,22 @@
 """Parallel text from files, tables, the hub or the built-in grammar."""
 
+import itertools
 import logging
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from nmt.alignment.links import missing_words, parse_pharaoh, transposed
 from nmt.alignment.words import split_words
-from nmt.atomic import atomic_write
 from nmt.config import Filter, Source
 from nmt.data.builtin import BUILTIN_VERSION
 from nmt.data.cache import Table, cached_table
 from nmt.data.checksums import digest, file_checksum
 from nmt.data.filters import judged, pair_hash
-from nmt.data.lines import one_line, read_lines, without_packing
+from nmt.data.lines import read_lines, without_packing
 from nmt.data.parallel import read_files
 from nmt.data.remembered import remembered
 from nmt.data.tables import read_table, texts_of
@@ -29,7 +27,7 @@ Pair = tuple[str, str, str]  # source text, target text, gold word links in Phar
 log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise it when the columns or their contents change
-_FILTERS_FORMAT = 1  # raise it when the filters leave out other pairs
+_FILTERS_FORMAT = 2  # raise it when the filters leave out other pairs
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -60,12 +58,13 @@ def load_text(
     columns = {"src": "string", "tgt": "string", "links": "string"} | ({"part": "int32"} if source.parts else {})
     if filters:
         return _load_filtered(source, split, cache_dir, columns, sorted(set(filters)), held_out or {})
-    fingerprint = digest(_FORMAT, _identity(source, split, cache_dir))
+    fingerprint = source_digest(source, split, cache_dir)
 
     def rows() -> Iterator[dict[str, Any]]:
         for part, each in enumerate(source.each):
             for src, tgt, links in read_pairs(each, split):
                 yield {"src": src, "tgt": tgt, "links": links} | ({"part": part} if source.parts else {})
+        _refuse_changed(source, split, cache_dir, fingerprint)
 
     table = cached_table(cache_dir / f"text-{fingerprint}.arrow", columns, rows())
     if len(table) == 0:
@@ -82,8 +81,9 @@ def _load_filtered(
     held_out: Mapping[str, Source | None],
 ) -> tuple[Table, str]:
     others = {name: other for name, other in held_out.items() if other is not None and "overlap" in filters}
-    others_id = {name: _identity(other, name, cache_dir) for name, other in others.items()}
-    fingerprint = digest(_FORMAT, _FILTERS_FORMAT, _identity(source, split, cache_dir), filters, others_id)
+    unfiltered = source_digest(source, split, cache_dir)
+    others_id = {name: source_digest(other, name, cache_dir) for name, other in others.items()}
+    fingerprint = digest(_FILTERS_FORMAT, unfiltered, filters, others_id)
 
     def rows() -> Iterator[dict[str, Any]]:
         left_out: Counter[str] = Counter()
@@ -93,6 +93,7 @@ def _load_filtered(
                 yield row | ({"part": part} if source.parts else {})
             else:
                 left_out[reason] += 1
+        _refuse_changed(source, split, cache_dir, unfiltered)
         counts = "; ".join(f"{kind}: {count}" for kind, count in left_out.most_common())
         log.info("data.filters left out %d pairs of the %s data (%s)", left_out.total(), split, counts or "none")
 
@@ -102,12 +103,32 @@ def _load_filtered(
     return table, fingerprint
 
 
+def source_digest(source: Source, split: str, cache_dir: Path) -> str:
+    """Return a digest of what a source holds, without reading its pairs; see `load_text` for the arguments.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    return digest(_FORMAT, _identity(source, split, cache_dir))
+
+
+def _refuse_changed(source: Source, split: str, cache_dir: Path, before: str) -> None:
+    """Refuse a source whose digest is not the one `before` it was read, since its text would be stored under that.
+
+    Raises:
+        DataError: if they differ.
+    """
+    if source_digest(source, split, cache_dir) != before:
+        raise DataError(f"{described(source)} changed while it was read; run the command again when it is complete")
+
+
 def judged_pairs(
     source: Source, split: str, filters: Sequence[Filter], held_out: frozenset[int]
 ) -> Iterator[tuple[int, int, Pair, str | None]]:
     """Yield, for each pair, its number (from 1), its part's number (from 0), itself, and why a filter leaves it out.
 
-    Filters judge pairs without their tags, so that tagged copies are found; the pairs that are yielded have them.
+    Filters judge pairs without their tags, so that tagged copies are found; the pairs that are yielded have them. Usual
+    lengths and scripts are those of a pair's own part, which may be in another language than the others.
 
     Args:
         source: the source of the pairs.
@@ -115,19 +136,13 @@ def judged_pairs(
         filters: names of filters.
         held_out: hashes of the pairs that `overlap` leaves out.
     """
-    ends: list[int] = []  # the number of the last pair of each part that has been read completely
-
-    def pairs() -> Iterator[Pair]:
-        count = 0
-        for each in source.each:
-            for pair in _untagged(each, split):
-                count += 1
-                yield pair
-            ends.append(count)
-
-    for line, pair, reason in judged(pairs(), filters, held_out):
-        part = bisect_left(ends, line)
-        yield line, part, _tagged(source.each[part], pair), reason
+    hashes: set[int] = set()
+    before = 0  # the number of pairs in the parts before
+    for part, each in enumerate(source.each):
+        number = 0
+        for number, pair, reason in judged(_untagged(each, split), filters, held_out, hashes):
+            yield before + number, part, _tagged(each, pair), reason
+        before += number
 
 
 def read_pairs(source: Source, split: str) -> Iterator[Pair]:
@@ -171,7 +186,12 @@ def read_texts(source: Source, split: str) -> Iterator[tuple[str, str]]:
         source: where the pairs are.
         split: ``train``, ``valid`` or ``test``.
     """
-    return ((src, tgt) for part in source.each for src, tgt, _ in _untagged(part, split))
+    return itertools.chain.from_iterable(texts_of_parts(source, split))
+
+
+def texts_of_parts(source: Source, split: str) -> Iterator[Iterator[tuple[str, str]]]:
+    """Yield what `read_texts` yields, apart for each source of a list."""
+    return (((src, tgt) for src, tgt, _ in _untagged(part, split)) for part in source.each)
 
 
 def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
@@ -197,7 +217,7 @@ def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pa
     path = Path(source.links).expanduser()
     lines = read_lines(path)
     number = 0
-    for number, (pair, line) in enumerate(zip_longest(pairs, lines), start=1):
+    for number, (pair, line) in enumerate(itertools.zip_longest(pairs, lines), start=1):
         if pair is None or line is None:
             raise DataError(
                 f"{path} has {'more' if pair is None else 'fewer'} lines than there are sentence pairs "
@@ -296,6 +316,8 @@ def file_digest(path: Path, cache: Path) -> str:
     """
     path = path.expanduser()
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path} is not a regular file, and data is read several times; write it to a file first")
         return remembered(path, cache, "SHA-256", lambda: file_checksum(path)) + path.suffix
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path, or set data.root") from None
@@ -308,25 +330,3 @@ def described(source: Source) -> str:
     if source.builtin is not None:
         return f"builtin:{source.builtin}"
     return source.hub or source.path or f"{source.src} | {source.tgt}"
-
-
-def export_text(source: Source, split: str, folder: Path, src_lang: str, tgt_lang: str) -> list[Path]:
-    """Write a split as plain text files ``SPLIT.SRC``, ``SPLIT.TGT`` and, if it has gold links, ``SPLIT.links``.
-
-    Returns:
-        The paths of the files written.
-
-    Raises:
-        DataError: if one of the files exists.
-    """
-    pairs = list(read_pairs(source, split))
-    suffixes = [src_lang, tgt_lang, *(["links"] if any(pair[2] for pair in pairs) else [])]
-    written = [folder / f"{split}.{suffix}" for suffix in suffixes]
-    if there := [path for path in written if path.exists()]:
-        raise DataError(f"{there[0]} already exists; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for column, path in enumerate(written):
-        with atomic_write(path) as tmp_path:
-            text = "".join(one_line(pair[column]) + "\n" for pair in pairs)
-            tmp_path.write_text(text, encoding="utf-8", newline="\n")
-    return written

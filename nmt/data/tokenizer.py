@@ -99,11 +99,6 @@ class Tokenizer(ABC):
         """For each target piece, True if it begins a word."""
         return [piece.startswith(SPACE) for piece in self.tgt_pieces]
 
-    @functools.cached_property
-    def is_punctuation(self) -> list[bool]:
-        """For each target piece, True if it has neither letters nor digits."""
-        return [not any(map(str.isalnum, piece)) for piece in self.tgt_pieces]
-
     def _tgt_piece(self, piece: int) -> str:
         return "".join(self.decode_tgt([piece]).pieces)
 

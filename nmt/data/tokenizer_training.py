@@ -115,7 +115,8 @@ def _feasible_range(config: TokenizerConfig, texts: Callable[[], Iterable[str]],
         except RuntimeError as error:
             if found := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
                 lowest = int(found[1])
-    highest = load_model(
-        _run_trainer(config, max(1_000_000, config.vocab_size), texts(), hard_limit=False)
-    ).get_piece_size()
-    return lowest, int(highest)
+    try:
+        largest = _run_trainer(config, max(1_000_000, config.vocab_size), texts(), hard_limit=False)
+    except RuntimeError as error:
+        raise TokenizerError(f"sentencepiece could not be trained: {error}") from None
+    return lowest, int(load_model(largest).get_piece_size())

@@ -1,9 +1,11 @@
 """A glossary: terms of the source language, and how they must be translated."""
 
 import logging
+import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from nmt.data.lines import read_lines
@@ -47,6 +49,14 @@ class Glossary:
 
     terms: Sequence[Term]
 
+    @cached_property
+    def _forms(self) -> list[tuple[str, Term]]:
+        """The forms in which each term is found: as it is written, and with a capital first letter."""
+        forms = [
+            (form, term) for term in self.terms for form in (term.source, term.source[:1].upper() + term.source[1:])
+        ]
+        return sorted(forms, key=lambda each: (-len(each[0]), each[0] != each[1].source))
+
     @classmethod
     def read(cls, path: Path, tokenizer: Tokenizer) -> "Glossary":
         """Read a table with one term per line: the term, its translations and forbidden phrases, separated by tabs.
@@ -69,7 +79,7 @@ class Glossary:
             term = _term(line, path, number)
             try:
                 asked = Request("", require=("|".join(term.require),) if term.require else (), forbid=term.forbid)
-                constraint_pieces(asked, number, tokenizer, len(line) + 1, None)
+                constraint_pieces(asked, number, tokenizer, sys.maxsize, None)
             except DataError as error:
                 left_out += 1
                 if left_out <= _WARNINGS:
@@ -85,25 +95,24 @@ class Glossary:
     def applied_to(self, request: Request) -> Request:
         """Return a request with the phrases that the glossary requires or forbids for its text.
 
-        A term is found as whole words, as it is written or with a capital first letter. Wide and narrow forms of a
-        letter are the same, and so are one space and several. What the request itself requires comes first: if it
-        requires a translation of a term, the glossary requires none. Nothing is forbidden that is part of a required
-        phrase, whether the request or another term of the glossary requires it.
+        A term is found as whole words, as it is written or with a capital first letter. Where terms overlap, the
+        longest counts, and of two terms that differ in a capital letter the one that is written like the text. Wide and
+        narrow forms of a letter are the same, and so are one space and several. What the request itself requires comes
+        first: if it requires a translation of a term, the glossary requires none. Nothing is forbidden that is part of
+        a required phrase, whether the request or another term of the glossary requires it.
         """
         text = _plain(request.text)
         asked = {each for one in request.require for each in alternatives(one)}
         require: dict[str, None] = {}
         forbid: dict[str, None] = {}
         taken: list[tuple[int, int]] = []
-        for term in self.terms:
-            free = [
-                span
-                for span in _spans(text, term.source)
-                if not any(span != other and span[0] < other[1] and other[0] < span[1] for other in taken)
-            ]
-            if not free:
-                continue
-            taken += free
+        found: set[Term] = set()
+        for form, term in self._forms:
+            for start, end in occurrences(text, form):
+                if not any(start < other_end and other_start < end for other_start, other_end in taken):
+                    taken.append((start, end))
+                    found.add(term)
+        for term in (term for term in self.terms if term in found):
             if term.require and not asked & set(term.require):
                 require["|".join(term.require)] = None
             forbid |= dict.fromkeys(term.forbid)
@@ -121,12 +130,6 @@ def _term(line: str, path: Path, number: int) -> Term:
         )
     require, forbid = (alternatives(cell) for cell in (*rest, "")[:2])
     return Term(_plain(source), tuple(require), tuple(forbid))
-
-
-def _spans(text: str, term: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of a term in a text, as it is written or with a capital first letter."""
-    for form in dict.fromkeys((term, term[:1].upper() + term[1:])):
-        yield from occurrences(text, form)
 
 
 def _plain(text: str) -> str:

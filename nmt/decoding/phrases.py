@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmt.alignment.words import SPACE, split_words, word_spans
 
 _NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a space
@@ -161,6 +164,22 @@ class Vocabulary:
             return text
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
+    def ends_before(self, text: str) -> NDArray[np.bool_]:
+        """Return for each piece whether the last word of `text` (see `split_words`) ends if the piece follows it.
+
+        At most the first two characters of a piece matter, as in ``don`` and ``'t``.
+        """
+        words = text.split()
+        last = words[-1] if words and not text[-1].isspace() else ""
+        ends = np.array([_begins_word(last, head) for head in self._heads[0]])
+        return ends[self._heads[1]]
+
+    @cached_property
+    def _heads(self) -> tuple[list[str], NDArray[np.int64]]:
+        """The different beginnings of the pieces' texts, and for each piece the number of its own."""
+        heads, numbers = np.unique([text[:2] for text in self.texts], return_inverse=True)
+        return heads.tolist(), numbers
+
     def completing(self, text: str, phrase: str) -> set[int]:
         """Return the pieces that would complete one more occurrence of a phrase, as whole words, at the end of a text.
 
@@ -217,6 +236,11 @@ class Vocabulary:
 def ends_inside_a_character(text: str) -> bool:
     """Return whether the last piece of a text is a byte that does not complete a character."""
     return "\udc80" <= text[-1:] <= "\udcff"
+
+
+def _begins_word(before: str, after: str) -> bool:
+    """Return whether a word begins with `after` if it follows `before`, which has no white space."""
+    return after[:1].isspace() or any(start == len(before) for start, _ in word_spans(before + after))
 
 
 def _may_follow(text: str, phrase: str) -> bool:

@@ -131,7 +131,10 @@ def _written(phrase: str, line: int, tokenizer: Tokenizer, what: str) -> str:
 
     The error message names the `line` and says `what` the phrase is for.
     """
-    return tokenizer.decode_tgt(_known(phrase, line, tokenizer, what)).text
+    text = tokenizer.decode_tgt(_known(phrase, line, tokenizer, what)).text
+    if not text:  # a zero-width space, for example
+        raise DataError(f"line {line}: a {what} is empty, as the tokenizer normalises it")
+    return text
 
 
 def _known(text: str, line: int, tokenizer: Tokenizer, what: str) -> list[int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nmt.data.batching import batch_of
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.decoding.phrases import Vocabulary
 from nmt.decoding.request import Span, hidden_pieces, prefix_pieces
 from nmt.decoding.safeguards import CutLines, limited
 from nmt.decoding.translator import Translator
@@ -37,10 +38,10 @@ def next_words(
 ) -> list[Suggestion]:
     """Return words that could follow the beginning of a translation, the likeliest first.
 
-    Words are those of `nmt words`: a piece without letters and digits is a word of its own. Each of the likeliest first
-    pieces is continued with the likeliest next pieces until the word ends. The probability of a word is the product of
-    the probabilities of its pieces and of the probability that the word ends there. So the probabilities of all
-    possible words sum to at most 1.
+    Words are those of `nmt words`, except that a piece may hold several of them. Each of the likeliest first pieces is
+    continued with the likeliest next pieces until the word ends. The probability of a word is the product of the
+    probabilities of its pieces and of the probability that the word ends there. So the probabilities of all possible
+    words sum to at most 1.
 
     Args:
         translator: the translator of the model.
@@ -65,9 +66,7 @@ def next_words(
         )
     device = translator.device
     model: Any = translator.model
-    pieces = torch.tensor(translator.tokenizer.begins_word, device=device)
-    starts = pieces | torch.tensor(translator.tokenizer.is_punctuation, device=device)  # [V] a word ends before them
-    starts[[EOS]] = True
+    vocabulary = translator.vocabulary
     with evaluating(model):
         memory = model.encode(batch_of([(source.ids, [])]).to(device))
         at_word = memory
@@ -78,11 +77,13 @@ def next_words(
         for piece in before:
             _, _, state = model.step(torch.tensor([piece], device=device), state, memory)
         log_probs, _, state = model.step(torch.tensor([last], device=device), state, at_word)
-        allowed = starts.clone() if begun else torch.ones_like(starts)
+        allowed = torch.ones(log_probs.shape[1], dtype=torch.bool, device=device)
+        if begun:
+            allowed = _ends_before(vocabulary, vocabulary.text(begun), device)
         allowed[_NEVER] = False
         first = log_probs[0].masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum())))
         state = state.select(torch.zeros_like(first.indices))
-        words, totals = _to_the_end(model, first.indices, first.values, state, at_word, starts)
+        words, totals = _to_the_end(model, first.indices, first.values, state, at_word, vocabulary)
     found: dict[str, float] = {}
     for row, total in zip(words, totals.exp().tolist(), strict=True):
         word = "" if row == [EOS] else translator.tokenizer.decode_tgt(row).text
@@ -91,7 +92,7 @@ def next_words(
 
 
 def _to_the_end(
-    model: Any, tokens: Tensor, log_probs: Tensor, state: Any, memory: Memory, starts: Tensor
+    model: Any, tokens: Tensor, log_probs: Tensor, state: Any, memory: Memory, vocabulary: Vocabulary
 ) -> tuple[list[list[int]], Tensor]:
     """Continue words by their likeliest pieces until each of them ends.
 
@@ -101,7 +102,7 @@ def _to_the_end(
         log_probs: [N] their log-probabilities.
         state: the decoder's state after reading everything before the word, repeated for N rows.
         memory: the memory of the source, limited to what the attention may look at.
-        starts: [V] True for the pieces before which a word ends.
+        vocabulary: the target pieces.
 
     Returns:
         The pieces of each word, and [N] the log-probability of each word, including that it ends there.
@@ -112,13 +113,26 @@ def _to_the_end(
         if not running.any():
             break
         next_log_probs, _, state = model.step(tokens, state, memory)  # [N, V]
-        inside = next_log_probs.masked_fill(starts, -torch.inf)
+        ends = torch.stack([_ends_before(vocabulary, vocabulary.text(word), tokens.device) for word in words])
+        inside = next_log_probs.masked_fill(ends, -torch.inf)
         inside[:, _NEVER] = -torch.inf
         best = inside.max(dim=-1)
-        end = next_log_probs.masked_fill(~starts, -torch.inf).logsumexp(dim=-1)  # [N] that the word ends here
+        end = next_log_probs.masked_fill(~ends, -torch.inf).logsumexp(dim=-1)  # [N] that the word ends here
         totals += torch.where(running, torch.maximum(best.values, end), 0.0)
         running &= best.values > end
         tokens = torch.where(running, best.indices, tokens)
         for row in running.nonzero()[:, 0].tolist():
             words[row].append(int(tokens[row]))
     return words, totals
+
+
+def _ends_before(vocabulary: Vocabulary, text: str, device: torch.device) -> Tensor:
+    """Return ``[V]`` True for the pieces before which the last word of a text ends.
+
+    A text without a word, such as a single space, is the beginning of a word, which only the end mark can follow.
+    """
+    ends = torch.zeros(len(vocabulary.pieces), dtype=torch.bool, device=device)
+    if text.strip():
+        ends |= torch.from_numpy(vocabulary.ends_before(text)).to(device)
+    ends[EOS] = True
+    return ends

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from nmt.atomic import atomic_write
+from nmt.atomic import atomic_write, temporary_name
 from nmt.config import DataConfig
 from nmt.errors import CheckpointError, out_of_memory
 from nmt.regular import MIB
@@ -100,8 +100,7 @@ def unpacked(archive: Path) -> Path:
     if (folder / "config.yaml").exists():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    tmp_path = cache / f".{os.getpid()}.tmp"
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path = temporary_name(folder)
     try:
         _extract(archive, tmp_path)
         with contextlib.suppress(OSError):  # another process was faster

@@ -5,18 +5,16 @@ text files: it allows links to administrators only, and cannot replace a link to
 """
 
 import contextlib
-import os
 from pathlib import Path
 
-from nmt.atomic import ON_WINDOWS, replace
+from nmt.atomic import ON_WINDOWS, replace, temporary_name
 
 _LONGEST_NAME = 255  # bytes
 
 
 def point(pointer: Path, target: str) -> None:
     """Make `pointer` point to the folder `target` next to it, replacing an existing pointer in one step."""
-    tmp_path = pointer.with_name(f".{pointer.name}.{os.getpid()}.tmp")
-    tmp_path.unlink(missing_ok=True)
+    tmp_path = temporary_name(pointer)
     if not ON_WINDOWS:
         with contextlib.suppress(OSError, NotImplementedError):
             tmp_path.symlink_to(target)

@@ -1,11 +1,14 @@
 """Where a training starts: from scratch, under a fresh name, from another run's weights, or where it stopped."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nmt.config import Config, ModelPart
 from nmt.config.load import differing_keys, load_config
+from nmt.data.prepare import Corpora
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.errors import CheckpointError, ConfigError
 from nmt.model.allocate import allocate_model
@@ -108,6 +111,23 @@ def earlier_checkpoint(config: Config, run: RunFolder) -> Path | None:
             f"Change them back to resume it, or give the new run another name (--set name=...)."
         )
     return checkpoint
+
+
+def refuse_changed_data(run: RunFolder, corpora: Corpora, fingerprints: Mapping[str, Any]) -> None:
+    """Refuse to resume a run with other data than those that it was started with.
+
+    Args:
+        run: the run's folder.
+        corpora: the data as they are now.
+        fingerprints: those of the data in the run's checkpoint.
+
+    Raises:
+        CheckpointError: if they differ.
+    """
+    if (other := corpora.changed_since(fingerprints)) is not None:
+        raise CheckpointError(
+            f"{run.path}: {other} is not what this run was started with; give the new run another name (--set name=...)"
+        )
 
 
 def fresh_name(config: Config) -> Config:

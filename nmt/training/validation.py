@@ -1,6 +1,7 @@
 """Validation: the loss on the validation split, and BLEU and chrF after decoding some of its sentences."""
 
 import logging
+import math
 import statistics
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from nmt.config.decoding import DiversityConfig, MbrConfig, SamplingConfig
 from nmt.data.prepare import Corpora
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
+from nmt.errors import NOT_FINITE, ModelError
 from nmt.evaluation.metrics import choose_tokenizer, corpus_scores, perplexity
 from nmt.training.corpus_loss import corpus_loss
 from nmt.training.trainer import Trainer
@@ -66,9 +68,15 @@ class Validator:
         self._warned = False
 
     def run(self) -> Validation:
-        """Score the split, which the processes share, and return the result; the matrices only in the first process."""
+        """Score the split, which the processes share, and return the result; the matrices only in the first process.
+
+        Raises:
+            ModelError: if the loss is not finite.
+        """
         smoothing, processes = self.trainer.objective.smoothing, self.trainer.processes
         loss = corpus_loss(self.trainer.model, self.corpora.valid.in_order(), self.trainer.device, smoothing, processes)
+        if not math.isfinite(loss.loss):
+            raise ModelError(NOT_FINITE)
         metrics = {"loss": loss.loss, "ppl": perplexity(loss.nll)}
         if not self.srcs:
             return Validation(metrics, [])

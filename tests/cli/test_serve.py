@@ -11,8 +11,9 @@ import torch
 from starlette.testclient import TestClient
 
 import nmt
+from nmt.alignment.words import word_spans
 from nmt.data.batching import batch_of
-from nmt.data.tokenizer import BOS, EOS, Tokenizer
+from nmt.data.tokenizer import BOS, EOS, SPACE, Tokenizer
 from nmt.decoding.request import Request
 from nmt.decoding.suggest import next_words
 from nmt.model.seq2seq import evaluating
@@ -72,9 +73,11 @@ def test_a_beginning_is_kept_and_a_hidden_word_is_not_looked_at(client: TestClie
     assert "all words of the source are hidden" in everything.json()["error"]
 
 
-def word_ends(tokenizer: Tokenizer) -> torch.Tensor:
-    """The pieces before which a word ends."""
-    ends = torch.tensor(tokenizer.begins_word) | torch.tensor(tokenizer.is_punctuation)
+def word_ends(tokenizer: Tokenizer, text: str) -> torch.Tensor:
+    """The pieces before which the last word of a text ends."""
+    pieces = [piece.replace(SPACE, " ") for piece in tokenizer.tgt_pieces]
+    begins = [{start for start, _ in word_spans(text + piece)} for piece in pieces]
+    ends = torch.tensor([len(text) in each or piece[0] == " " for each, piece in zip(begins, pieces, strict=True)])
     ends[EOS] = True
     return ends
 
@@ -99,7 +102,7 @@ def test_next_words_have_the_probabilities_of_search(client: TestClient, model: 
                 log_probs, _, state = network.step(torch.tensor([piece]), state, memory)
                 if at >= len(tokenizer.encode_tgt("je").ids):
                     total += log_probs[0, ids[at + 1]].item() if at + 1 < len(ids) else 0.0
-            return math.exp(total + log_probs[0, word_ends(tokenizer)].logsumexp(0).item())
+            return math.exp(total + log_probs[0, word_ends(tokenizer, target)].logsumexp(0).item())
 
     for each in next_words(translator, LINE, "je", 5):
         if each.word and each.word.isalpha():
@@ -130,11 +133,17 @@ def test_a_word_can_be_written_from_one_source_word_alone(client: TestClient, mo
         log_probs, weights, state = network.step(torch.tensor([prefix]), state, memory.without(hidden))
     assert (weights[hidden] == 0).all()
     single = {word: ids[0] for word in pinned if len(ids := translator.tokenizer.encode_tgt(word).ids) == 1}
+    # A space and a piece without one are another spelling of a word, whose probability counts, too.
+    pieces = translator.tokenizer.tgt_pieces
+    with evaluating(network):
+        spelled, _, _ = network.step(torch.tensor([pieces.index(SPACE)]), state, memory.without(hidden))
+    spelled[0, :4] = -torch.inf
+    single = {word: piece for word, piece in single.items() if not word.startswith(pieces[int(spelled.argmax())])}
     assert len(single) > 3
     for word, piece in single.items():
         with evaluating(network):
             after, _, _ = network.step(torch.tensor([piece]), state, memory.without(hidden))
-        ends = after[0, word_ends(translator.tokenizer)].logsumexp(0)
+        ends = after[0, word_ends(translator.tokenizer, word)].logsumexp(0)
         assert pinned[word] == pytest.approx(float((log_probs[0, piece] + ends).exp()), abs=1e-6)
     wrong = client.post("/suggest", json={"q": LINE, "look_at": [90, 95]})
     assert (wrong.status_code, "all words of the source are hidden" in wrong.json()["error"]) == (400, True)

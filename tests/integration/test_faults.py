@@ -97,7 +97,11 @@ def test_a_process_that_died_in_its_first_checkpoint_is_no_obstacle(make_config:
     unfinished.mkdir(parents=True)
     (unfinished / "model.safetensors").write_bytes(b"half")
     (unfinished.parents[1] / "train.log").touch()
-    assert weights_of(run_train(make_config())) == weights_of(through)
+    (unfinished.parents[1] / "tokenizer").mkdir()
+    (unfinished.parents[1] / "tokenizer" / "other.model").write_bytes(b"of another configuration")
+    run = run_train(make_config())
+    assert weights_of(run) == weights_of(through)
+    assert {path.name for path in run.tokenizer.iterdir()} == {path.name for path in through.tokenizer.iterdir()}
 
 
 def test_a_newer_format_is_refused_with_advice(make_config: MakeConfig) -> None:

@@ -12,8 +12,9 @@ from nmt.config import Config
 from nmt.config.data import Source
 from nmt.config.load import differing_keys
 from nmt.data.batching import plan_batches
+from nmt.data.examine import examine
 from nmt.data.prepare import load_corpora, pair_weights
-from nmt.data.sources import load_text, read_pairs
+from nmt.data.sources import load_text, read_pairs, texts_of_parts
 from nmt.errors import DataError
 from nmt.training.estimate import estimate_sizes
 
@@ -51,6 +52,19 @@ def test_parts_follow_each_other_with_their_tags_and_links(parts: list[dict[str,
     assert load_text(source_of(tmp_path, a, b, c), "train", tmp_path / "cache")[1] != fingerprint
     heavier = source_of(tmp_path, a, b | {"tag": "<bt>", "links": "b.links"}, c | {"weight": 2.0})
     assert load_text(heavier, "train", tmp_path / "cache")[1] == fingerprint  # the text is the same
+
+
+def test_each_part_has_its_own_usual_script(tmp_path: Path) -> None:
+    for name, tgt in (("ru", "кошка"), ("de", "Katze")):
+        (tmp_path / f"{name}.en").write_text("".join(f"the cat {name} {n}\n" for n in range(4)), encoding="utf-8")
+        (tmp_path / f"{name}.tgt").write_text("".join(f"{tgt} {n}\n" for n in range(3)) + "γάτα\n", encoding="utf-8")
+    source = source_of(tmp_path, *({"src": f"{name}.en", "tgt": f"{name}.tgt"} for name in ("ru", "de")))
+    table, _ = load_text(source, "train", tmp_path / "cache", ["script"])
+    assert list(table.rows("part", "line")) == [(0, 1), (0, 2), (0, 3), (1, 5), (1, 6), (1, 7)]
+    found = examine(*texts_of_parts(source, "train"))
+    assert {kind: finding.lines for kind, finding in found.findings.items()} == {
+        "a side in a different script from most of its lines": [4, 8]
+    }
 
 
 def test_filters_know_the_parts_and_see_no_tags(parts: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nmt import atomic
-from nmt.atomic import copy_folder, probe_writable, replace
+from nmt.atomic import atomic_write, copy_folder, probe_writable, replace, temporary_name
 from nmt.runs.pointers import point
 
 
@@ -81,3 +81,21 @@ def test_a_probe_leaves_nothing_behind_and_names_the_folder(monkeypatch: pytest.
     with pytest.raises(OSError, match="denied") as found:
         probe_writable(tmp_path)
     assert found.value.filename == str(tmp_path)
+
+
+def test_a_link_stays_and_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "file", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    with atomic_write(link) as tmp:
+        tmp.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
+
+
+def test_temporary_names_differ_within_a_process_too(tmp_path: Path) -> None:
+    assert temporary_name(tmp_path / "a") != temporary_name(tmp_path / "a")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 from nmt.data.cache import Table, cached_folder, cached_table, remove_leftovers
@@ -120,3 +121,17 @@ def test_old_leftovers_go_and_young_and_foreign_files_stay(tmp_path: Path) -> No
         os.utime(tmp_path / name, (yesterday, yesterday))
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(foreign)
+
+
+def test_rows_are_chosen_from_each_batch_apart(tmp_path: Path) -> None:
+    """All texts of a large corpus in one array would exceed the 2 GiB that Arrow allows."""
+    batches = [
+        pyarrow.record_batch({"text": pyarrow.array(list(text), pyarrow.string())})
+        for text in ("abc", "de", "", "fghi")
+    ]
+    table = Table(pyarrow.Table.from_batches(batches))
+    chosen = table.select([0, 2, 3, 8])
+    assert chosen["text"] == ["a", "c", "d", "i"]
+    assert [chunk.to_pylist() for chunk in chosen.column("text").chunks] == [["a", "c"], ["d"], [], ["i"]]
+    assert table[2:6]["text"] == ["c", "d", "e", "f"]
+    assert table.select([])["text"] == []

@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import logging
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from nmt.data.tokenizer import SPACE, Encoded, Tokenizer
 from nmt.data.tokenizer_training import train_tokenizer
 from nmt.decoding.beam import beam_search
 from nmt.decoding.constrained import RequiredPhrases, constrained_beam_search
-from nmt.decoding.glossary import Glossary
 from nmt.decoding.phrases import (
     PhraseConstraint,
     Vocabulary,
@@ -226,6 +224,8 @@ def test_requests_that_the_model_cannot_write_are_refused(tokenizer: Tokenizer) 
         pieces(Request("a cat", require=("| ",)))
     with pytest.raises(DataError, match="line 3: a forbidden phrase is empty"):
         pieces(Request("a cat", forbid=(" ",)))
+    with pytest.raises(DataError, match="line 3: a forbidden phrase is empty, as the tokenizer normalises it"):
+        pieces(Request("a cat", forbid=("\u200b",)))
     with pytest.raises(DataError, match=r"line 3: the required phrases have \d+ pieces, more than"):
         pieces(Request("a cat", require=("un chat noir", "elle")), 3)
 
@@ -253,65 +253,6 @@ def test_a_translator_keeps_to_what_is_asked(make_model: Callable[..., Seq2Seq],
         sampling = settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"enabled": True})})
         with pytest.raises(DataError, match="required phrases need search"):
             Translator(translator.model, tokenizer, sampling, torch.device("cpu")).translate(asked)
-
-
-WIDE = TokenizerConfig(vocab_size=60, character_coverage=1.0)
-
-
-@pytest.fixture(scope="module")
-def german() -> Tokenizer:
-    texts = ["Hund Hunde Köter Vieh Würstchen Mensch Hase Katze isst dog man cat abcdefghijklmnopqrstuvwxyz"]
-    return train_tokenizer(WIDE, lambda: [(text, text) for text in texts])
-
-
-def glossary(path: Path, text: str, tokenizer: Tokenizer) -> Glossary:
-    path.write_text(text, encoding="utf-8")
-    return Glossary.read(path, tokenizer)
-
-
-def test_a_glossary_asks_for_the_longest_terms_of_a_text(tmp_path: Path, german: Tokenizer) -> None:
-    path = tmp_path / "terms.tsv"
-    terms = glossary(path, "dog\tHund|Hunde\tKöter|Vieh\nhot dog\tWürstchen\n\nman\t\tMensch\n", german)
-    one = terms.applied_to(Request("Dog and man eat.", require=("isst",)))
-    assert (one.require, one.forbid) == (("isst", "Hund|Hunde"), ("Köter", "Vieh", "Mensch"))
-    assert terms.applied_to(Request("a hot dog")).require == ("Würstchen",)
-    for both in ("A hot dog and a dog.", "A dog and a hot dog.", "A hot  ｄｏｇ. Dog!"):
-        assert terms.applied_to(Request(both)).require == ("Würstchen", "Hund|Hunde")
-    assert terms.applied_to(Request("doggy style")) == Request("doggy style")
-    # What is asked for already is not asked for again, and not forbidden.
-    assert terms.applied_to(Request("a dog", require=("Hunde",))).require == ("Hunde",)
-    assert terms.applied_to(Request("a dog", require=("Köter",))).forbid == ("Vieh",)
-    assert terms.applied_to(Request("a dog", require=("zwei Köter",))).forbid == ("Vieh",)
-    for text, message in {
-        "dog\n": "line 1: 'dog' is not a term",
-        "\n": "there are no terms",
-        "a\tb\tc\td\n": "line 1",
-    }.items():
-        with pytest.raises(DataError, match=message):
-            glossary(path, text, german)
-
-
-def test_a_term_that_is_there_twice_has_both_translations(tmp_path: Path, german: Tokenizer) -> None:
-    terms = glossary(tmp_path / "t", "dog\tHase\ndog\tKatze\tHund|Hase\n", german)
-    assert terms.applied_to(Request("a dog")).require == ("Hase|Katze",)
-    assert terms.applied_to(Request("a dog")).forbid == ("Hund",)
-
-
-def test_terms_do_not_forbid_what_other_terms_require(tmp_path: Path, german: Tokenizer) -> None:
-    terms = glossary(tmp_path / "t", "cat\tKatze\tHund|Mensch\ndog\tHund\n", german)
-    asked = terms.applied_to(Request("a cat sees a dog"))
-    assert (asked.require, asked.forbid) == (("Katze", "Hund"), ("Mensch",))
-    constraint_pieces(asked, 1, german, 50, None)
-
-
-def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
-    tmp_path: Path, german: Tokenizer, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, logger="nmt"):
-        terms = glossary(tmp_path / "t", "dog\t日本\ncat\tKatze\nman\tHund\tHund\n", german)
-    assert [term.source for term in terms.terms] == ["cat"]
-    assert "line 1: the required phrase contains '日本', which is not in the model's vocabulary" in caplog.text
-    assert "line 3: 'Hund' is required, but it contains a forbidden phrase; take one of them out" in caplog.text
 
 
 def test_what_is_required_and_forbidden_is_refused(tokenizer: Tokenizer) -> None:

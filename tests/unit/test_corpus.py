@@ -1,17 +1,22 @@
 import csv
 import gzip
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from nmt.alignment.links import parse_pharaoh
-from nmt.config import Source
+from nmt.config import Filter, Source
 from nmt.config.data import DataConfig
+from nmt.data import sources
 from nmt.data.cache import cached_table
 from nmt.data.lines import read_lines
-from nmt.data.sources import export_text, load_text, read_pairs
+from nmt.data.parallel import read_files
+from nmt.data.sources import load_text, read_pairs
+from nmt.data.text_export import export_text
 from nmt.errors import DataError, NmtError
 
 PAIRS = [("a cat", "un chat"), ('say "yes"', "dis « oui »"), ("NA", "null"), ("odd\u2028line\x85end", "reste entier")]
@@ -160,6 +165,31 @@ def test_the_cache_is_keyed_by_content(tmp_path: Path) -> None:
     table, other = load_text(two_files(tmp_path, b"a\n", b"c\n"), "train", tmp_path / "cache")
     assert first == same != other
     assert table["tgt"][0] == "c"
+
+
+@pytest.mark.parametrize("filters", [[], ["markup"]])
+def test_a_file_that_changes_while_it_is_read_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: list[Filter]
+) -> None:
+    source, cache = two_files(tmp_path, b"a\n", b"b\n"), tmp_path / "cache"
+
+    def rows_of_a_growing_file(*paths: Path) -> Iterator[tuple[str, str]]:
+        yield from read_files(*paths)
+        two_files(tmp_path, b"a\nc\n", b"b\nd\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "read_files", rows_of_a_growing_file)
+        with pytest.raises(DataError, match="changed while it was read"):
+            load_text(source, "train", cache, filters)
+    assert not list(cache.glob("text-*"))
+    assert load_text(source, "train", cache, filters)[0]["src"] == ["a", "c"]
+
+
+def test_a_pipe_is_not_read_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    source = Source(src=str(tmp_path / "pipe"), tgt=str(write(tmp_path / "tgt", "b\n")))
+    with pytest.raises(DataError, match=r"pipe is not a regular file.*write it to a file first"):
+        load_text(source, "train", tmp_path / "cache")
 
 
 def test_a_failed_write_leaves_no_table(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from nmt.config import Filter
-from nmt.data.filters import judged, pair_hash, script_of, usual_script
+from nmt.data.filters import checker_and_pairs, judged, pair_hash, script_of
 from tests.conftest import SENTENCES
 
 ODD: dict[Filter, tuple[str, str]] = {
@@ -57,5 +57,12 @@ def test_the_script_of_a_text_is_that_of_most_letters(text: str, script: str | N
 
 
 def test_the_usual_script_is_that_of_most_lines() -> None:
-    assert usual_script(["one two", "раз", "three", "123"]) == "LATIN"
-    assert usual_script(["1", "2"]) is None
+    checker, _ = checker_and_pairs([("one two", "1"), ("раз", "2"), ("three", "3"), ("123", "4")])
+    assert checker.scripts == ("LATIN", None)
+
+
+def test_a_corpus_that_begins_in_another_script_keeps_its_usual_one() -> None:
+    pairs = [(f"a cat {number}", "кошка") for number in range(1000)]
+    pairs += [(f"a dog {number}", "ein Hund") for number in range(1500)]
+    left_out = {line for line, _, reason in judged(pairs, ["script"]) if reason is not None}
+    assert left_out == set(range(1001, 2001))  # the 1,001st line of the other script makes it the usual one
