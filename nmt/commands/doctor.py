@@ -62,6 +62,8 @@ def write_training_data(config: Config, folder: Path) -> Iterator[str]:
     source = data.source("train")
     assert source is not None  # the schema requires it
     src_lang, tgt_lang = data.languages
+    if src_lang == tgt_lang:  # paraphrases, for example
+        src_lang, tgt_lang = "src", "tgt"
     names = (f"train.{src_lang}", f"train.{tgt_lang}", "train.links")
     held_out = {"valid": data.source("valid"), "test": data.source("test")}
     yield from write_filtered(source, names, data.filters or get_args(Filter), folder, held_out)

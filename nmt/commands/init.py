@@ -78,10 +78,13 @@ def run_init(options: InitOptions) -> Iterator[str]:
         raise ConfigError(f"{options.output.parent} is not a folder; create it first, or choose another --output")
     if options.columns is not None and options.columns[0] == options.columns[1]:
         raise ConfigError(f"--columns: source and target are both column {options.columns[0]}; give each side its own")
-    for lang in filter(None, options.langs):
-        if Path(lang).name != lang:
-            raise ConfigError(f"'{lang}' cannot be the name of a language, because files are named after it")
     train, langs = _source_of(options)
+    for lang in langs:
+        if Path(lang).name != lang:
+            raise ConfigError(
+                f"'{lang}' cannot be the name of a language, because files are named after it; give --src-lang and "
+                f"--tgt-lang"
+            )
     found = examine(*texts_of_parts(train, "train"))
     yield from split_report("train", found)
     splits: dict[Held, Source] = {}
@@ -138,8 +141,12 @@ def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
             )
         columns = options.columns or _columns_of(first, is_hub)
         langs = columns[0].rpartition(".")[2], columns[1].rpartition(".")[2]
-        place = first.removeprefix("hub:")
-        source = Source(hub=place if is_hub else None, path=None if is_hub else place, src=columns[0], tgt=columns[1])
+        if is_hub:
+            source = Source(hub=first.removeprefix("hub:"), src=columns[0], tgt=columns[1])
+        elif _are_numbers(columns, first):
+            source, langs = Source(path=first, src=columns[0], tgt=columns[1], header=False), ("src", "tgt")
+        else:
+            source = Source(path=first, src=columns[0], tgt=columns[1])
     chosen = options.langs[0] or langs[0], options.langs[1] or langs[1]
     if chosen[0] == chosen[1]:
         if any(options.langs):
@@ -152,13 +159,25 @@ def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:
     """Return the two columns of a table.
 
     Raises:
-        ConfigError: if it has more than two, so that they have to be named.
+        ConfigError: if it has more than two, so that they have to be named, or if its first line names no columns.
     """
     names = None if is_hub else column_names(Path(name))
+    for column in names or ():
+        if len(column.split()) > 2 or column.rstrip().endswith((".", "?", "!")):
+            raise ConfigError(
+                f"{name}: its first line should name the columns, but '{column[:60]}' seems to be a sentence; if the "
+                f"file has no such line, give the numbers of the columns: --columns 1 2"
+            )
     if names is None or len(names) != 2:
         which = f" ({', '.join(names)})" if names else ""
         raise ConfigError(f"{name}: say which columns are source and target{which}: --columns SRC TGT")
     return names[0], names[1]
+
+
+def _are_numbers(columns: tuple[str, str], name: str) -> bool:
+    """Return whether the columns of a text table are numbered, because its first line does not name them."""
+    is_text = without_packing(name).endswith((".tsv", ".csv"))
+    return is_text and all(map(str.isdecimal, columns)) and not set(columns) <= set(column_names(Path(name)) or ())
 
 
 def _ending(name: str) -> str:

@@ -21,6 +21,7 @@ from nmt.runs.load import LoadedModel, load_model
 from nmt.runs.pack import Precision, pack
 
 _PICTURE = "alignment.png"
+_PATHS = ("src", "tgt", "path", "hub", "links", "model")  # settings that may be the path of a file or folder
 _EXAMPLE_WORDS = range(6, 13)  # words of the sentence that the picture shows
 
 
@@ -88,16 +89,16 @@ def _without_paths(run: RunFolder, folder: Path) -> bytes:
     """
     own = load_config(run.config).model_dump(mode="json")
 
-    def shortened(value: Any) -> Any:
+    def shortened(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            short = {key: shortened(each) for key, each in value.items()}
+            short = {key: shortened(each, key) for key, each in value.items()}
             src, tgt = value.get("src"), value.get("tgt")
             if src != tgt and short.get("src") == short.get("tgt"):  # en/train.txt and fr/train.txt
                 short |= {side: "/".join(Path(value[side]).parts[-2:]) for side in ("src", "tgt")}
             return short
         if isinstance(value, list):
-            return [shortened(each) for each in value]
-        is_path = isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
+            return [shortened(each, key) for each in value]
+        is_path = key in _PATHS and isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
         return Path(value).name if is_path else value
 
     public = shortened(own)

@@ -129,10 +129,11 @@ def _to_the_end(
 def _ends_before(vocabulary: Vocabulary, text: str, device: torch.device) -> Tensor:
     """Return ``[V]`` True for the pieces before which the last word of a text ends.
 
-    A text without a word, such as a single space, is the beginning of a word, which only the end mark can follow.
+    A single space is the beginning of a word, which any piece without a space continues.
     """
-    ends = torch.zeros(len(vocabulary.pieces), dtype=torch.bool, device=device)
     if text.strip():
-        ends |= torch.from_numpy(vocabulary.ends_before(text)).to(device)
+        ends = torch.from_numpy(vocabulary.ends_before(text))
+    else:
+        ends = torch.tensor([piece.startswith(" ") for piece in vocabulary.texts])
     ends[EOS] = True
-    return ends
+    return ends.to(device)

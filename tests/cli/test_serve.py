@@ -133,12 +133,6 @@ def test_a_word_can_be_written_from_one_source_word_alone(client: TestClient, mo
         log_probs, weights, state = network.step(torch.tensor([prefix]), state, memory.without(hidden))
     assert (weights[hidden] == 0).all()
     single = {word: ids[0] for word in pinned if len(ids := translator.tokenizer.encode_tgt(word).ids) == 1}
-    # A space and a piece without one are another spelling of a word, whose probability counts, too.
-    pieces = translator.tokenizer.tgt_pieces
-    with evaluating(network):
-        spelled, _, _ = network.step(torch.tensor([pieces.index(SPACE)]), state, memory.without(hidden))
-    spelled[0, :4] = -torch.inf
-    single = {word: piece for word, piece in single.items() if not word.startswith(pieces[int(spelled.argmax())])}
     assert len(single) > 3
     for word, piece in single.items():
         with evaluating(network):

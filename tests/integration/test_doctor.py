@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nmt.commands.doctor import run_doctor
+import pytest
+
+from nmt.commands.doctor import run_doctor, write_training_data
 from nmt.config import Config
+from nmt.errors import TokenizerError
 from tests.conftest import SENTENCES
 
 
@@ -37,3 +40,18 @@ def test_a_script_that_13a_cannot_split_is_reported(make_config: Callable[..., C
     report = "\n".join(run_doctor(config))
     assert "zh, since 13a cannot split the targets' script" in report
     assert "training is over before its rate can be measured" in report
+
+
+def test_a_corpus_of_blank_lines_is_a_message(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config()
+    for side in ("en", "fr"):
+        (tmp_path / f"train.{side}").write_text(" \n\n", encoding="utf-8")
+    with pytest.raises(TokenizerError, match="sentencepiece could not be trained"):
+        list(run_doctor(config))
+
+
+def test_sides_in_one_language_are_written_to_two_files(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = make_config(data={"src_lang": "en", "tgt_lang": "en", "filters": ["markup"]})
+    list(write_training_data(config, tmp_path / "out"))
+    src, tgt = ((tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("train.src", "train.tgt"))
+    assert list(zip(src.splitlines(), tgt.splitlines(), strict=True)) == SENTENCES

@@ -136,10 +136,14 @@ def test_no_text_leaves_its_place_in_the_card(run: RunFolder, tmp_path: Path) ->
 def test_files_with_one_name_keep_their_last_folder(make_config: Callable[..., Config], tmp_path: Path) -> None:
     home = tmp_path / "somebody"
     files = {"src": str(home / "en" / "train.txt"), "tgt": str(home / "fr" / "train.txt")}
-    config = make_config(data={"train": files, "valid": {"src": "/data/dev.en", "tgt": "/data/dev.fr"}})
+    config = make_config(
+        data={"train": files, "valid": {"src": "/data/dev.en", "tgt": "/data/dev.fr"}},
+        tokenizer={"user_defined_symbols": ["/s", "/"]},
+    )
     run = RunFolder(tmp_path / "runs" / "tiny")
     run.path.mkdir(parents=True)
     save_config(config, run.config)
     written = yaml.safe_load(_without_paths(run, tmp_path))
     assert {side: written["data"]["train"][side] for side in files} == {"src": "en/train.txt", "tgt": "fr/train.txt"}
     assert written["data"]["valid"]["src"] == "dev.en"
+    assert written["tokenizer"]["user_defined_symbols"] == ["/s", "/"]  # which are no paths

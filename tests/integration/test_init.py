@@ -169,6 +169,22 @@ def test_a_table_needs_its_columns_named_only_if_there_are_more_than_two(pairs: 
     assert load_config(Path("three.yaml")).data.src_lang == "fr"
 
 
+def test_a_table_without_names_of_columns_has_numbers(pairs: list[tuple[str, str]]) -> None:
+    Path("bare.tsv").write_text("".join("\t".join(row) + "\n" for row in pairs), encoding="utf-8")
+    Path("bare.csv").write_text("Hello there my friend,Bonjour\n", encoding="utf-8")
+    refused = runner.invoke(app, ["init", "bare.csv", "--no-estimate", "-o", "bare.yaml"])
+    assert refused.exit_code == 1
+    assert "'Hello there my friend' seems to be a sentence" in refused.output
+    assert "--columns 1 2" in refused.output
+    invoke("init", "bare.tsv", "--columns", "2", "1", "--no-estimate", "-o", "bare.yaml")
+    data = load_config(Path("bare.yaml")).data
+    assert (data.train.header, data.train.src, data.train.tgt) == (False, "2", "1")
+    assert (data.src_lang, data.tgt_lang) == ("src", "tgt")
+    assert len(list(read_pairs(data.train, "train"))) == len(pairs)
+    invoke("init", "bare.tsv", "--columns", "1", "2", "--src-lang", "en", "--no-estimate", "-o", "named.yaml")
+    assert load_config(Path("named.yaml")).data.languages == ("en", "tgt")
+
+
 def test_what_cannot_be_used_is_refused_with_the_remedy(pairs: list[tuple[str, str]]) -> None:
     files = write(pairs[:99])
     few = runner.invoke(app, ["init", *files, "--no-estimate"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.commands.dry_run import run_dry_run
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.config.load import save_config
@@ -97,8 +98,17 @@ def test_other_data_under_the_same_configuration_is_refused(
     longer = make_config(training={"epochs": 3})
     path = Path(str(config.data.root)) / f"{split}.fr"
     path.write_text(path.read_text().replace("chat", "chien"))
-    with pytest.raises(Exception, match=f"the {name} data is not what this run was started with"):
-        run_train(longer)
+    starts: tuple[Callable[[Config], object], ...] = (run_dry_run, run_train)
+    for start in starts:
+        with pytest.raises(CheckpointError, match=f"the {name} data is not what this run was started with"):
+            start(longer)
+
+
+def test_a_renamed_run_folder_can_be_resumed(make_config: Callable[..., Config]) -> None:
+    run = run_train(make_config())
+    run.path.rename(run.path.with_name("renamed"))
+    longer = run_train(make_config(name="renamed", training={"epochs": 3}))
+    assert weights_of(longer) == weights_of(run_train(make_config(name="direct", training={"epochs": 3})))
 
 
 def test_a_model_without_its_trainers_state_is_never_overwritten(make_config: Callable[..., Config]) -> None:

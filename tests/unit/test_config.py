@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import typing
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from nmt.config import Config, Section
 from nmt.config.load import differing_keys, load_comparison, load_config, save_config
+from nmt.config.yaml_text import parse_value
 from nmt.errors import ConfigError
 from tests.config_files import GOOD, write
 
@@ -300,6 +302,27 @@ def test_every_shipped_configuration_can_be_read() -> None:
             assert isinstance(load_config(path), Config)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.optimizer={lr: 1, lr: 2}", "lr: this key is given twice"),
+        ("data.root=/data/my #1 x", "a # after a space begins a comment; put the value in quotation marks"),
+        ("model=" + "[" * 2000, "the value is not valid YAML"),
+        ("seed=9223372036854775808", "seed: "),
+    ],
+)
+def test_a_value_on_the_command_line_is_read_as_strictly_as_a_file(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(write(tmp_path, GOOD), [setting])
+
+
+def test_a_quoted_value_and_an_empty_one_are_values() -> None:
+    assert parse_value('"/data/my #1 x"') == "/data/my #1 x"
+    assert parse_value("a#b") == "a#b"
+    assert parse_value("") is None
+    assert parse_value("null") is None
+
+
 def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     comparison = tmp_path / "compare.yaml"
@@ -314,6 +337,12 @@ def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
     assert configs["b"].model.attention.score == "dot"
     assert configs["b"].run_dir == Path("runs/compare/b")
     assert configs["a"].training.epochs == 2
+    with pytest.raises(ConfigError, match="--set name: variants are named in the comparison"):
+        load_comparison(comparison, ["name=other"])
+    named = "base: my-run.yaml\nset: {name: x}\nvariants: {a: {}, b: {runs_dir: y}}\n"
+    comparison.write_text(named, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"variant 'a': name is that of(.|\n)*variant 'b': runs_dir is that of"):
+        load_comparison(comparison)
     comparison.write_text("base: my-run.yaml\nvariant: {}\nvariants: {}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"variant: unknown key; did you mean 'variants'"):
         load_comparison(comparison)

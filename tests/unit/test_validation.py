@@ -10,6 +10,7 @@ import torch
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.data.prepare import load_corpora
+from nmt.errors import ModelError
 from nmt.model.build import build_model
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validation, Validator
@@ -88,3 +89,13 @@ def test_long_pairs_with_gold_links_do_not_end_the_run(
     assert 0 < len(validator.gold) < len(SENTENCES)
     assert "the AER leaves out validation pairs that are too long" in caplog.text
     assert 0.0 <= validator.run().metrics["aer"] <= 1.0
+
+
+def test_a_loss_that_is_not_finite_is_an_error(make_config: Callable[..., Config]) -> None:
+    validator = validator_of(
+        make_config(training={"validation": {"sentences": 0}, "early_stopping": {"metric": "loss"}})
+    )
+    with torch.no_grad():
+        validator.trainer.model.output.weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match="no finite probabilities"):
+        validator.run()
