@@ -6,7 +6,7 @@ words; docs/alignment.md has the figures.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -39,6 +39,8 @@ SEGMENTATIONS: tuple[Segmentation | None, ...] = (
 )
 _MOST_CELLS = 60_000_000  # pairs of pieces that one segmentation's HMM learns from; 100 of them take 1.3 KB of memory
 _LARGEST_PAIR = 1_000_000  # cells; a sentence pair with more gets no links
+_LONGEST_SIDE = 2_000  # words; a sentence pair with a longer side gets no links
+_CELLS_AT_ONCE = 5_000_000  # cells of the pairs whose probabilities all segmentations compute at the same time
 _PAIRS_AT_ONCE = 5_000
 _LARGEST_FILE = 1 * GIB
 _NAMES, _ARRAYS = "aligner.json", "aligner.safetensors"
@@ -90,12 +92,12 @@ class BitextAligner:
 
     def posteriors(self, pairs: Sequence[TokenizedPair], threads: int = 1) -> list[Float32Array]:
         """Return ``[T, S]`` for each pair: the probability of each link, from 0 to 1."""
-        lowered = [
-            (_lower(src), _lower(tgt)) if len(src) * len(tgt) <= _LARGEST_PAIR else ([], []) for src, tgt in pairs
-        ]
+        lowered = [(_lower(src), _lower(tgt)) if _is_usable(src, tgt) else ([], []) for src, tgt in pairs]
+        mean: list[Float32Array] = []
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            by_view = list(pool.map(lambda view: view.posteriors(lowered), self._views))
-        mean: list[Float32Array] = [sum(each) / np.float32(len(each)) for each in zip(*by_view, strict=True)]
+            for chunk in _in_chunks(lowered):
+                by_view = list(pool.map(lambda view, chunk=chunk: view.posteriors(chunk), self._views))  # type: ignore[misc]
+                mean += [sum(each) / np.float32(len(each)) for each in zip(*by_view, strict=True)]
         return [
             found if found.shape == (len(tgt), len(src)) else np.zeros((len(tgt), len(src)), dtype=np.float32)
             for found, (src, tgt) in zip(mean, pairs, strict=True)
@@ -177,9 +179,14 @@ class _View:
         return cls(src, tgt, BidirectionalHMM.fit(_spread(encoded), len(src), len(tgt)))
 
     def posteriors(self, pairs: Sequence[TokenizedPair]) -> list[Float32Array]:
-        """Return ``[T, S]`` for each pair; the probability of a link is the largest among the words' pieces."""
+        """Return ``[T, S]`` for each pair; the probability of a link is the largest among the words' pieces.
+
+        It is 0 for pairs with too many pieces, as of a word with thousands of characters.
+        """
         encoded = encode_pairs(self.src, self.tgt, pairs)
-        by_piece = self.hmm.posteriors([(src, tgt) for (src, _), (tgt, _) in encoded])
+        by_piece = self.hmm.posteriors(
+            [(src, tgt) if _is_usable(src, tgt, times=2) else (src[:0], tgt[:0]) for (src, _), (tgt, _) in encoded]
+        )
         return [
             np.maximum.reduceat(np.maximum.reduceat(weights, tgt_starts, axis=0), src_starts, axis=1)
             if weights.size
@@ -190,6 +197,23 @@ class _View:
 
 def _spread(pairs: Sequence[Pair]) -> Sequence[Pair]:
     """Return an evenly spread selection of the pairs, without empty and very large ones, for an HMM to learn from."""
-    usable = [pair for pair in pairs if 0 < len(pair[0]) * len(pair[1]) <= _LARGEST_PAIR]
+    usable = [pair for pair in pairs if _is_usable(*pair)]
     cells = sum(len(src) * len(tgt) for src, tgt in usable)
     return usable[:: max(1, -(-cells // _MOST_CELLS))]
+
+
+def _is_usable(src: Sized, tgt: Sized, times: int = 1) -> bool:
+    """Return whether no side of a pair is empty and memory suffices for it; sides may be several `times` as long."""
+    cells, longest = len(src) * len(tgt), max(len(src), len(tgt))
+    return 0 < cells <= _LARGEST_PAIR * times**2 and longest <= _LONGEST_SIDE * times
+
+
+def _in_chunks(pairs: Sequence[TokenizedPair]) -> Iterator[Sequence[TokenizedPair]]:
+    """Yield the pairs in order, in chunks of about `_CELLS_AT_ONCE` cells."""
+    cells = np.cumsum([len(src) * len(tgt) for src, tgt in pairs], dtype=np.int64)
+    first = 0
+    while first < len(pairs):
+        before = cells[first - 1] if first else 0
+        end = max(first + 1, int(np.searchsorted(cells, before + _CELLS_AT_ONCE)))
+        yield pairs[first:end]
+        first = end

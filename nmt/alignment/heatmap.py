@@ -1,5 +1,6 @@
 """Drawing alignment matrices with words along the sides, as text for a terminal or as a picture."""
 
+import math
 import os
 import sys
 import unicodedata
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHADES = " ░▒▓█"
-_MOST_PIXELS = 30_000  # the longest side of a picture; matplotlib refuses twice as many
+_LONGEST_SIDE = 30_000  # pixels of a picture; matplotlib refuses twice as many
+_MOST_PIXELS = 150_000_000  # of a picture; each takes four bytes of memory
 
 
 def terminal_heatmap(matrix: AlignmentMatrix, width: int | None = None) -> str:
@@ -170,7 +172,8 @@ def _set_title(axis: "Axes", title: str, fonts: Fonts, fontsize: str | float) ->
 def save_heatmaps(matrices: Sequence[AlignmentMatrix], path: Path) -> None:
     """Draw the matrices into a picture file; the suffix of `path` chooses the format."""
     figure = draw_heatmaps(matrices)
-    figure.savefig(path, dpi=min(120.0, _MOST_PIXELS / max(figure.get_size_inches())))
+    width, height = figure.get_size_inches()
+    figure.savefig(path, dpi=min(120.0, _LONGEST_SIDE / max(width, height), math.sqrt(_MOST_PIXELS / (width * height))))
 
 
 def _printable(token: str) -> str:
@@ -180,9 +183,11 @@ def _printable(token: str) -> str:
 
 def _width(text: str) -> int:
     """Return how many columns `text` takes in a terminal: two for wide characters, none for combining ones."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    columns = 0
+    for char in text:
+        if unicodedata.category(char) not in ("Mn", "Me"):
+            columns += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return columns
 
 
 def _centre(text: str, width: int) -> str:

@@ -225,9 +225,15 @@ class _JumpCounts:
 
     def add(self, transitions: Float32Array, first: Float32Array) -> None:
         """Add the counts ``[S, S]`` of jumps (from row to column) and ``[S]`` of first positions."""
-        length = len(first)
-        self.jumps += np.bincount(_offsets(length).ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
-        self.first += np.bincount(np.minimum(np.arange(length), _JUMPS), first, minlength=_JUMPS + 1)
+        # Positions that share a probability count with their mean, since each of them has this probability.
+        offsets = _offsets(len(first))
+        far = np.array([0, 2 * _JUMPS])
+        sharing = (offsets[:, :, None] == far).sum(axis=1)  # [S, 2] for each row, the positions far before and after it
+        for column, bucket in enumerate(far):
+            transitions = np.where(offsets == bucket, transitions / sharing[:, column, None].clip(min=1), transitions)
+        self.jumps += np.bincount(offsets.ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
+        self.first[:_JUMPS] += np.pad(first[:_JUMPS], (0, max(0, _JUMPS - len(first))))
+        self.first[_JUMPS] += first[_JUMPS:].mean() if len(first) > _JUMPS else 0.0
 
 
 def _posteriors(direction: _Direction, batch: _Batch, jump_counts: _JumpCounts | None) -> Float32Array:

@@ -240,7 +240,9 @@ def _spread_over(rows: Float32Array, spans: Sequence[Span], tokens: Sequence[Spa
     if list(spans) == list(tokens):
         return rows
     overlaps = piece_shares(tokens, spans) > 0  # [tokens, rows]
-    spread: Float32Array = np.where(overlaps[:, :, None], rows[None], np.float32(0)).max(axis=1, initial=0)
+    spread = np.zeros((len(tokens), rows.shape[1]), dtype=np.float32)
+    for row, overlapped in zip(spread, overlaps, strict=True):
+        rows[overlapped].max(axis=0, initial=0, out=row)
     return spread
 
 

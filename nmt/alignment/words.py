@@ -8,7 +8,7 @@ WordLevel = Literal["words", "tokens"]  # the units that links connect
 
 SPACE = "\u2581"  # how sentencepiece marks a piece that begins with a space
 
-FORMAT = 2  # raise it when texts are split into other words than before
+FORMAT = 3  # raise it when texts are split into other words than before
 
 # A word ends after the apostrophe of an elision (French j'aime, qu'il; Italian l'uomo, dell'arte), which only stands
 # before a vowel or a mute h; other apostrophes (English don't, o'clock, c'mon; French aujourd'hui) are inside a word.
@@ -21,8 +21,8 @@ _VOWEL = "aeiouyhàâäæèéêëìíîïòóôöœùúûü"
 # Blocks of punctuation and symbols. Python's \w is not used, since it excludes the combining marks that are common in
 # words of Hindi or Arabic.
 _SIGN = (
-    r"!-/:-@\[-^`{-~\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u05be\u060c\u061b\u061f"
-    r"\u0964\u0965\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u3001-\u303f\uff00-\uff0f\uff1a-\uff20\U0001f000-\U0001faff"
+    r"!-/:-@\[-^`{-~\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u05be\u05c0\u05c3\u060c\u061b\u061f\u066a-\u066d\u06d4"
+    r"\u0964\u0965\u1361-\u1368\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u3001-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff3e\uff40\uff5b-\uff65\U0001f000-\U0001faff"
 )
 
 

@@ -65,6 +65,7 @@ class Ensemble(torch.nn.Module):
         self.models = torch.nn.ModuleList(models)
         first = next((step for step in steps if step is not None), None)
         self.agrees = [step in (None, first) for step in steps] or [True] * len(models)
+        self.attends = [step == first for step in steps] or [True] * len(models)
 
     @property
     def max_src_length(self) -> int | None:
@@ -79,7 +80,8 @@ class Ensemble(torch.nn.Module):
     @property
     def read_from(self) -> str:
         """A description, for display, of the weights whose mean is the alignment."""
-        return "mean of " + "; ".join(self._of_agreeing([model.read_from for model in self._models()]))
+        named = [model.read_from for model, attends in zip(self._models(), self.attends, strict=True) if attends]
+        return f"mean of {'; '.join(named)}"
 
     def encode(self, batch: Batch) -> EnsembleMemory:
         """Encode the sources of a batch with every model."""

@@ -51,6 +51,30 @@ def refuse_not_finite(found: Sequence[Sequence[Hypothesis]]) -> None:
         raise ModelError(NOT_FINITE)
 
 
+def refuse_longer_target(pieces: int, line: int, limit: int, positions: int | None) -> None:
+    """Refuse a given translation that is too long.
+
+    Args:
+        pieces: the number of its pieces, without EOS.
+        line: the number of its line, for the message.
+        limit: `decoding.max_tgt_length`.
+        positions: the longest target, in pieces with EOS, that the model has positions for; None for any length.
+
+    Raises:
+        DataError: if it is longer than one of them allows.
+    """
+    if pieces > limit:
+        raise DataError(
+            f"line {line} of the target has {pieces} pieces, more than decoding.max_tgt_length = {limit}; split the "
+            f"line, or raise the limit with --set"
+        )
+    if positions is not None and pieces >= positions:
+        raise DataError(
+            f"line {line} of the target has {pieces} pieces, but the model has positions for {positions}, including "
+            f"the end mark; split the line"
+        )
+
+
 @dataclass
 class CutLines:
     """Warns of the first few lines that are cut and only counts the others, so as not to flood the terminal."""

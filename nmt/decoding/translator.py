@@ -23,7 +23,7 @@ from nmt.decoding.phrases import Vocabulary, phrase_constraints
 from nmt.decoding.request import ConstraintPieces, Request, constraint_pieces, hidden_pieces, requests_of
 from nmt.decoding.reranking import by_backward
 from nmt.decoding.rules import NEW_WORD, Rules, Scoring
-from nmt.decoding.safeguards import CutLines, in_halves, limited, refuse_not_finite
+from nmt.decoding.safeguards import CutLines, in_halves, limited, refuse_longer_target, refuse_not_finite
 from nmt.decoding.search import Hypothesis, greedy, sample
 from nmt.decoding.translation import Translation
 from nmt.decoding.unknown import replace_unknown
@@ -216,17 +216,13 @@ class Translator:
             progress: whether to draw a progress bar, if standard error is a terminal.
 
         Raises:
-            DataError: for a target of more than `decoding.max_tgt_length` pieces, naming its line.
+            DataError: for a target that is too long for the settings or the model, naming its line.
             ModelError: if a log-probability is not a number.
         """
         sources = self._sources([src for src, _ in pairs], first_line)
         targets = [self.tokenizer.encode_tgt(tgt) for _, tgt in pairs]
         for line, target in enumerate(targets, start=first_line):
-            if len(target.ids) > self.settings.max_tgt_length:
-                raise DataError(
-                    f"line {line} of the target has {len(target.ids)} pieces, more than decoding.max_tgt_length = "
-                    f"{self.settings.max_tgt_length}; split the line, or raise the limit with --set"
-                )
+            refuse_longer_target(len(target.ids), line, self.settings.max_tgt_length, self.model.max_tgt_length)
         results: list[Translation | None] = [None] * len(pairs)
         costs = np.array(
             [max(len(s.ids), len(t.ids) + 1) for s, t in zip(sources, targets, strict=True)], dtype=np.int64

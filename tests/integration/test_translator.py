@@ -210,6 +210,9 @@ def test_a_prefix_longer_than_the_model_has_places_is_refused(
     translator = translator_of(make_model(decoder=decoder), tokenizer)
     with pytest.raises(DataError, match=r"line 1: the prefix has \d+ pieces, but the model has positions for 101"):
         translator.translate([Request("a cat", prefix="chat " * 120)])
+    roomy = translator_of(translator.model, tokenizer, max_tgt_length=1000)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"line 8 of the target has \d+ pieces, but the model has positions for 101"):
+        roomy.force([("a cat", "un chat"), ("a cat", "chat " * 120)], first_line=7)
 
 
 def test_a_space_after_a_prefix_ends_its_word(make_model: Callable[..., Seq2Seq], tokenizer: Tokenizer) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,30 @@ def test_pairs_that_are_empty_or_huge_have_no_links(aligner: BitextAligner, monk
     assert [one.shape for one in found] == [(1, 0), (0, 2), (8, 8), (1, 1)]
     assert not found[2].any()
     assert found[3].any()
+    monkeypatch.setattr(bitext, "_LONGEST_SIDE", 5)
+    long, short = aligner.posteriors([(["cat"] * 6, ["chat"]), (["cat"] * 5, ["chat"])])
+    assert (long.any(), short.any()) == (False, True)
+
+
+def test_pairs_are_aligned_some_at_a_time(
+    aligner: BitextAligner, book: list[tuple[list[str], list[str], str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, the matrices of long lines would need memory in proportion to the square of their length."""
+    pairs = [(src, tgt) for src, tgt, _ in book[:20]]
+    expected = aligner.posteriors(pairs)
+    sizes: list[int] = []
+    real = bitext._View.posteriors
+
+    def posteriors(view: bitext._View, chunk: Sequence[bitext.TokenizedPair]) -> list[np.ndarray]:
+        sizes.append(sum(len(src) * len(tgt) for src, tgt in chunk))
+        return real(view, chunk)
+
+    monkeypatch.setattr(bitext._View, "posteriors", posteriors)
+    monkeypatch.setattr(bitext, "_CELLS_AT_ONCE", 300)
+    for found, one in zip(aligner.posteriors(pairs), expected, strict=True):
+        np.testing.assert_allclose(found, one, atol=1e-5)
+    assert max(sizes) <= 300
+    assert len(sizes) > len(aligner._views)
 
 
 def test_it_is_saved_and_read(

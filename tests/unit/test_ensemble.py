@@ -71,6 +71,8 @@ def test_the_shortest_limit_counts(models: list[Seq2Seq]) -> None:
 
 def test_what_the_matrix_is_read_from_names_every_model(models: list[Seq2Seq]) -> None:
     assert Ensemble(models[:2]).read_from == f"mean of {models[0].read_from}; {models[1].read_from}"
+    assert Ensemble(models[:2], [None, "predicts"]).read_from == f"mean of {models[1].read_from}"
+    assert Ensemble(models[:2], [None, None]).read_from == f"mean of {models[0].read_from}; {models[1].read_from}"
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])

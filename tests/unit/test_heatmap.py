@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import font_manager
+from matplotlib import font_manager, image
 
 from nmt import fonts
-from nmt.alignment.heatmap import draw_grid, draw_heatmaps, save_heatmaps
+from nmt.alignment import heatmap
+from nmt.alignment.heatmap import _width, draw_grid, draw_heatmaps, save_heatmaps
 from nmt.alignment.matrix import AlignmentMatrix
 
 SCRIPTS = ["猫が眠る", "ฉันรัก", "مرحبا", "मुझे", "고양이", "ᚠᚢ", "a\u3000b", "❤\ufe0f", "🙂"]
@@ -70,3 +71,19 @@ def test_many_sentences_stand_in_several_columns(tmp_path: Path) -> None:
     width, height = many.get_size_inches()
     assert 1 / 3 < width / height < 3
     assert sum(axis.axison for axis in many.axes) == 50
+
+
+def test_marks_that_combine_take_no_column() -> None:
+    assert _width("cat") == 3
+    assert _width("ที่") == 1
+    assert _width("e\u0301") == 1
+    assert _width("猫") == 2
+
+
+def test_a_picture_of_many_matrices_has_a_limited_number_of_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heatmap, "_MOST_PIXELS", 10_000)
+    save_heatmaps([matrix_of(list("abcde"), list("vwxyz"))] * 4, tmp_path / "small.png")
+    height, width, _ = image.imread(tmp_path / "small.png").shape
+    assert 8_000 < height * width < 12_000

@@ -50,6 +50,24 @@ def test_posteriors_are_sums_over_all_paths() -> None:
         np.testing.assert_allclose(found[row, : len(tgt), : len(src)], expected, atol=2e-5)
 
 
+def test_far_positions_share_the_mean_of_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weight of a jump is used for each far position, so their counts must not be summed."""
+    monkeypatch.setattr(hmm, "_JUMPS", 2)
+    counts = hmm._JumpCounts()
+    transitions = np.arange(25, dtype=np.float32).reshape(5, 5)
+    counts.add(transitions, np.array([1, 2, 3, 4, 8], dtype=np.float32))
+    expected = np.zeros(5)
+    for row in range(5):
+        expected[1:4] += [transitions[row, row + jump] if 0 <= row + jump < 5 else 0 for jump in (-1, 0, 1)]
+        for bucket, far in ((0, transitions[row, : max(0, row - 1)]), (4, transitions[row, row + 2 :])):
+            expected[bucket] += far.mean() if len(far) else 0
+    np.testing.assert_allclose(counts.jumps, expected)
+    np.testing.assert_allclose(counts.first, [1, 2, (3 + 4 + 8) / 3])
+    short = hmm._JumpCounts()
+    short.add(np.ones((1, 1), dtype=np.float32), np.array([7], dtype=np.float32))
+    np.testing.assert_allclose(short.first, [7, 0, 0])
+
+
 def test_padding_and_order_do_not_matter() -> None:
     pairs = corpus()
     model = BidirectionalHMM.fit(pairs, 5, 6)

@@ -73,3 +73,11 @@ def test_hard_is_one_hot_with_the_gradient_of_the_softmax() -> None:
     (straight,) = torch.autograd.grad((weights * values).sum(), rows)
     (soft,) = torch.autograd.grad((rows.softmax(-1) * values).sum(), rows)
     torch.testing.assert_close(straight, soft)
+
+
+@pytest.mark.parametrize("name", NORMALISERS)
+def test_energies_that_are_no_numbers_are_no_crash(name: str) -> None:
+    weights = NORMALISERS[name](torch.tensor([[torch.nan, 1.0, -torch.inf], [0.0, 0.0, -torch.inf]]))
+    assert float(weights[1].sum()) == pytest.approx(1.0)
+    if name != "hard":
+        assert weights[0].isnan().any()

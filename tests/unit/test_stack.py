@@ -146,6 +146,24 @@ def test_linear_attention_by_a_slow_loop() -> None:
                 torch.testing.assert_close(result[b, i], torch.tensor(expected, dtype=torch.float64))
 
 
+def test_linear_attention_of_small_features_is_exact_and_of_none_is_a_number() -> None:
+    torch.manual_seed(5)
+    q, k, v = (torch.randn(1, S, 4, dtype=torch.float64) for _ in range(3))
+    everything = torch.ones(1, S, dtype=torch.bool)
+    exact = linear_attention(q - 20, k, v, everything), causal_linear_attention(q - 20, k, v)
+    single = (
+        linear_attention(q.float() - 20, k.float(), v.float(), everything),
+        causal_linear_attention(q.float() - 20, k.float(), v.float()),
+    )
+    for found, expected in zip(single, exact, strict=True):
+        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+    for nothing in (
+        linear_attention(q.float() - 200, k.float(), v.float(), everything),
+        causal_linear_attention(q.float() - 200, k.float(), v.float()),
+    ):
+        assert nothing.isfinite().all()
+
+
 def test_linear_attention_as_a_recurrent_network_is_its_parallel_form() -> None:
     torch.manual_seed(4)
     q, k, v = (torch.randn(B, 3, S, 4, dtype=torch.float64) for _ in range(3))

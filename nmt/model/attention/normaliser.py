@@ -26,7 +26,7 @@ def sparsemax(energies: Tensor) -> Tensor:
     ordered, _ = shifted.sort(dim=-1, descending=True)
     rank = torch.arange(1, energies.shape[-1] + 1, device=energies.device, dtype=energies.dtype)
     total = ordered.cumsum(dim=-1)
-    size = (1 + rank * ordered > total).sum(dim=-1, keepdim=True)
+    size = (1 + rank * ordered > total).sum(dim=-1, keepdim=True).clamp(min=1)  # it is 0 if an energy is not a number
     threshold = (total.gather(-1, size - 1) - 1) / size
     return (shifted - threshold).clamp(min=0.0)
 
@@ -40,7 +40,7 @@ def entmax15(energies: Tensor) -> Tensor:
     spread = rank * ((ordered**2).cumsum(dim=-1) / rank - mean**2)
     # If the support is too large, this would be the root of a negative number; such thresholds are never chosen.
     thresholds = mean - ((1 - spread) / rank).clamp(min=1e-12).sqrt()
-    size = (thresholds <= ordered).sum(dim=-1, keepdim=True)
+    size = (thresholds <= ordered).sum(dim=-1, keepdim=True).clamp(min=1)  # it is 0 if an energy is not a number
     return (shifted - thresholds.gather(-1, size - 1)).clamp(min=0.0) ** 2
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
@@ -23,7 +22,7 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
         asked = feature_map(queries.to(wide))
         fast_weights = shown.transpose(-1, -2) @ values.to(wide)
         total = shown.sum(dim=-2)
-        return (asked @ fast_weights / (asked @ total[..., None])).to(values.dtype)
+        return (asked @ fast_weights / _not_zero(asked @ total[..., None])).to(values.dtype)
 
 
 def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -31,7 +30,7 @@ def causal_linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Te
     wide = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         weights = (feature_map(queries.to(wide)) @ feature_map(keys.to(wide)).transpose(-1, -2)).tril()
-        return (weights / weights.sum(dim=-1, keepdim=True) @ values.to(wide)).to(values.dtype)
+        return (weights / _not_zero(weights.sum(dim=-1, keepdim=True)) @ values.to(wide)).to(values.dtype)
 
 
 def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,9 +54,14 @@ def fast_weights_step(query: Tensor, key: Tensor, value: Tensor, state: Tensor) 
         written = feature_map(key.to(wide))[..., :, None] * torch.cat([value, one], dim=-1).to(wide)[..., None, :]
         state = state.to(wide) + written
         read = (feature_map(query.to(wide))[..., None, :] @ state)[..., 0, :]
-        return (read[..., :-1] / read[..., -1:]).to(value.dtype), state
+        return (read[..., :-1] / _not_zero(read[..., -1:])).to(value.dtype), state
 
 
 def feature_map(x: Tensor) -> Tensor:
-    """Return elu(x) + 1, which is positive."""
-    return functional.elu(x) + 1
+    """Return elu(x) + 1, which is exp(x) below 0; the sum would round this to 0 if x is below -17."""
+    return torch.where(x > 0, x + 1, x.clamp(max=0).exp())
+
+
+def _not_zero(total: Tensor) -> Tensor:
+    """Return a sum of products of features, at least the smallest normal number, since features below -100 are 0."""
+    return total.clamp(min=torch.finfo(total.dtype).tiny)
