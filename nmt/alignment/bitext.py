@@ -96,7 +96,7 @@ class BitextAligner:
         mean: list[Float32Array] = []
         with ThreadPoolExecutor(max(1, threads)) as pool:
             for chunk in _in_chunks(lowered):
-                by_view = list(pool.map(lambda view, chunk=chunk: view.posteriors(chunk), self._views))  # type: ignore[misc]
+                by_view = list(pool.map(lambda view, chunk=chunk: view.posteriors(chunk), self._views))
                 mean += [sum(each) / np.float32(len(each)) for each in zip(*by_view, strict=True)]
         return [
             found if found.shape == (len(tgt), len(src)) else np.zeros((len(tgt), len(src)), dtype=np.float32)

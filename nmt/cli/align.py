@@ -16,7 +16,7 @@ from nmt.cli.options import (
     PairSrcOption,
     PairTgtOption,
     ProcessesOption,
-    SetOption,
+    SetForModelOption,
     chosen_device,
     has_matrices,
     model_and_pairs,
@@ -95,7 +95,7 @@ def align(
         ),
     ] = None,
     processes: ProcessesOption = None,
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Align the words of given sentence pairs. Links go to standard output, one line per pair (source-target, from 0).
 

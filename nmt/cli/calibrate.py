@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import CheckpointOption, ModelOption, SetOption
+from nmt.cli.options import CheckpointOption, ModelOption, SetForModelOption
 
 
 @app.command()
@@ -15,7 +15,7 @@ def calibrate(
     split: Annotated[
         Literal["valid", "test"], typer.Option("--split", help="The split that the calibration is fitted to.")
     ] = "valid",
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Calibrate word confidences. Afterwards 80 % of the words with confidence 0.8 should be right."""
     from nmt.commands.calibrate import run_calibrate

@@ -11,7 +11,7 @@ from nmt.cli.app import app
 def show_config(
     section: Annotated[
         str | None,
-        typer.Argument(help="Print only this section, such as model.attention or training.", show_default=False),
+        typer.Argument(help="Explain and print only this section, such as model.attention.", show_default=False),
     ] = None,
 ) -> None:
     """Print every setting with its type and default. What can be chosen is named, installed packages included."""

@@ -28,7 +28,10 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Look for trouble in the data; estimate time and memory. Nothing is trained."""
+    """Look for trouble in the data.
+
+    With a configuration, also estimate time and memory; a few updates measure the time and are thrown away.
+    """
     given = [*(files or []), *([config] if config else [])]
     if len(given) not in (1, 2) or (len(given) == 2 and config is not None):
         raise typer.BadParameter("give a configuration file, or two parallel text files")

@@ -13,7 +13,7 @@ from nmt.cli.options import (
     GlossaryOption,
     ModelsOption,
     PrecisionOption,
-    SetOption,
+    SetForModelOption,
     refuse_without_effect,
     with_search,
 )
@@ -85,7 +85,7 @@ def evaluate(
         ),
     ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case in all metrics.")] = False,
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Translate a test set and score it by BLEU, chrF and more.
 

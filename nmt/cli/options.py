@@ -20,7 +20,11 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration file, given as an option.", show_default=False)
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a setting: --set model.attention.score=general. Repeatable.")
+    list[str] | None, typer.Option("--set", help="Override a setting: --set training.epochs=5. Repeatable.")
+]
+SetForModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting of the model: --set decoding.length_penalty=0.6. Repeatable."),
 ]
 ModelOption = Annotated[
     Path | None, typer.Option("--model", "-m", help="Run folder. [default: the run trained last]", show_default=False)

@@ -12,7 +12,7 @@ from nmt.cli.options import (
     PairSrcOption,
     PairTgtOption,
     ProcessesOption,
-    SetOption,
+    SetForModelOption,
     chosen_device,
     model_and_pairs,
     start_others,
@@ -31,7 +31,7 @@ def score(
         bool, typer.Option("--json", help="One JSON object per pair, with every piece's score.")
     ] = False,
     processes: ProcessesOption = None,
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Score given translations, one line per pair. A line has the log-probability (nats) and the score."""
     with fast_imports():

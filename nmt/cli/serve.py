@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nmt.cli.app import app
-from nmt.cli.options import BeamOption, CheckpointOption, PrecisionOption, SetOption, with_search
+from nmt.cli.options import BeamOption, CheckpointOption, PrecisionOption, SetForModelOption, with_search
 
 _NEEDED = ("starlette", "uvicorn")
 
@@ -50,7 +50,7 @@ def serve(
     max_waiting: Annotated[int, typer.Option(min=1, help="The maximum number of lines that wait for a model.")] = 2_000,
     beam: BeamOption = None,
     precision: PrecisionOption = None,
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Serve a page that translates while you type. Other programs use LibreTranslate's interface."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]

@@ -22,7 +22,7 @@ from nmt.cli.options import (
     PrecisionOption,
     ProcessesOption,
     RequireOption,
-    SetOption,
+    SetForModelOption,
     chosen_device,
     has_matrices,
     refuse_without_effect,
@@ -81,7 +81,7 @@ def translate(
     alignments: AlignmentsOption = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
-    overrides: SetOption = None,
+    overrides: SetForModelOption = None,
 ) -> None:
     """Translate each input line. It writes one line for each, or N lines with --n-best N."""
     as_json = as_json or jsonl

@@ -1,6 +1,7 @@
 """`nmt config`: every setting with its type, its default and what can be chosen."""
 
 import difflib
+import inspect
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ _RANGES = {Gt: (">", "gt"), Ge: (">=", "ge"), Lt: ("<", "lt"), Le: ("<=", "le")}
 
 
 def run_config(part: str | None) -> Iterator[str]:
-    """Yield the settings of the configuration, or of a part of it, one per line.
+    """Yield the settings of the configuration, or of a part of it, one per line, after what the part is for.
 
     Args:
         part: the dotted key of the part, such as ``model.attention``; None for all settings.
@@ -32,9 +33,31 @@ def run_config(part: str | None) -> Iterator[str]:
         parts = {".".join(key.split(".")[:depth]) for key, _, _ in rows for depth in (1, 2, 3, 4)}
         near = difflib.get_close_matches(str(part), parts, n=1)
         raise ConfigError(f"there is no setting '{part}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    yield from _explained(part)
     widths = [max(len(row[column]) for row in chosen) for column in (0, 1)]
     for key, kind, default in chosen:
         yield f"{key:<{widths[0]}}  {kind:<{min(widths[1], 40)}}  {default}".rstrip()
+
+
+def _explained(part: str | None) -> Iterator[str]:
+    """Yield the explanation of a part that is a section, or of each section that can be chosen in its place."""
+    sections: dict[type[BaseModel], list[str]] = {Config: []}
+    for key in part.split(".") if part else ():
+        fields = [section.model_fields[key] for section in sections if key in section.model_fields]
+        sections = {}
+        for field in fields:
+            choice = choice_of(field)
+            if choice is not None:
+                for name, one in choice.builtin.items():
+                    sections.setdefault(one, []).append(name)
+            elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                sections.setdefault(field.annotation, [])
+    for section, names in sections.items():
+        if section is not Config and section.__doc__:
+            if len(sections) > 1:
+                yield f"{', '.join(names)}:"
+            yield from inspect.cleandoc(section.__doc__).splitlines()
+            yield ""
 
 
 def _rows(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

@@ -27,7 +27,8 @@ class MbrConfig(Section):
 
     `candidates` is how many there are; 0 turns this off. They are found by beam search (a smaller `beam_size` is raised
     to this number) or drawn with `sampling`. Each candidate is scored against every candidate by `metric`, and the one
-    with the highest mean is chosen. An n-best list has the same order, but its scores are still the model's.
+    with the highest mean is chosen; the candidates of a beam count by their probabilities. An n-best list has the same
+    order, but its scores are still the model's.
     """
 
     candidates: NonNegative = 0

@@ -57,7 +57,7 @@ def openapi(title: str) -> dict[str, Any]:
 
     def answers(text: str) -> dict[str, Any]:
         error = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
-        codes = {"400": "wrong", "403": "no key", "413": "too long", "429": "too many", "503": "busy"}
+        codes = {"400": "wrong", "403": "no key", "408": "too slow", "413": "too long", "503": "busy"}
         return {
             "200": {"description": text, "content": {"application/json": {}}},
             **{code: {"description": why, "content": error} for code, why in codes.items()},
@@ -67,12 +67,19 @@ def openapi(title: str) -> dict[str, Any]:
         return {"get": {"summary": summary, "responses": answers(text)}}
 
     translate = {"summary": "Translate texts", "requestBody": body(TranslateRequest)}
+    stream = {
+        "summary": "Translate texts, with a server-sent event for each line",
+        "requestBody": body(TranslateRequest),
+    }
+    detect = {"summary": "The language of the first model's source"}
     suggest = {"summary": "Words that could come next", "requestBody": body(SuggestRequest)}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
         "paths": {
             "/translate": {"post": translate | {"responses": answers("translatedText, and what was asked for")}},
+            "/translate/stream": {"post": stream | {"responses": answers("events, each with the number of its line")}},
+            "/detect": {"post": detect | {"responses": answers("a list with one language")}},
             "/suggest": {"post": suggest | {"responses": answers("words with probabilities")}},
             "/languages": get("The languages of the models", "a list"),
             "/models": get("The models", "a list with languages and what each is"),
