@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import nmt
 import nmt.commands.compare
 from nmt.cli import app
 from nmt.config.load import load_config
+from nmt.evaluation.metrics import sentence_scores
 
 runner = CliRunner()
 
@@ -45,7 +47,21 @@ def test_eval_writes_a_row_for_every_sentence(home: Path) -> None:
     rows = (home / "scored.tsv").read_text(encoding="utf-8").splitlines()
     report = json.loads((home / "scored.json").read_text(encoding="utf-8"))
     assert len(rows) == report["sentences"] + 1
-    assert rows[0].split("\t")[0] == "line"
+    names = rows[0].split("\t")
+    assert names[0] == "line"
+    srcs, refs = ((home / "scored-texts" / f"valid.{side}") for side in ("en", "fr"))
+    assert runner.invoke(app, ["export", "scored-texts", "--split", "valid"]).exit_code == 0
+    hyps = (home / "scored.hyp").read_text(encoding="utf-8").splitlines()
+    pairs = list(zip(srcs.read_text(encoding="utf-8").splitlines(), hyps, strict=True))
+    expected = sentence_scores(hyps, refs.read_text(encoding="utf-8").splitlines())
+    forced = nmt.load("runs/tiny")._loaded.translator.translate([src for src, _ in pairs[:20]])
+    for row, score in zip(rows[1:], expected, strict=True):
+        values = dict(zip(names, row.split("\t"), strict=True))
+        assert (float(values["bleu"]), float(values["chrf"])) == pytest.approx(
+            (score["bleu"], score["chrf"]), abs=0.006
+        )
+    for row, one in zip(rows[1:21], forced, strict=True):
+        assert float(row.split("\t")[-1]) == pytest.approx(one.log_prob, abs=1e-3)
     assert len(report["by_length"]) == 4
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nmt.data.tokenizer import Encoded
-from nmt.decoding.confidence import word_log_probs
+from nmt.decoding.confidence import judged_words, word_log_probs
 from nmt.evaluation.calibration import Calibration, calibration_error, correct_words, fit_calibration
 
 TARGET = Encoded("je t'aime", [5, 6, 7, 8], ["▁je", "▁t'", "ai", "me"], [(0, 2), (2, 5), (5, 7), (7, 9)])
@@ -20,6 +20,14 @@ def test_a_words_log_prob_is_the_sum_of_its_pieces() -> None:
     assert Calibration().confidences([math.log(0.25)]) == pytest.approx([0.25])
     # logit(0.2) is -log 4; halved and moved by log 2 it is 0
     assert Calibration(2.0, math.log(2)).confidences([math.log(0.2)]) == pytest.approx([0.5])
+
+
+def test_words_are_judged_by_hand() -> None:
+    words = Encoded("le chat.", [5, 6, 7], ["▁le", "▁chat", "."], [(0, 2), (2, 7), (7, 8)])
+    targets = [words, Encoded("", [], [], [])]
+    log_probs, correct = judged_words(targets, [[-1.0, -2.0, -3.0, -9.0], [-9.0]], ["un chat.", "rien"])
+    assert log_probs == [-1.0, -2.0, -3.0]
+    assert correct == [False, True, True]
 
 
 def test_correct_words_by_hand() -> None:

@@ -137,6 +137,17 @@ def test_every_bridge_carries_what_it_says(
         torch.testing.assert_close(state.hidden[0], expected)
 
 
+def test_a_learned_bridge_is_a_layer_on_the_encoders_last_state(make_model: MakeModel) -> None:
+    sizes = {"encoder": {"hidden_size": 8, "layers": 2}, "decoder": {"hidden_size": 16, "layers": 2}}
+    model = make_model(bridge="learned", **sizes)
+    memory = model.encode(BATCH)
+    linear = model.decoder.bridge.linear  # type: ignore[attr-defined]
+    both = torch.tanh(memory.hidden[1] @ linear.weight.T + linear.bias)  # [B, 4 x 16]: hidden of 2 layers, cells of 2
+    state = model.start(memory)
+    for number, part in enumerate([*state.hidden, *state.cell]):
+        torch.testing.assert_close(part, both[:, 16 * number : 16 * (number + 1)])
+
+
 def test_cells_equal_torchs() -> None:
     torch.manual_seed(0)
     x, h, c = torch.randn(3, 4), torch.randn(3, 5), torch.randn(3, 5)

@@ -42,7 +42,6 @@ def test_pieces_keep_their_rows_or_begin_as_the_mean_of_those_that_spell_them(
 ) -> None:
     sizes = {"tie_embeddings": tie}
     old, new = model_of(make_config, 60, 1, **sizes), model_of(make_config, 120, 2, **sizes)
-    before = new.output.bias.detach().clone()
     with caplog.at_level(logging.INFO, logger="nmt"):
         take_weights(new, tokenizer, KnownModel(old, smaller))
     tables = [(new.src_embedding, old.src_embedding), (new.decoder.embedding, old.decoder.embedding)]
@@ -65,7 +64,6 @@ def test_pieces_keep_their_rows_or_begin_as_the_mean_of_those_that_spell_them(
     assert kept
     assert made
     assert torch.equal(new.output.bias[:4], old.output.bias[:4])
-    assert before.shape == new.output.bias.shape
     for (name, ours), (_, theirs) in zip(new.named_parameters(), old.named_parameters(), strict=True):
         if ours.shape == theirs.shape:
             assert torch.equal(ours, theirs), name

@@ -66,8 +66,6 @@ def test_posterior_weights_are_those_of_bayes_rule(make_model: MakeModel, name: 
         "bahdanau fed": {"decoder": {"wiring": "bahdanau", "input_feeding": True}},
     }
     model = make_model(**(MODELS[name] if name in MODELS else wirings[name])).double()
-    if not model.decoder.attention.context_size:  # type: ignore[attr-defined]
-        pytest.skip("no attention")
     with torch.no_grad():
         weights = model.posterior(batch_of(PAIRS))
         _, prior = model.forced(batch_of(PAIRS))

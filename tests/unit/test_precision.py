@@ -62,6 +62,18 @@ def test_in_eight_bits_a_large_row_does_not_coarsen_the_others() -> None:
     assert _Int8Linear(layer.bfloat16())(x.bfloat16()).dtype == torch.float32
 
 
+def test_eight_bits_are_at_most_256_weights_a_row(make_model: Callable[..., Seq2Seq]) -> None:
+    model = make_model(decoder={"hidden_size": 400}, attention={"size": 10})
+    exact = model.output.weight.detach().clone()
+    converted = in_precision(model, "int8", CPU)
+    assert isinstance(converted.output, _Int8Linear)
+    with torch.inference_mode():
+        rows = converted.output(torch.eye(exact.shape[1])) - converted.output(torch.zeros(1, exact.shape[1]))
+    assert all(len(row.unique()) <= 256 for row in rows.T.round(decimals=4))
+    assert max(len(row.unique()) for row in exact) > 256
+    torch.testing.assert_close(rows.T, exact, atol=0.02, rtol=0.02)
+
+
 def test_eight_bits_are_for_processors(make_model: Callable[..., Seq2Seq]) -> None:
     with pytest.raises(ConfigError, match="bf16"):
         in_precision(make_model(), "int8", torch.device("cuda"))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nmt.commands.train import run_train
-from nmt.config import Config, TrainingConfig
+from nmt.config import Config, Metric, TrainingConfig
 from nmt.training.progress import Progress
 from nmt.training.validation import Validation, Validator
 
@@ -24,6 +24,15 @@ def test_the_mean_of_checkpoints_does_not_count_for_patience() -> None:
     assert (progress.bad_validations, progress.validated) == (1, 2)
     assert progress.best is not None
     assert progress.best.averaged
+
+
+@pytest.mark.parametrize(("metric", "best"), [("bleu", 2), ("chrf", 2), ("loss", 1), ("ppl", 1)])
+def test_the_best_validation_is_the_highest_or_the_lowest(metric: Metric, best: int) -> None:
+    progress = Progress()
+    for update, value in enumerate((10.0, 30.0, 20.0), start=1):
+        progress.observe(metric, {"loss": 1.0} | {metric: value}, update)
+    assert progress.best is not None
+    assert progress.best.update == best
 
 
 def test_a_mean_that_is_better_than_all_does_not_use_up_the_patience_of_a_resumed_run() -> None:

@@ -1,5 +1,6 @@
 """The machine: which device and precision are chosen, and what is said of those that are not there."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,20 @@ def test_a_cpu_takes_bf16_where_training_is_faster_with_it(
 def test_the_next_item_is_made_while_the_last_is_used() -> None:
     made: list[int] = []
 
+    second = threading.Event()
+
     def make(item: int) -> int:
         made.append(item)
+        if item == 1:
+            second.set()
         if item == 3:
             raise ValueError("three")
         return 10 * item
 
     results = one_ahead(make, [0, 1, 2, 3, 4])
-    assert [next(results), next(results), next(results)] == [0, 10, 20]
+    assert next(results) == 0
+    assert second.wait(10)  # while the caller uses the first result
+    assert [next(results), next(results)] == [10, 20]
     with pytest.raises(ValueError, match="three"):
         next(results)
     assert made[:4] == [0, 1, 2, 3]
