@@ -114,7 +114,7 @@ def test_temperature_gives_small_parts_a_larger_share(parts: list[dict[str, Any]
     assert weights[:4].sum() / 10 == pytest.approx(2 / (2 + np.sqrt(6)))
 
 
-def test_a_tag_is_one_piece_and_a_run_learns_from_weighted_parts(
+def test_a_tag_is_one_piece_and_weights_are_those_of_the_parts(
     make_config: Callable[..., Config], parts: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     a, b, c = parts

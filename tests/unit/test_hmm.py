@@ -7,13 +7,13 @@ from nmt.alignment import hmm
 from nmt.alignment.hmm import BidirectionalHMM
 
 
-def paths(model: BidirectionalHMM, src: list[int], tgt: list[int]) -> np.ndarray:
-    """The forward direction's posteriors, summed over every path of states in float64."""
+def paths(model: BidirectionalHMM, src: list[int], tgt: list[int]) -> tuple[np.ndarray, hmm._JumpCounts]:
+    """The forward direction's posteriors and expected jumps, summed over every path of states in float64."""
     side, size = model.forward, len(src)
     table = {int(key): float(side.translation[index]) for index, key in enumerate(model.keys)}
     null = hmm.NULL_PROBABILITY
     jump = lambda a, b: side.jumps[b - a + hmm._JUMPS]  # noqa: E731
-    total, posteriors = 0.0, np.zeros((len(tgt), size))
+    total, posteriors, counts = 0.0, np.zeros((len(tgt), size)), hmm._JumpCounts()
     for states in itertools.product(itertools.product(range(size), (False, True)), repeat=len(tgt)):
         probability = 1.0
         for t, (position, empty) in enumerate(states):
@@ -29,7 +29,12 @@ def paths(model: BidirectionalHMM, src: list[int], tgt: list[int]) -> np.ndarray
         total += probability
         for t, (position, empty) in enumerate(states):
             posteriors[t, position] += 0.0 if empty else probability
-    return posteriors / total
+            if not empty and t == 0:
+                counts.first[position] += probability
+            elif not empty:
+                counts.jumps[position - states[t - 1][0] + hmm._JUMPS] += probability
+    counts.jumps, counts.first = counts.jumps / total, counts.first / total
+    return posteriors / total, counts
 
 
 def corpus() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -43,11 +48,25 @@ def test_posteriors_are_sums_over_all_paths() -> None:
     pairs = corpus()
     model = BidirectionalHMM.fit(pairs, 5, 6)
     batch = next(iter(model._batches(pairs)))
-    found = hmm._posteriors(model.forward, batch, None)
+    counts = hmm._JumpCounts()
+    found = hmm._posteriors(model.forward, batch, counts)
+    jumps, first = np.zeros_like(counts.jumps), np.zeros_like(counts.first)
     for row, index in enumerate(batch.pairs):
         src, tgt = pairs[index]
-        expected = paths(model, src.tolist(), tgt.tolist())
+        expected, by_path = paths(model, src.tolist(), tgt.tolist())
         np.testing.assert_allclose(found[row, : len(tgt), : len(src)], expected, atol=2e-5)
+        jumps, first = jumps + by_path.jumps, first + by_path.first
+    np.testing.assert_allclose(counts.jumps, jumps, atol=2e-4)
+    np.testing.assert_allclose(counts.first, first, atol=2e-4)
+
+
+def test_training_learns_where_sentences_begin_and_how_far_links_jump() -> None:
+    random = np.random.default_rng(5)
+    pairs = [(words := random.integers(0, 40, 6), words.copy()) for _ in range(60)]  # links 0-0 1-1 ...
+    side = BidirectionalHMM.fit(pairs, 40, 40).forward
+    assert int(side.jumps.argmax()) == hmm._JUMPS + 1
+    assert side.jumps[hmm._JUMPS + 1] > 10 * side.jumps[hmm._JUMPS - 1]
+    assert int(side.first.argmax()) == 0
 
 
 def test_far_positions_share_the_mean_of_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What validation says beside its numbers."""
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def test_long_pairs_with_gold_links_do_not_end_the_run(
     assert 0 < len(validator.gold) < len(SENTENCES)
     assert "the AER leaves out validation pairs that are too long" in caplog.text
     assert 0.0 <= validator.run().metrics["aer"] <= 1.0
+
+
+def test_the_perplexity_is_that_of_the_forced_references(make_config: Callable[..., Config]) -> None:
+    validator = validator_of(make_config())
+    forced = validator.translator.force(SENTENCES)
+    log_probs = [value for one in forced for value in one.token_log_probs]
+    metrics = validator.run().metrics
+    assert metrics["ppl"] == pytest.approx(math.exp(-math.fsum(log_probs) / len(log_probs)), rel=1e-5)
+    assert abs(metrics["loss"] - math.log(metrics["ppl"])) > 2e-5  # it is smoothed
+
+
+def test_the_sentences_that_are_decoded_are_spread_over_the_split(make_config: Callable[..., Config]) -> None:
+    validator = validator_of(make_config(training={"validation": {"sentences": 4, "beam_size": 3}}))
+    assert list(zip(validator.srcs, validator.refs, strict=True)) == SENTENCES[::2]
+    assert validator.translator.settings.beam_size == 3
 
 
 def test_a_loss_that_is_not_finite_is_an_error(make_config: Callable[..., Config]) -> None:
