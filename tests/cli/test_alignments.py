@@ -1,13 +1,16 @@
 """Alignments from the command line: files, pictures, the page, gold links, both directions."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from nmt.cli import app
+from nmt.evaluation.calibration import Calibration
 
 runner = CliRunner()
 
@@ -93,11 +96,17 @@ def test_the_page_and_the_calibration(home: Path) -> None:
     before = runner.invoke(app, ["eval", "--split", "valid"]).stdout
     assert "calibration error of word confidence: " in before
     assert "calibrated" not in before
+    raw = json.loads(runner.invoke(app, ["translate", "--json", "I love you"]).stdout)["confidence"]
     result = runner.invoke(app, ["calibrate"])
     assert result.exit_code == 0, result.output
     temperature = json.loads((home / "runs" / "tiny" / "calibration.json").read_text())["temperature"]
     assert result.stdout.startswith(f"temperature {temperature:.3f}")
     assert " calibrated" in runner.invoke(app, ["eval", "--split", "valid"]).stdout
+    kept = json.loads((home / "runs" / "tiny" / "calibration.json").read_text())
+    calibrated = json.loads(runner.invoke(app, ["translate", "--json", "I love you"]).stdout)["confidence"]
+    expected = Calibration(kept["temperature"], kept["offset"]).confidences([math.log(value) for value in raw])
+    assert calibrated == pytest.approx(expected, rel=0.01)
+    assert calibrated != pytest.approx(raw, rel=0.01)
     (home / "runs" / "tiny" / "calibration.json").unlink()
 
 
