@@ -57,7 +57,7 @@ def serve(
     if missing:
         from nmt.errors import ConfigError
 
-        raise ConfigError(f"nmt serve needs {' and '.join(missing)}: pip install 'nmt[serve]'")
+        raise ConfigError(f"nmt serve needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     import logging
 
     from nmt.errors import EscapingFormatter

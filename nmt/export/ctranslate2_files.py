@@ -43,7 +43,7 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
     try:
         from ctranslate2.specs import transformer_spec as specs
     except ImportError:
-        raise ModelError("writing for CTranslate2 needs its package: pip install 'nmt[export]'") from None
+        raise ModelError("writing for CTranslate2 needs its package: pip install ctranslate2") from None
     first, heads = encoder.layers[0], decoder.layers[0].cross_attention.heads
     options = {"pre_norm": decoder.layers[0].self_sublayer.pre, "alignment_layer": decoder.alignment_layer}
     spec = specs.TransformerSpec(

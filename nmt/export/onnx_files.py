@@ -43,7 +43,7 @@ def write_onnx(model: nn.Module, tokenizer: Tokenizer, config: Config, folder: P
     try:
         import onnx  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError:
-        raise ModelError("writing ONNX needs the package onnx: pip install 'nmt[export]'") from None
+        raise ModelError("writing ONNX needs the package onnx: pip install onnx") from None
     memory, state = memory_names(model), state_names(model)
     model.eval()
     with torch.no_grad(), warnings.catch_warnings():

@@ -4,5 +4,5 @@ A request passes through `guard` (which checks its sender and size), `app` (the 
 may have) and `batcher` (which translates the lines of all requests together, in a thread) to the `Translator`.
 `answers` builds the answer from the translations.
 
-The server needs the packages of ``pip install nmt[serve]``.
+The server needs the packages starlette and uvicorn.
 """

@@ -70,4 +70,4 @@ def test_the_program_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     said = CliRunner().invoke(app, ["serve"])
     assert said.exit_code == 1
-    assert "nmt serve needs starlette and uvicorn: pip install 'nmt[serve]'" in said.output
+    assert "nmt serve needs starlette and uvicorn: pip install starlette uvicorn" in said.output
