@@ -227,10 +227,8 @@ class _JumpCounts:
         """Add the counts ``[S, S]`` of jumps (from row to column) and ``[S]`` of first positions."""
         # Positions that share a probability count with their mean, since each of them has this probability.
         offsets = _offsets(len(first))
-        far = np.array([0, 2 * _JUMPS])
-        sharing = (offsets[:, :, None] == far).sum(axis=1)  # [S, 2] for each row, the positions far before and after it
-        for column, bucket in enumerate(far):
-            transitions = np.where(offsets == bucket, transitions / sharing[:, column, None].clip(min=1), transitions)
+        for far in (offsets == 0, offsets == 2 * _JUMPS):  # [S, S] the positions far before, and far after, each row
+            transitions = np.where(far, transitions / far.sum(axis=1, keepdims=True).clip(min=1), transitions)
         self.jumps += np.bincount(offsets.ravel(), transitions.ravel(), minlength=2 * _JUMPS + 1)
         self.first[:_JUMPS] += np.pad(first[:_JUMPS], (0, max(0, _JUMPS - len(first))))
         self.first[_JUMPS] += first[_JUMPS:].mean() if len(first) > _JUMPS else 0.0
