@@ -107,7 +107,7 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default = field.get_default(call_default_factory=True)
     if isinstance(default, list):
-        default = ", ".join(getattr(item, "name", str(item)) for item in default)
+        default = ", ".join(getattr(item, "name", str(item)) for item in default) or "[]"
     return f"default {'none' if default is None else str(default).lower() if isinstance(default, bool) else default}"
 
 
