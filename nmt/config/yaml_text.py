@@ -136,11 +136,8 @@ def _build(text: str) -> _Built:
         return loader.construct_object(node)
 
     root = loader.get_single_node()
-    return (
-        _Built(None, lines, problems, 0)
-        if root is None
-        else _Built(build(root, ()), lines, problems, root.end_mark.index)
-    )
+    values, end = (None, 0) if root is None else (build(root, ()), root.end_mark.index)
+    return _Built(values, lines, problems, end)
 
 
 def dotted(path: KeyPath) -> str:

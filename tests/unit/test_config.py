@@ -1,4 +1,3 @@
-import re
 import subprocess
 import sys
 import typing
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from nmt.config import Config, Section
 from nmt.config.load import differing_keys, load_comparison, load_config, save_config
-from nmt.config.yaml_text import parse_value
 from nmt.errors import ConfigError
 from tests.config_files import GOOD, write
 
@@ -158,14 +156,6 @@ def test_what_cannot_be_run_is_refused_with_the_reason(tmp_path: Path, text: str
     assert message in str(caught.value)
 
 
-def test_all_wrong_variants_are_named(tmp_path: Path) -> None:
-    write(tmp_path, GOOD)
-    comparison = tmp_path / "compare.yaml"
-    comparison.write_text("base: my-run.yaml\nvariants:\n  a: {seeed: 1}\n  b: {training.epoch: 2}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"variant 'a'(.|\n)*variant 'b'(.|\n)*'epochs'"):
-        load_comparison(comparison)
-
-
 def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) -> None:
     text = (
         GOOD
@@ -300,52 +290,6 @@ def test_every_shipped_configuration_can_be_read() -> None:
             assert load_comparison(path)[1]
         else:
             assert isinstance(load_config(path), Config)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("training.optimizer={lr: 1, lr: 2}", "lr: this key is given twice"),
-        ("data.root=/data/my #1 x", "a # after a space begins a comment; put the value in quotation marks"),
-        ("model=" + "[" * 2000, "the value is not valid YAML"),
-        ("seed=9223372036854775808", "seed: "),
-    ],
-)
-def test_a_value_on_the_command_line_is_read_as_strictly_as_a_file(tmp_path: Path, setting: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        load_config(write(tmp_path, GOOD), [setting])
-
-
-def test_a_quoted_value_and_an_empty_one_are_values() -> None:
-    assert parse_value('"/data/my #1 x"') == "/data/my #1 x"
-    assert parse_value("a#b") == "a#b"
-    assert parse_value("") is None
-    assert parse_value("null") is None
-
-
-def test_a_comparison_names_the_variant_that_is_wrong(tmp_path: Path) -> None:
-    write(tmp_path, GOOD)
-    comparison = tmp_path / "compare.yaml"
-    variants = "variants:\n  a: {}\n  b: {model.attention.score: dto}\n"
-    comparison.write_text("base: my-run.yaml\n" + variants, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"variant 'b'(.|\n)*--set model\.attention\.score: 'dto' is not one of"):
-        load_comparison(comparison)
-    comparison.write_text("base: my-run.yaml\nset: {seed: 7}\n" + variants.replace("dto", "dot"), encoding="utf-8")
-    loaded, configs = load_comparison(comparison, ["training.epochs=2"])
-    assert loaded.name == "compare"
-    assert [config.seed for config in configs.values()] == [7, 7]
-    assert configs["b"].model.attention.score == "dot"
-    assert configs["b"].run_dir == Path("runs/compare/b")
-    assert configs["a"].training.epochs == 2
-    with pytest.raises(ConfigError, match="--set name: variants are named in the comparison"):
-        load_comparison(comparison, ["name=other"])
-    named = "base: my-run.yaml\nset: {name: x}\nvariants: {a: {}, b: {runs_dir: y}}\n"
-    comparison.write_text(named, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"variant 'a': name is that of(.|\n)*variant 'b': runs_dir is that of"):
-        load_comparison(comparison)
-    comparison.write_text("base: my-run.yaml\nvariant: {}\nvariants: {}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"variant: unknown key; did you mean 'variants'"):
-        load_comparison(comparison)
 
 
 def test_the_attention_is_read_at_the_step_that_was_guided(tmp_path: Path) -> None:

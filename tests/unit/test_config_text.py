@@ -1,5 +1,6 @@
 """Configurations as text: any name and any value is read as it was written."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.config.load import load_comparison, load_config, save_config
-from nmt.config.yaml_text import dump, parse
+from nmt.config.yaml_text import dump, parse, parse_value
 from nmt.errors import ConfigError
 from tests.config_files import GOOD, write
 
@@ -83,3 +84,24 @@ def test_variants_may_be_called_like_numbers(tmp_path: Path) -> None:
 
 def test_numbers_are_decimal(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, GOOD + "seed: 010\n"), ["training.epochs=08"]).seed == 10
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.optimizer={lr: 1, lr: 2}", "lr: this key is given twice"),
+        ("data.root=/data/my #1 x", "a # after a space begins a comment; put the value in quotation marks"),
+        ("model=" + "[" * 2000, "the value is not valid YAML"),
+        ("seed=9223372036854775808", "seed: "),
+    ],
+)
+def test_a_value_on_the_command_line_is_read_as_strictly_as_a_file(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(write(tmp_path, GOOD), [setting])
+
+
+def test_a_quoted_value_and_an_empty_one_are_values() -> None:
+    assert parse_value('"/data/my #1 x"') == "/data/my #1 x"
+    assert parse_value("a#b") == "a#b"
+    assert parse_value("") is None
+    assert parse_value("null") is None
