@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import get_args
 
 from nmt.atomic import atomic_write
-from nmt.config import Config, Filter, Source, TokenizerConfig
+from nmt.config import USUAL_FILTERS, Config, Filter, Source, TokenizerConfig
 from nmt.data.dataset import text_pairs
 from nmt.data.examine import Examination, described, examine, overlap, report_row, sides_are_swapped, split_report
 from nmt.data.lines import one_line, without_packing
 from nmt.data.prepare import load_corpora, load_train_text
-from nmt.data.sources import judged_pairs, pair_hashes, read_texts, texts_of_parts
+from nmt.data.sources import held_out_hashes, judged_pairs, read_texts, texts_of_parts
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
@@ -50,13 +49,13 @@ def write_files(src: Path, tgt: Path, folder: Path) -> Iterator[str]:
     first, second = without_packing(src.name), without_packing(tgt.name)
     names = (first, second) if first != second else (f"source-{first}", f"target-{second}")
     links = f"{names[0]}-{names[1]}.links"
-    yield from write_filtered(Source(src=str(src), tgt=str(tgt)), (*names, links), get_args(Filter), folder, {})
+    yield from write_filtered(Source(src=str(src), tgt=str(tgt)), (*names, links), USUAL_FILTERS, folder, {})
 
 
 def write_training_data(config: Config, folder: Path) -> Iterator[str]:
     """Write a configuration's training data without the pairs that its filters leave out.
 
-    If it has no filters, all filters apply. See `write_filtered`.
+    If it has no filters, all but `shared_sides` apply. See `write_filtered`.
     """
     data = config.data
     source = data.source("train")
@@ -66,7 +65,7 @@ def write_training_data(config: Config, folder: Path) -> Iterator[str]:
         src_lang, tgt_lang = "src", "tgt"
     names = (f"train.{src_lang}", f"train.{tgt_lang}", "train.links")
     held_out = {"valid": data.source("valid"), "test": data.source("test")}
-    yield from write_filtered(source, names, data.filters or get_args(Filter), folder, held_out)
+    yield from write_filtered(source, names, data.filters or USUAL_FILTERS, folder, held_out)
 
 
 def run_doctor(config: Config) -> Iterator[str]:
@@ -94,7 +93,8 @@ def run_doctor(config: Config) -> Iterator[str]:
                 "source and target seem swapped", f"the words of {split}'s source are those of train's target"
             )
         shared = described(overlap(train, read_texts(source, split)))
-        kept_out = "; the filter overlap keeps them out" if shared != "0" and "overlap" in config.data.filters else ""
+        filters = [name for name in ("overlap", "shared_sides") if name in config.data.filters]
+        kept_out = f"; the filter {filters[0]} keeps them out" if shared != "0" and filters else ""
         yield report_row("pairs that are in train, too", shared + kept_out)
     yield ""
     if isinstance(config.tokenizer, TokenizerConfig) and config.tokenizer.model is None:
@@ -132,7 +132,7 @@ def write_filtered(
         names: the names of the files for source, target and links; links are written only if the corpus has some.
         filters: the names of the filters.
         folder: where to write.
-        held_out: the other splits, for the filter `overlap`.
+        held_out: the other splits, for the filters `overlap` and `shared_sides`.
 
     Yields:
         Lines of the report.
@@ -140,7 +140,7 @@ def write_filtered(
     Raises:
         DataError: if the data cannot be read, or a file is there already.
     """
-    hashes = pair_hashes(held_out)
+    hashes = held_out_hashes(held_out)
     paths = [folder / name for name in (*names, "lines", "left-out.tsv")]
     there = [path for path in paths if path.exists()]
     if there:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nmt.atomic import atomic_write
-from nmt.config import Filter, Source, TokenizerConfig
+from nmt.config import USUAL_FILTERS, Filter, Source, TokenizerConfig
 from nmt.config.load import load_config
 from nmt.config.presets import CorpusSize, Preset, max_length, preset_settings
 from nmt.config.yaml_text import flow
@@ -15,7 +15,7 @@ from nmt.data.examine import Examination, examine, overlap, report_row, sides_ar
 from nmt.data.filters import judged, pair_hash
 from nmt.data.lines import without_packing
 from nmt.data.prepare import load_corpora
-from nmt.data.sources import pair_hashes, read_pairs, read_texts, texts_of_parts
+from nmt.data.sources import held_out_hashes, read_pairs, read_texts, texts_of_parts
 from nmt.data.tables import TableFormat, column_names
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import ConfigError, DataError
@@ -109,7 +109,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
     if missing:
         folder = options.output.with_suffix("")
         count = _size_of_split(found.pairs)
-        splits |= _set_aside(train, folder, missing, count, langs, pair_hashes(splits))
+        splits |= _set_aside(train, folder, missing, count, langs, held_out_hashes(splits))
         found.filters.add("overlap")
         comments |= dict.fromkeys(missing, f"{count} pairs of the training data, which `overlap` keeps out of it")
         yield f"{folder}: {count} pairs each for {' and '.join(missing)}, taken from the training data"
@@ -250,10 +250,9 @@ def _set_aside(
             f"{there[0]} already exists and is not overwritten; choose another --output, since the folder is named "
             f"after it"
         )
-    filters: tuple[Filter, ...] = get_args(Filter)
     clean = (
         (pair_hash(pair[0], pair[1]), line, pair[0], pair[1])
-        for line, pair, reason in judged(read_pairs(train, "train"), filters, known)
+        for line, pair, reason in judged(read_pairs(train, "train"), USUAL_FILTERS, known)
         if reason is None and pair[0].strip() and pair[1].strip()
     )
     # The order of hashes is as good as random, and always the same for the same pairs.
@@ -283,7 +282,7 @@ def _configuration(
     """Return the text of the configuration."""
     size = CorpusSize(found.pairs, found.scripts, found.long_share, found.is_tokenised[1])
     settings = preset_settings(options.preset, size)
-    filters = sorted(found.filters, key=get_args(Filter).index)
+    filters = sorted(found.filters, key=USUAL_FILTERS.index)
     if found.pairs <= _SMALL:
         texts = _training_texts(train, filters, splits)
         settings["tokenizer"]["vocab_size"] = _possible_vocabulary(settings["tokenizer"], texts)
@@ -311,7 +310,7 @@ def _plain(source: Source) -> dict[str, Any]:
 
 def _training_texts(train: Source, filters: Sequence[Filter], splits: dict[Held, Source]) -> list[tuple[str, str]]:
     """Return the pairs that training will see."""
-    judgements = judged(read_texts(train, "train"), filters, pair_hashes(splits))
+    judgements = judged(read_texts(train, "train"), filters, held_out_hashes(splits))
     return [pair for _, pair, reason in judgements if reason is None]
 
 

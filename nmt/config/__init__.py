@@ -25,6 +25,7 @@ from nmt.config.choice import Choice
 from nmt.config.data import (
     BUILTIN_CORPORA,
     TOKENIZERS,
+    USUAL_FILTERS,
     BaseTokenizerConfig,
     DataConfig,
     Filter,
@@ -76,6 +77,7 @@ __all__ = [
     "NORMALISERS",
     "RESUMABLE_KEYS",
     "TOKENIZERS",
+    "USUAL_FILTERS",
     "AttentionConfig",
     "AttentionScore",
     "BaseAttentionConfig",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny
 
@@ -13,7 +13,9 @@ BUILTIN_CORPORA = ("phrasebook",)
 BUILTIN_COLUMNS = ("en", "fr")
 
 
-Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "script", "overlap"]
+Filter = Literal["duplicates", "identical", "lengths", "markup", "characters", "script", "shared_sides", "overlap"]
+# Filters that suit every corpus. Where short texts repeat, `shared_sides` leaves out many good pairs.
+USUAL_FILTERS: tuple[Filter, ...] = tuple(name for name in get_args(Filter) if name != "shared_sides")
 
 
 def _column_number(value: Any) -> Any:
@@ -158,8 +160,9 @@ class DataConfig(Section):
 
     `filters` names the filters that remove pairs from the training data: `duplicates` of an earlier pair, `identical`
     sides, `lengths` that do not match, `markup`, `characters` (control and replacement characters, line ends inside a
-    line), `script` (a side in a different script from most of its lines), and `overlap` (pairs of the validation and
-    test data). `nmt doctor` reports how many pairs each filter would remove.
+    line), `script` (a side in a different script from most of its lines), and `overlap` (pairs of the validation
+    and test data). `nmt doctor` reports how many pairs each of these would remove. `shared_sides` removes the pairs one
+    side of which is a side of a validation or test pair, such as other translations of its source.
 
     `temperature` T weights the parts of the training data by size. A part of n pairs gets a share of an epoch in
     proportion to n ** (1 / T), so small parts are oversampled (Arivazhagan et al. 2019). The number of pairs in an

@@ -49,7 +49,7 @@ class PairChecker:
         lines_in_script: for each side, the number of lines in each script, of the pairs checked so far and those after
             them that were read ahead.
         ahead: the number of pairs that were read ahead and are not checked yet.
-        held_out: the hashes of the validation and test pairs, which must not occur in the training data.
+        held_out: the hashes of the validation and test pairs and of their sides; see `pair_hash` and `text_hash`.
         hashes: the hashes of the pairs checked so far, and of those that must not occur again.
     """
 
@@ -101,6 +101,8 @@ class PairChecker:
         self.hashes.add(key)
         if key in self.held_out:
             found.append(Fault("overlap", "pairs of the validation or test data"))
+        if self.held_out and not self.held_out.isdisjoint(map(text_hash, (src, tgt))):
+            found.append(Fault("shared_sides", "pairs with a side of the validation or test data"))
         return found
 
 
@@ -111,7 +113,7 @@ def checker_and_pairs(
 
     Args:
         pairs: the pairs of one corpus.
-        held_out: the hashes of the validation and test pairs.
+        held_out: the hashes of the validation and test pairs and of their sides.
         hashes: the hashes of pairs that must not occur again, to which the checker adds; None if there are none.
     """
     stream = iter(pairs)
@@ -132,7 +134,7 @@ def judged(
     Args:
         pairs: source text, target text and further fields, such as links, of each pair.
         filters: names of filters.
-        held_out: hashes of the pairs that `overlap` leaves out.
+        held_out: hashes of what `overlap` and `shared_sides` leave out.
         hashes: hashes of the pairs of other corpora that `duplicates` leaves out, to which those of this one are added.
     """
     checker, stream = checker_and_pairs(pairs, held_out, hashes)
@@ -143,8 +145,13 @@ def judged(
 
 def pair_hash(src: str, tgt: str) -> int:
     """Return a 64-bit hash of a pair, which ignores white space at both ends of the texts."""
-    text = f"{src.strip()}\n{tgt.strip()}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return text_hash(f"{src.strip()}\n{tgt.strip()}")
+
+
+def text_hash(text: str) -> int:
+    """Return a 64-bit hash of a text, which ignores white space at both ends."""
+    text_bytes = text.strip().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text_bytes, digest_size=8).digest(), "big")
 
 
 def _lines_in_script(texts: Iterable[str]) -> Counter[str]:

@@ -15,7 +15,7 @@ from nmt.config import Filter, Source
 from nmt.data.builtin import BUILTIN_VERSION
 from nmt.data.cache import Table, cached_table
 from nmt.data.checksums import digest, file_checksum
-from nmt.data.filters import judged, pair_hash
+from nmt.data.filters import judged, pair_hash, text_hash
 from nmt.data.lines import read_lines, without_packing
 from nmt.data.parallel import read_files
 from nmt.data.remembered import remembered
@@ -45,7 +45,7 @@ def load_text(
         split: ``train``, ``valid`` or ``test``; picks the split of a built-in corpus and names the data in messages.
         cache_dir: the cache folder.
         filters: the names of the filters that leave pairs out.
-        held_out: the other splits, whose pairs the filter `overlap` leaves out.
+        held_out: the other splits, whose pairs and sides `overlap` and `shared_sides` leave out.
 
     Returns:
         The table and its fingerprint. The table has the columns `src`, `tgt` and `links` (strings). With filters, it
@@ -80,14 +80,15 @@ def _load_filtered(
     filters: list[Filter],
     held_out: Mapping[str, Source | None],
 ) -> tuple[Table, str]:
-    others = {name: other for name, other in held_out.items() if other is not None and "overlap" in filters}
+    needed = not {"overlap", "shared_sides"}.isdisjoint(filters)
+    others = {name: other for name, other in held_out.items() if other is not None and needed}
     unfiltered = source_digest(source, split, cache_dir)
     others_id = {name: source_digest(other, name, cache_dir) for name, other in others.items()}
     fingerprint = digest(_FILTERS_FORMAT, unfiltered, filters, others_id)
 
     def rows() -> Iterator[dict[str, Any]]:
         left_out: Counter[str] = Counter()
-        for line, part, (src, tgt, links), reason in judged_pairs(source, split, filters, pair_hashes(others)):
+        for line, part, (src, tgt, links), reason in judged_pairs(source, split, filters, held_out_hashes(others)):
             if reason is None:
                 row = {"src": src, "tgt": tgt, "links": links, "line": line}
                 yield row | ({"part": part} if source.parts else {})
@@ -134,7 +135,7 @@ def judged_pairs(
         source: the source of the pairs.
         split: ``train``, ``valid`` or ``test``.
         filters: names of filters.
-        held_out: hashes of the pairs that `overlap` leaves out.
+        held_out: hashes of what `overlap` and `shared_sides` leave out.
     """
     hashes: set[int] = set()
     before = 0  # the number of pairs in the parts before
@@ -194,15 +195,18 @@ def texts_of_parts(source: Source, split: str) -> Iterator[Iterator[tuple[str, s
     return (((src, tgt) for src, tgt, _ in _untagged(part, split)) for part in source.each)
 
 
-def pair_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
-    """Return the hashes of the pairs of several splits, by which the filter `overlap` recognises them.
+def held_out_hashes(splits: Mapping[Any, Source | None]) -> frozenset[int]:
+    """Return the hashes of the pairs of several splits and of their sides, for `overlap` and `shared_sides`.
 
     Args:
         splits: name of a split → its source, or None if the split is missing.
     """
-    return frozenset(
-        pair_hash(*pair) for name, source in splits.items() if source is not None for pair in read_texts(source, name)
-    )
+    found: set[int] = set()
+    for name, source in splits.items():
+        for src, tgt in read_texts(source, name) if source is not None else ():
+            found.add(pair_hash(src, tgt))
+            found.update(text_hash(text) for text in (src, tgt) if text.strip())
+    return frozenset(found)
 
 
 def _with_links(source: Source, pairs: Iterator[tuple[str, str]]) -> Iterator[Pair]:

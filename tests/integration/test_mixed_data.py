@@ -79,6 +79,31 @@ def test_filters_know_the_parts_and_see_no_tags(parts: list[dict[str, Any]], tmp
     assert rows[-1] == ("c the cat 2", 2, 29)
 
 
+def test_other_translations_of_held_out_sentences_are_left_out_in_both_directions(tmp_path: Path) -> None:
+    files = {
+        "en": "a cat\nred\nblue\n",
+        "fr": "un chat\nrouge\nbleu\n",
+        "made.fr": "le chat\nrouge\nazur\n",
+        "valid.en": "a cat\n",
+        "valid.fr": "un chat\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    source = source_of(
+        tmp_path, {"src": "en", "tgt": "fr"}, {"src": "en", "tgt": "made.fr"}, {"src": "fr", "tgt": "en"}
+    )
+    valid = Source(src=str(tmp_path / "valid.en"), tgt=str(tmp_path / "valid.fr"))
+    table, _ = load_text(source, "train", tmp_path / "cache", ["shared_sides"], {"valid": valid})
+    assert list(table.rows("src", "tgt", "part")) == [
+        ("red", "rouge", 0),
+        ("blue", "bleu", 0),
+        ("red", "rouge", 1),
+        ("blue", "azur", 1),
+        ("rouge", "red", 2),
+        ("bleu", "blue", 2),
+    ]
+
+
 def test_weights_say_how_often_a_pair_comes(parts: list[dict[str, Any]], tmp_path: Path) -> None:
     a, b, c = parts
     source = source_of(tmp_path, a | {"weight": 0.25}, b, c | {"weight": 2.5})

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from nmt.config import Filter
-from nmt.data.filters import checker_and_pairs, judged, pair_hash, script_of
+from nmt.data.filters import checker_and_pairs, judged, pair_hash, script_of, text_hash
 from tests.conftest import SENTENCES
 
 ODD: dict[Filter, tuple[str, str]] = {
@@ -16,8 +16,9 @@ ODD: dict[Filter, tuple[str, str]] = {
     "characters": ("a cat\x00", "un chat"),
     "script": ("good morning", "доброе утро"),
     "overlap": ("a new one", "une nouvelle"),
+    "shared_sides": ("one more", "encore une"),
 }
-HELD_OUT = frozenset({pair_hash(*ODD["overlap"])})
+HELD_OUT = frozenset({pair_hash(*ODD["overlap"]), text_hash(" encore une")})
 
 
 @pytest.mark.parametrize("name", get_args(Filter))
