@@ -109,14 +109,6 @@ def test_imports_wait_for_no_collection_of_garbage_and_leave_it_on() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_reader_of_a_pipe_may_leave(home: Path) -> None:
-    (home / "many").write_text("the cat\n" * 3000)
-    command = f"{sys.executable} -m nmt translate --input many | head -1"
-    process = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert len(process.stdout.splitlines()) == 1
-    assert "Traceback" not in process.stderr
-
-
 def line_within(stream: IO[bytes], seconds: float) -> bytes:
     """The next line of a stream that stays open."""
     assert select.select([stream], [], [], seconds)[0], "no answer"
