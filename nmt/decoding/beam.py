@@ -70,7 +70,9 @@ class Beams:
         self.slots = torch.full((count,), beam_size, device=device)
         self.ids = torch.empty(count, 1, 0, dtype=torch.long, device=device)
         self.log_probs = torch.empty(count, 1, 0, device=device)  # of each token
-        self.weights: Tensor | None = None  # [B, K, t, S]
+        # The attention is large, so it is not reordered with the beam: a row knows which row of each step it continues.
+        self.weights: list[Tensor] = []  # [N, S] of each step, as the model returned them
+        self.origins = torch.empty(count, 1, 0, dtype=torch.long, device=device)  # [B, K, t] rows of `weights`
         self.found: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.best_pruned = [-math.inf] * count  # the largest log-probability that the beam had no room for
 
@@ -85,7 +87,7 @@ class Beams:
         chosen = (torch.arange(size, device=best.device) < self.slots[:, None]) & (best > -torch.inf)
         rows = (parents + torch.arange(count, device=best.device)[:, None] * before).flatten()
         token_log_probs = (log_probs if own is None else own)[rows, tokens.flatten()].view(count, size)
-        self._remember(weights[rows].view(count, size, -1), token_log_probs, rows)
+        self._remember(weights, token_log_probs, rows)
         ended = chosen & (tokens == EOS)
         self.log_prob = best.masked_fill(ended | ~chosen, -torch.inf)
         # Read from the device only once per step: what was pruned, what is alive, and which rows have ended.
@@ -141,11 +143,12 @@ class Beams:
         """
         if not ended:
             return
-        assert self.weights is not None
         at = torch.tensor(ended, device=self.ids.device)
-        ids, log_probs, weights, penalised = (
-            each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.weights, totals[:, :, None])
+        ids, log_probs, origins, penalised = (
+            each[at[:, 0], at[:, 1]] for each in (self.ids, self.log_probs, self.origins, totals[:, :, None])
         )
+        of_steps = [step[rows] for step, rows in zip(self.weights, origins.unbind(1), strict=True)]
+        weights = torch.stack(of_steps, dim=1)  # [ended, t, S]
         steps, length = weights.shape[1:]
         # float32 represents ids of up to 2^24 exactly, so everything can be copied as one tensor.
         parts = [each.to(log_probs.dtype) for each in (ids, log_probs, weights.flatten(1), penalised)]
@@ -176,19 +179,17 @@ class Beams:
     def _remember(self, weights: Tensor, log_probs: Tensor, rows: Tensor) -> None:
         """Reorder the history to match the new beam, and append this step's weights and log-probabilities."""
         count, size = log_probs.shape
-        self.ids = self.ids.flatten(0, 1)[rows].view(count, size, self.ids.shape[-1])
-        before = self.log_probs.flatten(0, 1)[rows].view(count, size, self.log_probs.shape[-1])
+        ids, before, origins = (
+            each.flatten(0, 1)[rows].view(count, size, each.shape[-1])
+            for each in (self.ids, self.log_probs, self.origins)
+        )
+        self.ids = ids
         self.log_probs = torch.cat([before.to(log_probs.dtype), log_probs[:, :, None]], dim=-1)
-        step = weights[:, :, None]
-        if self.weights is None:
-            self.weights = step
-        else:
-            before = self.weights.flatten(0, 1)[rows].view(count, size, *self.weights.shape[2:])
-            self.weights = torch.cat([before, step], dim=2)
+        self.origins = torch.cat([origins, rows.view(count, size, 1)], dim=-1)
+        self.weights.append(weights)
 
     def _drop_done(self, state: Any, rows: Tensor, best_alive: list[float]) -> bool:
         """Remove the sentences that are done and reorder the state for the others; return False if none are left."""
-        assert self.weights is not None
         keep = [i for i, best in enumerate(best_alive) if not self._is_done(self.sentences[i], best)]
         if len(keep) == len(best_alive):
             self.state = state.select(rows)
@@ -200,8 +201,8 @@ class Beams:
         self.memory = self.memory.select(kept)
         self.sentences = [self.sentences[i] for i in keep]
         self.rules, self.slots, self.tokens = self.rules.select(kept), self.slots[kept], self.tokens[kept]
-        self.log_prob, self.ids, self.weights = self.log_prob[kept], self.ids[kept], self.weights[kept]
-        self.log_probs = self.log_probs[kept]
+        self.log_prob, self.ids = self.log_prob[kept], self.ids[kept]
+        self.log_probs, self.origins = self.log_probs[kept], self.origins[kept]
         return True
 
     def _is_done(self, sentence: int, best_alive: float) -> bool:
