@@ -4,14 +4,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.files import check_suffix
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.report import write_report
 from nmt.atomic import atomic_write
-from nmt.config import CometMetricConfig, Config, Source
+from nmt.config import CometMetricConfig, Source
 from nmt.data.cache import Table
 from nmt.data.dataset import PieceCorpus, encode_table
 from nmt.data.lines import one_line, read_lines, without_packing
@@ -24,10 +24,10 @@ from nmt.decoding.output import OutputOptions, matrix_of, report_option
 from nmt.decoding.phrases import Satisfaction
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
-from nmt.errors import ConfigError, DataError
+from nmt.errors import DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
 from nmt.evaluation.comet import comet_program
-from nmt.evaluation.files import prepare_output, write_scores, write_sentences
+from nmt.evaluation.files import prepare_output, write_scores, write_sentences, write_translations
 from nmt.evaluation.metrics import (
     LengthScore,
     Reference,
@@ -37,11 +37,10 @@ from nmt.evaluation.metrics import (
     scores_by_length,
 )
 from nmt.evaluation.plots import draw_lengths
-from nmt.evaluation.versus import HEADINGS, versus_table
 from nmt.runs.load import LoadedModel
 from nmt.training.corpus_loss import corpus_nll
 
-_BOOTSTRAP = 1000
+BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,7 @@ def run_eval(
         DataError: if the data cannot be read, or source and reference differ in length.
     """
     source = source or model.source(split, files)
-    name, data, stem = _names(model, split, files, output)
-    prepare_output(stem, data)
-    _refuse_early(model, page)
-    text, pieces = _read(model, source, split, name)
+    data, stem, text, pieces = check_test_set(model, split, files, output, source, page)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
     requests = _requests(srcs, glossary, model.translator.tokenizer)
@@ -96,9 +92,10 @@ def run_eval(
     translations = model.translator.translate(requests, progress=True)
     hyps = [one_line(translation.tgt.text) for translation in translations]
     seconds = time.perf_counter() - started
+    hypotheses = write_translations(stem, hyps)  # now, since scoring may run out of memory
     options = model.config.evaluation.bleu_tokenize, model.config.evaluation.lowercase
-    scores = corpus_scores(hyps, references, *options, model.config.evaluation.metrics, _BOOTSTRAP, srcs)
-    by_length = scores_by_length(srcs, hyps, references, *options, bootstrap=_BOOTSTRAP)
+    scores = corpus_scores(hyps, references, *options, model.config.evaluation.metrics, BOOTSTRAP, srcs)
+    by_length = scores_by_length(srcs, hyps, references, *options, bootstrap=BOOTSTRAP)
     report = _settings(model, data) | {
         "sentences": len(srcs),
         "decoding_seconds": seconds,
@@ -119,7 +116,38 @@ def run_eval(
         table += f"\n{phrases}"
     if page is not None:
         _write_page(page, model, translations, refs, scores)
-    return EvalReport(table, *write_scores(stem, hyps, report), hyps, report, by_length)
+    return EvalReport(table, hypotheses, write_scores(stem, report), hyps, report, by_length)
+
+
+class TestSet(NamedTuple):
+    """A test set that a model can translate.
+
+    Attributes:
+        data: a description of the data that it consists of.
+        stem: the path, without a suffix, of the files with its results.
+        text: its pairs.
+        pieces: the pieces of its pairs.
+    """
+
+    data: str
+    stem: Path
+    text: Table
+    pieces: PieceCorpus
+
+
+def check_test_set(
+    model: LoadedModel,
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+    source: Source,
+    page: Path | None = None,
+) -> TestSet:
+    """Return a test set, or refuse what would fail after hours of decoding; see `run_eval` for the arguments."""
+    name, data, stem = _names(model, split, files, output, source)
+    prepare_output(stem, data)
+    _refuse_early(model, page)
+    return TestSet(data, stem, *_read(model, source, split, name))
 
 
 def _refuse_early(model: LoadedModel, page: Path | None) -> None:
@@ -232,13 +260,17 @@ def _has_gold(model: LoadedModel, text: Table) -> bool:
 
 
 def _names(
-    model: LoadedModel, split: Literal["train", "valid", "test"], files: tuple[Path, Path] | None, output: Path | None
+    model: LoadedModel,
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+    source: Source,
 ) -> tuple[str, str, Path]:
     """Return the name of a test set, the data that it consists of, and the stem of the files with its results."""
     name = without_packing(files[0].name) if files else split
     data = " | ".join(str(path.resolve()) for path in files) if files else split
-    if not files and model.overrides_data:  # another test set may be called by the same name
-        data = f"{split}: {described(model.source(split))}"
+    if not files and not model.owns(source, split):  # another test set may be called by the same name
+        data = f"{split}: {described(source)}"
     stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
     return name, data, stem
 
@@ -259,72 +291,6 @@ def _agreement(
     return score, matrices[0].read_from
 
 
-def run_eval_versus(
-    models: Sequence[LoadedModel],
-    split: Literal["train", "valid", "test"],
-    files: tuple[Path, Path] | None,
-    output: Path | None,
-    more_refs: Sequence[Path] = (),
-    glossary: Path | None = None,
-) -> str:
-    """Translate one test set with several models and score them side by side; see `run_versus`.
-
-    Args:
-        models: the models to compare; each one is compared with the first.
-        split: a split of the first model's configuration.
-        files: source and reference files instead of a split.
-        output: the folder for the results; None for each model's own ``eval`` folder.
-        more_refs: files of further references.
-        glossary: a file of terms that the translations must keep to.
-
-    Returns:
-        A Markdown table, and BLEU by source length.
-
-    Raises:
-        ConfigError: if two models are the same, or if systems cannot be compared by one of the metrics.
-        DataError: if the data cannot be read.
-    """
-    names = [model.name for model in models]
-    if len({tuple(path.resolve() for path in model.members) for model in models}) < len(models):
-        raise ConfigError(f"the same model is given twice: {', '.join(names)}")
-    if len(set(names)) < len(names):
-        names = ["+".join(map(str, model.members)) for model in models]
-    first = models[0]
-    metrics = _comparable(first.config)
-    stems = [None if output is None else output / name.replace("/", "-") for name in names]
-    for model, stem in zip(models, stems, strict=True):  # check all of them before hours of decoding
-        _, data, path = _names(model, split, files, stem)
-        prepare_output(path, data)
-    source = first.source(split, files)
-    text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
-    refs, settings = with_more(list(text["tgt"]), more_refs), first.config.evaluation
-    systems, curves = [], {}
-    for name, model, stem in zip(names, models, stems, strict=True):
-        report = run_eval(model, split, files, stem, source, more_refs, glossary)
-        systems.append((name, report.hyps))
-        curves[name] = report.by_length
-    lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
-    lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
-    lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
-    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase, metrics, _BOOTSTRAP)
-    return "\n".join([versus, "", *lines])
-
-
-def _comparable(config: Config) -> list[str]:
-    """Return the names of a configuration's metrics.
-
-    Raises:
-        ConfigError: if the significance test cannot compare systems by one of them.
-    """
-    names = [metric.name for metric in config.evaluation.metrics]
-    if unknown := [name for name in names if name not in HEADINGS]:
-        raise ConfigError(
-            f"--versus compares {', '.join(HEADINGS)}, not {', '.join(unknown)}; choose the metrics with "
-            f"--set evaluation.metrics=[bleu]"
-        )
-    return names
-
-
 def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
     """Return all references of each sentence: the given one, and those from further files.
 
@@ -336,15 +302,3 @@ def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
         if len(lines) != len(refs):
             raise DataError(f"{path} has {len(lines)} lines, but there are {len(refs)} references before it")
     return list(zip(refs, *streams, strict=True)) if more else list(refs)
-
-
-def run_versus(systems: Sequence[tuple[str, Path]], refs: Sequence[Path], tokenize: str, lowercase: bool) -> str:
-    """Score files of translations, without a model; see `versus_table`.
-
-    Raises:
-        DataError: if a file cannot be read, or if its number of lines differs from that of the reference.
-    """
-    translated = [(name, list(read_lines(path))) for name, path in systems]
-    return versus_table(
-        translated, with_more(list(read_lines(refs[0])), refs[1:]), tokenize, lowercase, bootstrap=_BOOTSTRAP
-    )

@@ -31,14 +31,20 @@ def prepare_output(stem: Path, data: str) -> None:
         raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
 
 
-def write_scores(stem: Path, hyps: Sequence[str], report: dict[str, Any]) -> tuple[Path, Path]:
-    """Write the translations, one per line, and the scores as JSON; return both paths."""
-    hyp_path, json_path = stem.with_name(stem.name + ".hyp"), stem.with_name(stem.name + ".json")
-    with atomic_write(hyp_path) as tmp_path:
+def write_translations(stem: Path, hyps: Sequence[str]) -> Path:
+    """Write the translations, one per line; return the path."""
+    path = stem.with_name(stem.name + ".hyp")
+    with atomic_write(path) as tmp_path:
         tmp_path.write_text("".join(hyp + "\n" for hyp in hyps), encoding="utf-8", newline="\n")
-    with atomic_write(json_path) as tmp_path:
+    return path
+
+
+def write_scores(stem: Path, report: dict[str, Any]) -> Path:
+    """Write the scores as JSON; return the path."""
+    path = stem.with_name(stem.name + ".json")
+    with atomic_write(path) as tmp_path:
         tmp_path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return hyp_path, json_path
+    return path
 
 
 def write_sentences(

@@ -17,12 +17,13 @@ from nmt.atomic import atomic_write
 from nmt.config import Config, Source
 from nmt.config.data import DataConfig
 from nmt.config.load import load_config
+from nmt.data.sources import source_digest
 from nmt.data.tokenizer import Tokenizer, load_tokenizer
 from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.precision import in_precision
 from nmt.decoding.translator import Translator
 from nmt.decoding.word_aligner import WordAligner
-from nmt.errors import CheckpointError, ConfigError
+from nmt.errors import CheckpointError, ConfigError, NmtError
 from nmt.evaluation.calibration import Calibration
 from nmt.model.allocate import allocate_model
 from nmt.model.seq2seq import Seq2Seq
@@ -147,6 +148,19 @@ class LoadedModel:
         if paths:
             log.info("reading %s, the %s data that %s names", " and ".join(paths), split, self.run.config)
         return source
+
+    def owns(self, source: Source, split: Literal["train", "valid", "test"]) -> bool:
+        """Return whether a source holds the pairs that the run's configuration names, wherever the files are."""
+        own = self.config.data.source(split)
+        if self.overrides_data or own is None:
+            return False
+        cache = Path(self.config.data.cache_dir).expanduser()
+        try:
+            if not self.trusts_data:
+                self._refuse_outside(split, _local_paths(own))
+            return own == source or source_digest(own, split, cache) == source_digest(source, split, cache)
+        except NmtError:
+            return False
 
     def _refuse_outside(self, split: str, paths: Sequence[str]) -> None:
         inside = [Path.cwd(), *(Path(root).expanduser() for root in [self.config.data.root] if root)]
