@@ -52,14 +52,13 @@ class Processes:
             device: the setting `training.device`.
 
         Raises:
-            ConfigError: if the others cannot be reached, or if there is no GPU for this process.
+            ConfigError: if the others cannot be reached, if there is no GPU for this process, or if the environment
+                does not say which process this is.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
+        if os.environ.get("WORLD_SIZE", "1") == "1" or "MASTER_ADDR" not in os.environ:
             yield cls()
             return
-        rank, size, local_rank, local_size = (
-            int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        )
+        rank, size, local_rank, local_size = map(_place, ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
         on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
         if on_gpu:
             _take_gpu(device, local_rank, size)
@@ -233,6 +232,22 @@ def _options_for_stopping() -> list[str]:
     options = {"--signals-to-handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--shutdown-timeout": "240"}
     known = run.get_args_parser().format_help()
     return [f"{option}={value}" for option, value in options.items() if option in known]
+
+
+def _place(name: str) -> int:
+    """Return a number that torchrun gives to each process in its environment.
+
+    Raises:
+        ConfigError: if it is missing or not a number.
+    """
+    value = os.environ.get(name)
+    if value is None or not value.isdecimal():
+        raise ConfigError(
+            f"WORLD_SIZE says that {os.environ['WORLD_SIZE']} processes work together, but {name} is "
+            f"{'not set' if value is None else repr(value)}; start them with torchrun or --processes, or unset "
+            f"WORLD_SIZE"
+        )
+    return int(value)
 
 
 def _take_gpu(device: str, local_rank: int, size: int) -> None:

@@ -21,6 +21,8 @@ nmt translate -m "runs/$name-forward" -i "$src" -o "$folder/forward.tgt" --set t
 nmt translate -m "runs/$name-backward" -i "$tgt" -o "$folder/backward.src" --set training.threads="$half"
 wait $!
 
-# The first corpus of the list is the text itself.
-nmt train "$config" --set name="$name" "$@" --set "data.train=[
-  {src: $src, tgt: $tgt}, {src: $src, tgt: $folder/forward.tgt}, {src: $folder/backward.src, tgt: $tgt}]"
+# The first corpus of the list is the text itself. Links in a file would fit this one only, so new ones are made.
+quoted() { printf "'%s'" "${1//\'/\'\'}"; }
+src=$(quoted "$src") tgt=$(quoted "$tgt") forward=$(quoted "$folder/forward.tgt") backward=$(quoted "$folder/backward.src")
+nmt train "$config" --set name="$name" "$@" --set training.guided_alignment.links=bitext --set "data.train=[
+  {src: $src, tgt: $tgt}, {src: $src, tgt: $forward}, {src: $backward, tgt: $tgt}]"

@@ -84,6 +84,7 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
             remove_leftovers(run.checkpoints)
         start = start_of(config, run, init_from)
         corpora = load_corpora(config, start.load_tokenizer(config))
+    is_first_log = processes.is_first and not run.log.exists()
     handler = log_to_file(run.log) if processes.is_first else logging.NullHandler()
     try:
         session = _Session.open(config, run, corpora, start.checkpoint, processes)
@@ -110,6 +111,8 @@ def _train_locked(config: Config, run: RunFolder, init_from: InitFrom | None, pr
     finally:
         log.removeHandler(handler)
         handler.close()
+        if is_first_log and not run.config.exists():  # a start that failed leaves nothing
+            run.log.unlink(missing_ok=True)
 
 
 class _Session:
@@ -210,14 +213,15 @@ class _Session:
                 raise TrainingError(f"{error}. The last good checkpoint: {last or 'there is none yet'}") from None
             if (stopped_by := self._stopped_by()) is not None:
                 self._leave(stopped_by, reporter)
-            if self.progress.validated != self.trainer.update:
-                self._validate(reporter)
-            self.processes.barrier()
-            if (averaging := self.config.training.averaging).checkpoints or averaging.ema:
-                self._average(reporter)
-            reporter.draw_curve()
-            self.progress.ended = True
-            self._save(reporter)
+            with reporter.paused():  # what follows does not count for the rate if more epochs are trained later
+                if self.progress.validated != self.trainer.update:
+                    self._validate(reporter)
+                self.processes.barrier()
+                if (averaging := self.config.training.averaging).checkpoints or averaging.ema:
+                    self._average(reporter)
+                reporter.draw_curve()
+                self.progress.ended = True
+                self._save(reporter)
         if not self.processes.is_first:
             return
         minutes = self.progress.seconds / 60

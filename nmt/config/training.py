@@ -142,7 +142,8 @@ class PretrainedEmbeddingsConfig(Section):
     """Files of word vectors (word2vec, fastText, GloVe) that initialise the embeddings of a new training.
 
     Paths are relative to `data.root`. The vectors must be as wide as `model.embedding_size`. Pieces that do not match a
-    word in the file start at random. With tied embeddings, `tgt` is applied after `src`.
+    word in the file start at random. With tied embeddings, those of the target are applied after those of the source.
+    `data.reverse` exchanges the two files as well.
     """
 
     src: str | None = None

@@ -45,7 +45,11 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
     except ImportError:
         raise ModelError("writing for CTranslate2 needs its package: pip install ctranslate2") from None
     first, heads = encoder.layers[0], decoder.layers[0].cross_attention.heads
-    options = {"pre_norm": decoder.layers[0].self_sublayer.pre, "alignment_layer": decoder.alignment_layer}
+    options = {
+        "pre_norm": decoder.layers[0].self_sublayer.pre,
+        "alignment_layer": decoder.alignment_layer,
+        "alignment_heads": len(decoder.alignment_heads),
+    }
     spec = specs.TransformerSpec(
         specs.TransformerEncoderSpec(
             len(encoder.layers), first.self_attention.multi_head.heads, pre_norm=first.attention_sublayer.pre
@@ -62,11 +66,8 @@ def write_ctranslate2(model: nn.Module, tokenizer: Tokenizer, config: Config, fo
         _feed_forward(target.ffn, layer.feed_forward, layer.feed_forward_sublayer)
     for layer, target in zip(decoder.layers, spec.decoder.layer, strict=True):
         _self_attention(target.self_attention, layer.self_attention.multi_head, layer.self_sublayer)
-        cross = layer.cross_attention
         _norm(target.attention.layer_norm, layer.cross_sublayer.norm)
-        _linear(target.attention.linear[0], cross.query_layer)
-        _linear(target.attention.linear[1], cross.key_layer, cross.value_layer)
-        _linear(target.attention.linear[2], cross.output_layer)
+        _cross_attention(target.attention, layer.cross_attention, decoder.alignment_heads)
         _feed_forward(target.ffn, layer.feed_forward, layer.feed_forward_sublayer)
     _linear(spec.decoder.projection, model.output)
     _vocabularies(spec, tokenizer)
@@ -116,6 +117,22 @@ def _self_attention(target: Any, heads: MultiHead, sublayer: Sublayer) -> None:
     _norm(target.layer_norm, sublayer.norm)
     _linear(target.linear[0], heads.query_layer, heads.key_layer, heads.value_layer)
     _linear(target.linear[1], heads.output_layer)
+
+
+def _cross_attention(target: Any, heads: MultiHead, aligned: list[int]) -> None:
+    """Fill in the attention to the source, whose heads `aligned` come first: CTranslate2 reads alignments from these.
+
+    The order of the heads changes nothing else, because the output layer takes them in the same order.
+    """
+    order = [*aligned, *(head for head in range(heads.heads) if head not in aligned)]
+    rows = np.arange(heads.size).reshape(heads.heads, -1)[order].ravel()
+    _linear(target.linear[0], heads.query_layer)
+    _linear(target.linear[1], heads.key_layer, heads.value_layer)
+    _linear(target.linear[2], heads.output_layer)
+    both = np.concatenate([rows, heads.size + rows])  # of keys and values
+    for linear, chosen in ((target.linear[0], rows), (target.linear[1], both)):
+        linear.weight, linear.bias = linear.weight[chosen], linear.bias[chosen]
+    target.linear[2].weight = np.ascontiguousarray(target.linear[2].weight[:, rows])
 
 
 def _feed_forward(target: Any, layers: nn.Sequential, sublayer: Sublayer) -> None:

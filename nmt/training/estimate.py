@@ -11,6 +11,7 @@ import numpy as np
 from nmt.config import AttentionConfig, Config, TrainingConfig
 from nmt.data.batching import plan_batches
 from nmt.data.prepare import Corpora
+from nmt.data.sampled import sampled_epochs
 from nmt.errors import DataError
 from nmt.model.allocate import allocate_model
 from nmt.runtime import choose_device, choose_precision, set_seed
@@ -135,7 +136,8 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
     device = choose_device(training.device)
     precision = choose_precision(training.precision, device)
     model = allocate_model(config, corpora.tokenizer.src_size, corpora.tokenizer.tgt_size, device)
-    trainer = Trainer(training, config.seed, model, device, precision, lambda epoch: train)
+    epochs = sampled_epochs(config, corpora)
+    trainer = Trainer(training, config.seed, model, device, precision, epochs, config.guided_loss)
     updates = trainer.updates()
     for _ in islice(updates, _WARM):
         pass
@@ -148,7 +150,10 @@ def measure_duration(config: Config, corpora: Corpora) -> Duration | None:
     if not rates:
         return None
     weights = 1.0 if train.weights is None else train.weights
-    return duration_at(rates, float(((train.tgt_len + 1) * weights).sum()), tokens / len(rates), training)
+    some = np.arange(0, len(train), max(1, len(train) // 1000))
+    longer = epochs(0).token_counts(some)[1] / train.token_counts(some)[1]  # by subword sampling
+    epoch_tokens = longer * float(((train.tgt_len + 1) * weights).sum())
+    return duration_at(rates, epoch_tokens, tokens / len(rates), training)
 
 
 def duration_at(

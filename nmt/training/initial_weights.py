@@ -105,7 +105,8 @@ def check_pretrained(tokenizer: Tokenizer, config: Config) -> None:
 def _vector_files(tokenizer: Tokenizer, config: Config) -> Iterator[tuple[str, Path]]:
     """Yield the side and the path of each file of word vectors in a configuration."""
     files = config.training.pretrained_embeddings
-    for side, name in (("src", files.src), ("tgt", files.tgt)):
+    names = (files.tgt, files.src) if config.data.reverse else (files.src, files.tgt)
+    for side, name in zip(("src", "tgt"), names, strict=True):
         if name is None:
             continue
         if not isinstance(tokenizer, SentencePieceTokenizer):

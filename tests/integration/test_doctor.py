@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nmt.commands.doctor import run_doctor, write_training_data
 from nmt.config import Config
+from nmt.data.prepare import load_corpora
 from nmt.errors import TokenizerError
+from nmt.training.estimate import measure_duration
+from nmt.training.trainer import Trainer
 from tests.conftest import SENTENCES
 
 
@@ -21,6 +25,28 @@ def test_the_report_has_sizes_time_and_the_tokenizer_of_bleu(make_config: Callab
     assert "target tokens/s, over " in rows["training rate here"]
     assert rows["estimated time"].endswith("in all, validation aside")
     assert "more than" not in "".join(name for name in rows if name.startswith("longer side"))
+
+
+def test_the_time_is_that_of_sampled_pieces_and_of_guided_attention(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    class Watched(Trainer):
+        def __init__(self, *arguments: Any):
+            asked.append(arguments[6])
+            super().__init__(*arguments)
+
+    found: list[float] = []
+    monkeypatch.setattr("nmt.training.estimate.Trainer", Watched)
+    monkeypatch.setattr("nmt.training.estimate.duration_at", lambda rates, epoch, *_: found.append(epoch))
+    for enabled in (False, True):
+        sampling = {"sampling": {"enabled": True, "alpha": 0.9}} if enabled else {}
+        training = {"epochs": 30, "guided_alignment": {"enabled": True}}
+        config = make_config(training=training, tokenizer={"vocab_size": 120, **sampling})
+        measure_duration(config, load_corpora(config, with_guide=False))
+    assert found[1] > 1.1 * found[0]  # with merges dropped there are more pieces
+    assert asked == ["cross_entropy", "cross_entropy"]
 
 
 def test_exchanged_sides_and_tokenised_text_are_reported(make_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -126,6 +126,22 @@ def test_ctranslate2_translates_alike(
     assert len({one.text for one in own}) > 5
 
 
+@pytest.mark.parametrize("heads", [[], [1], [2], [2, 1]], ids=str)
+def test_ctranslate2_reads_alignments_from_the_same_heads(
+    loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path, heads: list[int]
+) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    decoder = TRANSFORMER["decoder"] | {"alignment_heads": heads}
+    translator, config = loaded_model(**TRANSFORMER | {"decoder": decoder})
+    write_ctranslate2(translator.model, translator.tokenizer, config, tmp_path)
+    other = ctranslate2.Translator(str(tmp_path), device="cpu", inter_threads=1, intra_threads=1)
+    for one in translator.translate(LINES[:5]):
+        limit = int(2.0 * len(one.src.ids) + 10) - 1  # ours counts EOS
+        [found] = other.translate_batch([one.src.pieces], beam_size=1, max_decoding_length=limit, return_attention=True)
+        assert found.hypotheses[0] == one.tgt.pieces
+        np.testing.assert_allclose(found.attention[0], one.weights[: len(one.tgt.ids)], atol=1e-4)
+
+
 def test_what_a_runtime_cannot_run_is_refused(
     loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path
 ) -> None:

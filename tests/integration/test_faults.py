@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from nmt.commands.dry_run import run_dry_run
 from nmt.commands.train import run_train
 from nmt.config import Config
-from nmt.errors import CheckpointError, ConfigError, DataError, TrainingError
+from nmt.errors import CheckpointError, ConfigError, DataError, NmtError, TrainingError
 from nmt.runs.checkpoint import average_checkpoints, find_damage, newest_checkpoint, remove_leftovers
 from nmt.runs.folder import RunFolder
 from nmt.runs.load import load_model
@@ -102,6 +102,29 @@ def test_a_process_that_died_in_its_first_checkpoint_is_no_obstacle(make_config:
     run = run_train(make_config())
     assert weights_of(run) == weights_of(through)
     assert {path.name for path in run.tokenizer.iterdir()} == {path.name for path in through.tokenizer.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"device": "cuda:7"}, "training.device"),
+        ({"precision": "fp16", "device": "cpu"}, "fp16"),
+        ({"pretrained_embeddings": {"src": "en.vec"}}, "en.vec"),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_no_folder(
+    make_config: MakeConfig, tmp_path: Path, training: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "en.vec").write_text("the 1 2 3\n", encoding="utf-8")
+    config = make_config(training=training)
+    with pytest.raises(NmtError, match=message):
+        run_train(config)
+    assert not config.run_dir.exists()
+    config.run_dir.mkdir(parents=True)
+    RunFolder(config.run_dir).log.write_text("of an earlier start\n", encoding="utf-8")
+    with pytest.raises(NmtError, match=message):
+        run_train(config)
+    assert "of an earlier start" in RunFolder(config.run_dir).log.read_text(encoding="utf-8")
 
 
 def test_a_newer_format_is_refused_with_advice(make_config: MakeConfig) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.config.load import save_config
 from nmt.errors import CheckpointError, ConfigError
+from nmt.runs.checkpoint import load_state
 from nmt.runs.folder import RunFolder
 from nmt.training.trainer import Trainer
+from nmt.training.validation import Validation, Validator
 
 EVERYTHING: dict[str, Any] = {
     "model": {"dropout": {"word": 0.1}, "encoder": {"layers": 2}},
@@ -183,3 +186,20 @@ def test_a_closed_terminal_and_a_clusters_warning_save_first(
     assert ended.value.code == code
     assert signal.getsignal(kind) == before
     assert RunFolder(make_config().run_dir).checkpoint("last").resolve().name == "step-000002"
+
+
+def test_the_last_validation_is_not_counted_as_training(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Validator.run
+
+    def slowly(self: Validator) -> Validation:
+        time.sleep(2.0)
+        return validate(self)
+
+    monkeypatch.setattr(Validator, "run", slowly)
+    training = {"max_updates": 3, "log_every": 5, "keep_last": 2, "averaging": {"checkpoints": 2}}
+    run = run_train(make_config(training=training | {"validation": {"every": 2}}))
+    window = load_state(run.checkpoint("last"))["window"]
+    assert window["tgt_tokens"] > 0
+    assert window["seconds"] < 2.0

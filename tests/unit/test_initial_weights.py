@@ -149,6 +149,20 @@ def test_a_training_begins_with_the_vectors_that_its_configuration_names(
     assert torch.equal(model.decoder.embedding.weight, before[1])
 
 
+def test_the_files_of_vectors_are_exchanged_with_the_sides(
+    make_config: Callable[..., Config], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    write(tmp_path / "en.vec", "the " + " ".join(map(str, range(12))))
+    config = make_config(data={"reverse": True}, training={"pretrained_embeddings": {"src": "en.vec"}})
+    model = model_of(make_config, 120, 3)
+    before = [table.weight.detach().clone() for table in (model.src_embedding, model.decoder.embedding)]
+    take_pretrained(model, tokenizer, config)
+    assert torch.equal(model.src_embedding.weight, before[0])
+    assert isinstance(tokenizer, SentencePieceTokenizer)
+    changed = (model.decoder.embedding.weight != before[1]).any(dim=1).nonzero()[:, 0].tolist()
+    assert changed == [tokenizer.tgt.piece_to_id("▁the")]
+
+
 def test_a_dry_run_reads_the_vectors_through(make_config: Callable[..., Config], tmp_path: Path) -> None:
     config = make_config(training={"pretrained_embeddings": {"src": "en.vec"}})
     numbers = " ".join(["0.5"] * 12)

@@ -34,6 +34,20 @@ def test_only_what_is_on_gpus_goes_over_nccl(calls: list[str]) -> None:
     assert calls == ["gloo", "ended"]
 
 
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])
+def test_a_process_must_know_its_place(calls: list[str], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "first")
+    with pytest.raises(ConfigError, match=f"2 processes work together, but {name} is 'first'; start them"):
+        Processes.join("cpu").__enter__()
+    monkeypatch.delenv(name)
+    with pytest.raises(ConfigError, match=f"but {name} is not set"):
+        Processes.join("cpu").__enter__()
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(ConfigError, match="WORLD_SIZE"):
+        Processes.join("cpu").__enter__()
+    assert calls == []
+
+
 def test_after_an_error_a_process_does_not_wait_for_nccl(calls: list[str]) -> None:
     with pytest.raises(ConfigError), Processes.join("cuda"):
         raise ConfigError("no such file")

@@ -1,0 +1,39 @@
+"""The script that trains on translations of the training text."""
+
+import itertools
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from nmt.config.load import load_config
+from tests.config_files import GOOD
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "diversify.sh"
+
+
+def test_the_last_model_learns_from_the_text_and_both_translations(tmp_path: Path) -> None:
+    folder = tmp_path / "a, 'b': {c}"
+    folder.mkdir()
+    (tmp_path / "my.yaml").write_text(f"{GOOD}training: {{guided_alignment: {{links: my.links}}}}\n", encoding="utf-8")
+    program = tmp_path / "bin" / "nmt"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > {shlex.quote(str(tmp_path))}/said-$$\n", encoding="utf-8")
+    program.chmod(0o755)
+    for name in ("train.en", "train.fr"):
+        (folder / name).touch()
+    command = ["bash", str(SCRIPT), "my.yaml", str(folder / "train.en"), str(folder / "train.fr"), str(folder / "made")]
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([*command, "--set", "training.epochs=3"], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+    said = [text.read_text(encoding="utf-8").split("\0")[:-1] for text in tmp_path.glob("said-*")]
+    assert sorted(words[0] for words in said) == ["train"] * 3 + ["translate"] * 2
+    [last] = [words for words in said if "name=my" in words]
+    settings = [value for option, value in itertools.pairwise(last) if option == "--set"]
+    config = load_config(tmp_path / "my.yaml", settings)
+    assert config.training.epochs == 3
+    assert config.training.guided_alignment.links == "bitext"
+    assert [(part.src, part.tgt) for part in config.data.train.parts] == [
+        (f"{folder}/train.en", f"{folder}/train.fr"),
+        (f"{folder}/train.en", f"{folder}/made/forward.tgt"),
+        (f"{folder}/made/backward.src", f"{folder}/train.fr"),
+    ]
