@@ -73,7 +73,7 @@ class Model:
         prefixes: Iterable[str] | None = None,
         require: Iterable[Sequence[str]] | None = None,
         forbid: Iterable[Sequence[str]] | None = None,
-        sample: bool = False,
+        sample: bool | None = None,
         temperature: float | None = None,
         seed: int | None = None,
     ) -> list[Translation]:
@@ -88,7 +88,8 @@ class Model:
             require: for each line, the phrases that its translation must contain as whole words; ``Haus|Häuser``
                 requires one of the two. `Translation.phrases` says where they are.
             forbid: for each line, the phrases that its translation must not contain.
-            sample: whether translations are sampled at random instead of searched for (`decoding.sampling`).
+            sample: whether translations are sampled at random instead of searched for; None for the model's own setting
+                (`decoding.sampling.enabled`), or for search if `beam` is given.
             temperature: the temperature of the sampling, above 0; None for the model's own setting.
             seed: the seed of the sampling; None for the model's own setting.
 
@@ -96,7 +97,8 @@ class Model:
             One translation per line, in order.
 
         Raises:
-            TypeError: for a single string, for a line that is not a string, or for arguments that exclude each other.
+            TypeError: for a single string, for a line that is not a string, for a number that is not an int, or for
+                arguments that exclude each other.
             ValueError: if `beam` or `n_best` is below 1, or if the number of prefixes or of lists of phrases differs
                 from the number of lines.
             DataError: for a prefix or phrase that the model cannot write, or for required phrases with sampling.
@@ -105,6 +107,8 @@ class Model:
             raise TypeError("beam and beam_size are two names for the same number; give only one of them")
         beam = beam_size if beam is None else beam
         for name, value in (("beam", beam), ("n_best", n_best)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise TypeError(f"{name} must be an int, not {value!r}")
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         texts = _texts(lines, "lines")
@@ -115,12 +119,15 @@ class Model:
         requests = [Request(*each) for each in zip(texts, begins, *phrases, strict=True)]
         if sample and beam is not None:
             raise TypeError("beam is for search, and sample=True draws translations at random; give only one of them")
+        translator = self._loaded.translator
+        own = translator.settings.sampling.enabled
+        if sample is None:
+            sample = own and beam is None
         if not sample and (temperature is not None or seed is not None):
             raise TypeError("temperature and seed can only be given with sample=True")
-        translator = self._loaded.translator
         if translator.backward is not None and (sample or beam == 1):
             raise TypeError("the backward model chooses among the translations of a beam; load the model without it")
-        if beam is not None or sample:
+        if beam is not None or sample or own:
             translator = Translator(
                 translator.model,
                 translator.tokenizer,
@@ -165,16 +172,17 @@ def _settings(
         ValueError: for a temperature that is not above 0, or a negative seed.
     """
     changed: dict[str, Any] = {} if beam is None else {"beam_size": beam}
-    if sample:
-        given = {"temperature": temperature, "seed": seed}
-        values = settings.sampling.model_dump() | {"enabled": True}
-        changed["sampling"] = SamplingConfig(**values | {key: one for key, one in given.items() if one is not None})
+    given = {"temperature": temperature, "seed": seed}
+    values = settings.sampling.model_dump() | {"enabled": sample}
+    changed["sampling"] = SamplingConfig(**values | {key: one for key, one in given.items() if one is not None})
     return settings.model_copy(update=changed)
 
 
 def _texts(lines: Iterable[str], name: str) -> list[str]:
     """Return the lines as a list of strings; refuse anything else."""
     if isinstance(lines, (str, bytes)):
+        if "[" in name:  # of phrases
+            raise TypeError(f"{name} must be a list of phrases, not one string")
         raise TypeError('give a list of lines, such as ["I love you"], not one string')
     texts = list(lines)
     for index, text in enumerate(texts):
@@ -237,11 +245,17 @@ def load(
     Raises:
         CheckpointError: if there is no model, or it is damaged.
         ConfigError: for an override that is not a setting or cannot change a trained model.
+        TypeError: for overrides that are a single string.
+        ValueError: for an empty list of models.
     """
+    if isinstance(overrides, str):
+        raise TypeError('give a list of overrides, such as ["decoding.length_penalty=0.6"], not one string')
     if model is None or isinstance(model, (str, Path)):
         folders = None if model is None else [Path(model)]
     else:
         folders = [Path(one) for one in model]
+        if not folders:
+            raise ValueError("the list of models is empty; give at least one folder")
     named = {"training.device": device, "decoding.precision": precision}
     given = [f"{key}={value}" for key, value in named.items() if value is not None]
     back = None if backward is None else Path(backward)

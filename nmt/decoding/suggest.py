@@ -27,10 +27,12 @@ class Suggestion:
     Attributes:
         word: the word; "" for the end of the translation.
         probability: the probability that the model gives it after the beginning, 0 to 1.
+        has_space: whether a space separates it from the beginning.
     """
 
     word: str
     probability: float
+    has_space: bool = False
 
 
 def next_words(
@@ -84,11 +86,13 @@ def next_words(
         first = log_probs[0].masked_fill(~allowed, -torch.inf).topk(min(count, int(allowed.sum())))
         state = state.select(torch.zeros_like(first.indices))
         words, totals = _to_the_end(model, first.indices, first.values, state, at_word, vocabulary)
-    found: dict[str, float] = {}
+    found: dict[tuple[str, bool], float] = {}
     for row, total in zip(words, totals.exp().tolist(), strict=True):
         word = "" if row == [EOS] else translator.tokenizer.decode_tgt(row).text
-        found[word] = found.get(word, 0.0) + total
-    return [Suggestion(*each) for each in sorted(found.items(), key=lambda each: -each[1])]
+        one = word, vocabulary.texts[row[0]].startswith(" ")
+        found[one] = found.get(one, 0.0) + total
+    ordered = sorted(found.items(), key=lambda each: -each[1])
+    return [Suggestion(word, total, has_space) for (word, has_space), total in ordered]
 
 
 def _to_the_end(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nmt.errors import NmtError
-from nmt.serve.guard import Refused
+from nmt.serve.guard import Limits, Refused
 from nmt.serve.schema import TranslateRequest
 
 if TYPE_CHECKING:  # these import torch, and the page can be sent before that is done
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # these import torch, and the page can be sent before that is
     from nmt.runs.load import LoadedModel
     from nmt.serve.batcher import Job
 
+_LONGEST_PREFIX = 2_000  # characters
+_MOST_PHRASES = 120  # required and forbidden ones, in one request
 _MOST_HYPOTHESES = 2_000  # lines times translations of each, in one request
 # Matches comments, complete scripts and styles, and tags, whatever their quoted attributes contain.
 _TAG = re.compile(
@@ -31,10 +33,38 @@ def lines_of(text: str, kind: str) -> list[str]:
     return text.split("\n")
 
 
+def check_size(limits: Limits, texts: Sequence[str], prefix: str, phrases: Sequence[str] = ()) -> None:
+    """Refuse a request with too much text.
+
+    Args:
+        limits: the limits on requests.
+        texts: the texts to translate.
+        prefix: the beginning of the translations.
+        phrases: the required and the forbidden phrases; bars separate several in one text.
+    """
+    if (characters := len(prefix) + sum(map(len, phrases))) > _LONGEST_PREFIX:
+        raise Refused(413, f"prefix and phrases have {characters} characters; at most {_LONGEST_PREFIX} are allowed")
+    if (count := sum(text.count("|") + 1 for text in phrases)) > _MOST_PHRASES:
+        raise Refused(413, f"there are {count} phrases, alternatives included; at most {_MOST_PHRASES} are allowed")
+    characters, lines = sum(map(len, texts)), sum(text.count("\n") + 1 for text in texts)
+    if not texts:
+        raise Refused(400, "q is empty")
+    if characters > limits.characters:
+        raise Refused(413, f"the text has {characters} characters; at most {limits.characters} are allowed")
+    if lines > limits.lines:
+        raise Refused(413, f"the text has {lines} lines; at most {limits.lines} are allowed")
+
+
 def check_count(lines: int, asked: TranslateRequest, limit: int) -> None:
     """Refuse a request for more translations than the server would keep waiting."""
     if lines * (asked.alternatives + 1) > min(limit, _MOST_HYPOTHESES):
         raise Refused(413, f"{lines} lines with {asked.alternatives} alternatives are too many for one request")
+
+
+def unsupported(asked: TranslateRequest, languages: tuple[str, str]) -> str | None:
+    """Return the language of a request that is not the model's source or target; None if both are."""
+    given = zip((asked.source, asked.target), languages, strict=True)
+    return next((one for one, known in given if one not in ("auto", "", known)), None)
 
 
 def calibration_for(loaded: "LoadedModel", asked: TranslateRequest) -> "Calibration | None":
@@ -77,15 +107,16 @@ def answer_of(
     Args:
         asked: the request.
         text: the text.
-        lines: each line of the text with its translation or an error; a line with an error is answered by nothing.
+        lines: each line of the text with its translation or an error; a line with an error is answered by nothing, and
+            the messages are in `errors`, if there is one.
         calibration: calibrates the confidences; None if the request asks for none.
         is_alone: whether the request has no other text.
 
     Raises:
-        Refused: if the text is a single line, has no others beside it, and could not be translated.
+        Refused: if the text has no others beside it, and none of its lines could be translated.
     """
     errors = [answer for _, answer in lines if isinstance(answer, NmtError)]
-    if errors and len(lines) == 1 and is_alone:
+    if errors and len(errors) == len(lines) and is_alone:
         raise Refused(400, str(errors[0]))
     found = [None if isinstance(answer, NmtError) else answer for _, answer in lines]
     answer: dict[str, Any] = {"translatedText": _joined_text(asked, text, [one.text if one else "" for one in found])}
@@ -106,6 +137,8 @@ def answer_of(
     }
     # For a single line, a field has its value; for several lines, a list of the values of all lines.
     answer |= {name: values[0] if len(values) == 1 else values for name, values in per_line.items() if values}
+    if errors:
+        answer["errors"] = [str(each) if isinstance(each, NmtError) else None for _, each in lines]
     return answer
 
 

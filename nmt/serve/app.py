@@ -17,9 +17,19 @@ from starlette.types import ASGIApp
 
 from nmt import alignment
 from nmt.errors import NmtError
-from nmt.serve.answers import answer_of, calibration_for, check_count, job_of, keys_of, lines_of
+from nmt.serve.answers import (
+    answer_of,
+    calibration_for,
+    check_count,
+    check_size,
+    job_of,
+    keys_of,
+    lines_of,
+    unsupported,
+)
 from nmt.serve.guard import Guard, Limits, Refused, body_of, error_response, validated
 from nmt.serve.models import ServedModel, examples_of
+from nmt.serve.prometheus import prometheus_text
 from nmt.serve.schema import SuggestRequest, TranslateRequest, openapi
 
 if TYPE_CHECKING:  # it imports torch, and the page can be sent before that is done
@@ -33,7 +43,6 @@ _FILES = {
     "page.js": (STATIC, "text/javascript"),
     "docs.js": (STATIC, "text/javascript"),
 }
-_LONGEST_PREFIX = 2_000  # characters
 _TOO_MANY = "too many lines are waiting; try again in a second"
 _Answer = Callable[[dict[str, Any]], Coroutine[Any, Any, Response]]
 
@@ -126,9 +135,12 @@ class Server:
     async def _translate(self, body: dict[str, Any]) -> Response:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
-        loaded, _ = await self._ready(asked.model)
+        check_size(self.limits, texts, asked.prefix, [*asked.require, *asked.forbid])
+        loaded, _ = await self._chosen(asked)
         found = await self._translations(asked, texts)
+        failed = [answer for lines in found for _, answer in lines if isinstance(answer, NmtError)]
+        if failed and len(failed) == sum(map(len, found)):
+            raise Refused(400, str(failed[0]))
         calibration, is_alone = calibration_for(loaded, asked), isinstance(asked.q, str)
         answers = [answer_of(asked, *each, calibration, is_alone) for each in zip(texts, found, strict=True)]
         return JSONResponse(self._joined(asked, answers, loaded.config.data.languages[0]))
@@ -139,6 +151,8 @@ class Server:
         joined: dict[str, Any] = dict(answers[0])
         if not isinstance(asked.q, str):
             joined = {key: [one[key] for one in answers] for key in keys_of(asked)}
+            if any("errors" in one for one in answers):
+                joined["errors"] = [one.get("errors") for one in answers]
         if asked.source == "auto":
             detected = {"confidence": 100, "language": language}
             joined["detectedLanguage"] = detected if isinstance(asked.q, str) else [detected] * len(answers)
@@ -150,8 +164,7 @@ class Server:
         """Split each text into lines and return each line with its translation or an error, grouped by text."""
         from nmt.serve.batcher import Busy
 
-        loaded, batcher = await self._ready(asked.model)
-        self._check_languages(asked, *loaded.config.data.languages)
+        _, batcher = await self._chosen(asked)
         jobs, owners = [], []
         for owner, text in enumerate(texts):
             for line in lines_of(text, asked.format):
@@ -170,12 +183,11 @@ class Server:
     async def _stream(self, body: dict[str, Any]) -> Response:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
-        self._check_size(texts, asked.prefix, *asked.require, *asked.forbid)
+        check_size(self.limits, texts, asked.prefix, [*asked.require, *asked.forbid])
         if asked.format == "html":
             raise Refused(400, "a stream has one event for each line of text; send HTML to /translate")
         lines = [line for text in texts for line in text.split("\n")]
-        loaded, batcher = await self._ready(asked.model)
-        self._check_languages(asked, *loaded.config.data.languages)
+        loaded, batcher = await self._chosen(asked)
         check_count(len(lines), asked, batcher.limit)
         calibration = calibration_for(loaded, asked)
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
@@ -205,7 +217,7 @@ class Server:
         from nmt.serve.batcher import Busy
 
         asked = validated(SuggestRequest, body)
-        self._check_size([asked.q], asked.prefix)
+        check_size(self.limits, [asked.q], asked.prefix)
         _, batcher = await self._ready(asked.model)
         try:
             found = await batcher.suggest(asked.q.replace("\n", " "), asked.prefix, asked.count, asked.look_at)
@@ -213,7 +225,7 @@ class Server:
             raise Refused(400, str(error)) from None
         except Busy:
             raise Refused(503, _TOO_MANY) from None
-        words = [{"word": each.word, "probability": round(each.probability, 6)} for each in found]
+        words = [{"word": one.word, "probability": round(one.probability, 6), "space": one.has_space} for one in found]
         return JSONResponse({"words": words})
 
     async def _detect(self, body: dict[str, Any]) -> Response:
@@ -233,24 +245,17 @@ class Server:
         except NmtError as error:
             raise Refused(503, str(error)) from None
 
-    def _check_size(self, texts: Sequence[str], *phrases: str) -> None:
-        if (characters := sum(map(len, phrases))) > _LONGEST_PREFIX:
-            raise Refused(
-                413, f"prefix and phrases have {characters} characters; at most {_LONGEST_PREFIX} are allowed"
-            )
-        characters, lines = sum(map(len, texts)), sum(text.count("\n") + 1 for text in texts)
-        if not texts:
-            raise Refused(400, "q is empty")
-        if characters > self.limits.characters:
-            raise Refused(413, f"the text has {characters} characters; at most {self.limits.characters} are allowed")
-        if lines > self.limits.lines:
-            raise Refused(413, f"the text has {lines} lines; at most {self.limits.lines} are allowed")
-
-    @staticmethod
-    def _check_languages(asked: TranslateRequest, source: str, target: str) -> None:
-        for given, known in ((asked.source, source), (asked.target, target)):
-            if given not in ("auto", "", known):
-                raise Refused(400, f"{given[:20]} is not supported; this model translates from {source} to {target}")
+    async def _chosen(self, asked: TranslateRequest) -> Any:
+        """Return the model that a request names, or else the first one for its languages, with its batcher."""
+        for model in [self._model(asked.model)] if asked.model or not self.models else self.models:
+            loaded, batcher = await self._ready(model.name)
+            languages = loaded.config.data.languages
+            if (wrong := unsupported(asked, languages)) is None:
+                return loaded, batcher
+        known = "/languages has the languages of all models"
+        if asked.model or len(self.models) == 1:
+            known = f"this model translates from {languages[0]} to {languages[1]}"
+        raise Refused(400, f"{str(wrong)[:20]} is not supported; {known}")
 
     async def _page(self, request: Request) -> Response:
         return FileResponse(STATIC / "page.html", media_type="text/html")
@@ -324,15 +329,7 @@ class Server:
         return JSONResponse({"records": await asyncio.to_thread(read_records, self.metrics_file)})
 
     async def _metrics(self, request: Request) -> Response:
-        lines = ["# TYPE nmt_requests_total counter"]
-        lines += [f'nmt_requests_total{{status="{status}"}} {count}' for status, count in sorted(self.counts.items())]
-        for name, kind in (("lines", "counter"), ("batches", "counter"), ("waiting", "gauge")):
-            suffix = "_total" if kind == "counter" else ""
-            lines.append(f"# TYPE nmt_{name}{suffix} {kind}")
-            for model in self.models:
-                value = getattr(model.batcher, name) if model.batcher is not None else 0
-                lines.append(f"nmt_{name}{suffix}{{model={json.dumps(model.name)}}} {value}")
-        return PlainTextResponse("\n".join(lines) + "\n")
+        return PlainTextResponse(prometheus_text(self.counts, self.models))
 
 
 async def _gone(request: Request) -> None:
@@ -343,7 +340,9 @@ async def _gone(request: Request) -> None:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    return error_response(status, "not found" if status == 404 else "this address needs another HTTP method")
+    response = error_response(status, "not found" if status == 404 else "this address needs another HTTP method")
+    response.headers.update(getattr(error, "headers", None) or {})  # for a wrong method, `Allow` has the right ones
+    return response
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from nmt.decoding.request import Request
+from nmt.decoding.request import Request, alternatives
 from nmt.decoding.suggest import Suggestion, next_words
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
@@ -43,10 +43,13 @@ class Job:
     def characters(self) -> int:
         """The number of characters in the source text and the prefix, times the number of translations.
 
-        The beam has a bank for each number of required pieces, so required phrases count with their number, too.
+        The beam has a bank for each number of required pieces, so required phrases count with their number, too. Every
+        step looks for each forbidden phrase, which takes time in proportion to the length of the translation.
         """
-        required = sum(map(len, self.request.require)) * len(self.request.require)
-        return (len(self.request.text) + len(self.request.prefix) + required) * self.n_best
+        text, require = len(self.request.text), self.request.require
+        required = sum(map(len, require)) * len(require)
+        forbidden = text * sum(len(alternatives(each)) for each in self.request.forbid) // 10
+        return (text + len(self.request.prefix) + required + forbidden) * self.n_best
 
     @property
     def is_long(self) -> bool:
@@ -191,8 +194,8 @@ class Batcher:
             found = translator.translate([job.request for job in jobs], n_best=jobs[0].n_best)
             return list(translator.with_links(found) if jobs[0].with_links else found)
         except NmtError as error:
-            if len(jobs) == 1:
-                return [error]
+            if len(jobs) == 1:  # which line it is, only the request knows
+                return [type(error)(str(error).removeprefix("line 1: "))]
         except Exception:
             log.exception("a batch of %d lines failed", len(jobs))
             if len(jobs) == 1:

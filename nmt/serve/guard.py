@@ -16,6 +16,8 @@ from nmt.data.lines import is_unicode
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LISTS = ("require", "forbid", "hide")  # fields that are lists, also with a single value
+_SPANS = ("hide", "look_at")  # fields that are pairs of numbers, in a form "2,6"
+_FIELDS = 1_000  # in a form
 _SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -135,21 +137,36 @@ async def body_of(request: Request, limit: int) -> dict[str, Any]:
     if kind.startswith("multipart/"):
         raise Refused(400, "send JSON or a form that is application/x-www-form-urlencoded, not multipart")
     if kind == "application/x-www-form-urlencoded":
-        try:
-            form = parse_qs(read.decode("utf-8"), keep_blank_values=True, max_num_fields=100, errors="strict")
-        except ValueError:
-            raise Refused(400, "the body is not a form in UTF-8") from None
-        return {
-            key: values if key in _LISTS or (key == "q" and len(values) > 1) else values[-1]
-            for key, values in form.items()
-        }
+        return _form(bytes(read))
     try:
-        body = json.loads(read)
+        body = json.loads(read) if read.strip() else {}
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON in UTF-8") from None
     if not isinstance(body, dict):
         raise Refused(400, "the body is not a JSON object")
     return body
+
+
+def _form(body: bytes) -> dict[str, Any]:
+    """Return the fields of a form.
+
+    Raises:
+        Refused: if it is not a form in UTF-8, or has too many fields.
+    """
+    if body.count(b"&") >= _FIELDS:
+        raise Refused(413, f"the form has more than {_FIELDS} fields")
+    try:
+        form = parse_qs(body.decode("utf-8"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise Refused(400, "the body is not a form in UTF-8") from None
+    fields: dict[str, Any] = dict(form)
+    for key in _SPANS:
+        if key in fields:
+            fields[key] = [value.split(",") for value in fields[key]]
+    return {
+        key: values if key in _LISTS or (key == "q" and len(values) > 1) else values[-1]
+        for key, values in fields.items()
+    }
 
 
 def validated(model: type[Asked], body: dict[str, Any]) -> Asked:

@@ -30,7 +30,8 @@ class TranslateRequest(BaseModel):
         list[str], Field(max_length=100, description="Phrases that the translation must not have, as whole words.")
     ] = []
     hide: Annotated[
-        list[tuple[int, int]], Field(description="Spans of source characters that attention may not look at.")
+        list[tuple[int, int]],
+        Field(max_length=100, description="Spans of source characters that attention may not look at."),
     ] = []
 
 
@@ -55,36 +56,43 @@ def openapi(title: str) -> dict[str, Any]:
         schema = {"schema": model.model_json_schema()}
         return {"required": True, "content": {"application/json": schema, "application/x-www-form-urlencoded": schema}}
 
-    def answers(text: str) -> dict[str, Any]:
+    def answers(text: str, kind: str = "application/json") -> dict[str, Any]:
         error = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
         codes = {"400": "wrong", "403": "no key", "408": "too slow", "413": "too long", "503": "busy"}
         return {
-            "200": {"description": text, "content": {"application/json": {}}},
+            "200": {"description": text, "content": {kind: {}}},
             **{code: {"description": why, "content": error} for code, why in codes.items()},
         }
 
-    def get(summary: str, text: str) -> dict[str, Any]:
-        return {"get": {"summary": summary, "responses": answers(text)}}
+    def get(summary: str, text: str, kind: str = "application/json") -> dict[str, Any]:
+        return {"get": {"summary": summary, "responses": answers(text, kind)}}
 
     translate = {"summary": "Translate texts", "requestBody": body(TranslateRequest)}
     stream = {
         "summary": "Translate texts, with a server-sent event for each line",
         "requestBody": body(TranslateRequest),
     }
-    detect = {"summary": "The language of the first model's source"}
+    detect = {
+        "summary": "The language of the first model's source",
+        "requestBody": body(TranslateRequest) | {"required": False},
+    }
     suggest = {"summary": "Words that could come next", "requestBody": body(SuggestRequest)}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
         "paths": {
             "/translate": {"post": translate | {"responses": answers("translatedText, and what was asked for")}},
-            "/translate/stream": {"post": stream | {"responses": answers("events, each with the number of its line")}},
+            "/translate/stream": {
+                "post": stream | {"responses": answers("events, each with the number of its line", "text/event-stream")}
+            },
             "/detect": {"post": detect | {"responses": answers("a list with one language")}},
-            "/suggest": {"post": suggest | {"responses": answers("words with probabilities")}},
+            "/suggest": {
+                "post": suggest | {"responses": answers("words with probabilities, and whether a space comes before")}
+            },
             "/languages": get("The languages of the models", "a list"),
             "/models": get("The models", "a list with languages and what each is"),
             "/health": get("Whether the server answers", "status"),
             "/frontend/settings": get("Limits", "settings as LibreTranslate gives them"),
-            "/metrics": get("Counts for Prometheus", "text"),
+            "/metrics": get("Counts for Prometheus", "text", "text/plain"),
         },
     }

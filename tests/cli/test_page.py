@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,119 @@ def test_a_link_and_the_keyboard_are_enough_on_a_phone(browser: Any, address: st
     assert page.locator("#chooser").is_hidden()
     assert page.evaluate("document.activeElement.classList.contains('word')")
     context.close()
+
+
+def focused(page: Any) -> str:
+    found: str = page.evaluate("() => { const e = document.activeElement; return e.className || e.tagName; }")
+    return found
+
+
+def test_focus_stays_where_the_reader_types_and_comes_back_after_a_change(page: Any) -> None:
+    translate(page)
+
+    def late(route: Any) -> None:
+        page.wait_for_timeout(500)
+        route.continue_()
+
+    page.route("**/suggest", late)
+    page.click(".target .word >> nth=0")
+    assert focused(page) == "INPUT"
+    page.keyboard.type("le")
+    page.wait_for_selector("#chooser li button")
+    assert focused(page) == "INPUT"
+    page.dispatch_event("#chooser input", "keydown", {"key": "Enter", "isComposing": True})
+    assert page.locator("#chooser").is_visible()
+    page.unroute("**/suggest")
+    page.evaluate("document.getElementById('state').textContent = ''")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#state:text-matches('ms$')")
+    assert "word" in focused(page)
+    assert page.locator(".target .word").nth(0).inner_text().startswith("le")
+    page.evaluate("document.getElementById('state').textContent = ''")
+    page.click("text=undo my changes")
+    page.wait_for_selector("#state:text-matches('ms$')")
+    assert focused(page) == "card"
+
+
+def test_chosen_words_have_the_spaces_that_the_server_names(page: Any) -> None:
+    words = [{"word": "l'", "probability": 0.5, "space": True}, {"word": "?", "probability": 0.5, "space": True}]
+    words.append({"word": ",", "probability": 0.1, "space": False})
+    page.route("**/suggest", lambda route: route.fulfill(json={"words": words}))
+    weights = [[1.0], [1.0]]
+    target_words = [{"text": "je", "start": 0, "end": 2}, {"text": "dors", "start": 3, "end": 7}]
+    alignment = {
+        "source": [{"text": "I", "start": 0, "end": 1}],
+        "target": target_words,
+        "links": [],
+        "weights": weights,
+    }
+    answer = {"translatedText": "je dors", "alignment": alignment | {"from": "attention"}, "confidence": [1.0, 1.0]}
+    answer["scores"] = {"score": -1.0, "log_prob": -1.0, "proven": True}
+    page.route("**/translate", lambda route: route.fulfill(json=answer))
+    translate(page)
+    for number, prefix in enumerate(("je l'", "je ? ", "je, ")):
+        page.click(".target .word >> nth=1")
+        page.wait_for_selector("#chooser li button")
+        with page.expect_request(lambda one: one.url.endswith("/translate") and one.post_data_json["prefix"]) as asked:
+            page.click(f"#chooser li button >> nth={number}")
+        assert asked.value.post_data_json["prefix"] == prefix
+        page.wait_for_selector("#state:text-matches('ms$')")
+
+
+def test_weights_are_text_too_and_pictures_hold_any_word(page: Any) -> None:
+    translate(page)
+    page.check("#show-matrix")
+    page.wait_for_selector("table.matrix")
+    assert all(re.fullmatch(r"\d\.\d\d", text) for text in page.locator("table.matrix tbody td").all_text_contents())
+    page.focus(".target .word >> nth=0")
+    assert re.search(r" \d\.\d\d", page.locator(".target .word").nth(0).get_attribute("aria-description"))
+    picture = """() => {
+      const words = ["WWWWWWWW", "a\u0001<"].map((text) => ({text}));
+      const holder = document.createElement("div");
+      const svg = matrixPicture({source: words, target: words, weights: [[1, 0], [0, 1]]});
+      const wrong = new DOMParser().parseFromString(svg, "image/svg+xml").querySelector("parsererror");
+      holder.innerHTML = svg;
+      document.body.append(holder);
+      const boxes = [...holder.querySelectorAll("text[x]")].map((text) => text.getBBox().x);
+      holder.remove();
+      return [wrong === null, Math.min(...boxes)];
+    }"""
+    is_well_formed, left = page.evaluate(picture)
+    assert is_well_formed
+    assert left >= 0
+
+
+def test_a_text_is_copied_where_the_browser_gives_no_clipboard(page: Any) -> None:
+    translate(page)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("text=copy")
+    page.wait_for_selector("#state:text-is('copied')")
+
+
+def test_without_attention_there_are_other_translations_and_no_pictures(page: Any) -> None:
+    answer = {"translatedText": "je", "alternatives": ["tu"], "alignment": None, "confidence": [1.0]}
+    answer["scores"] = {"score": -1.0, "log_prob": -1.0, "proven": True}
+    page.route("**/translate", lambda route: route.fulfill(json=answer))
+    translate(page)
+    assert page.locator(".sentence").all_inner_texts() == ["je"]
+    assert page.locator("ol.others li").all_inner_texts() == ["tu"]
+    assert page.locator(".pair .quiet").inner_text() == "score -1.000"
+    assert page.locator(".tools button").all_inner_texts() == ["copy", "JSON"]
+
+
+def test_the_training_is_shown_to_those_with_the_key(browser: Any, home: Path) -> None:
+    command = [sys.executable, "-m", "nmt", "serve", "--port", "0", "--run", "runs/tiny", "--api-key", "secret"]
+    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        opened = browser.new_page()
+        opened.goto(running.stdout.readline().strip())
+        opened.wait_for_selector("#key")
+        assert not opened.locator("#training").is_visible()
+        opened.fill("#key", "secret")
+        opened.press("#key", "Tab")
+        opened.wait_for_selector("#training")
+        opened.close()
+        running.kill()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,7 @@
 """The package from Python: what it shows of itself, and what it refuses."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,37 @@ def test_samples_are_drawn_by_seed_and_temperature(model: nmt.Model) -> None:
         model.translate(lines, seed=3)
     with pytest.raises(ValueError, match="temperature"):
         model.translate(lines, sample=True, temperature=0.0)
+
+
+def test_a_model_whose_settings_sample_can_search_all_the_same(model: nmt.Model) -> None:
+    lines = ["I love you", "a cat", "she sings"]
+    loaded = model._loaded
+    sampling = loaded.translator.settings.sampling.model_copy(update={"enabled": True})
+    settings = loaded.translator.settings.model_copy(update={"sampling": sampling})
+    translator = Translator(loaded.translator.model, loaded.translator.tokenizer, settings, torch.device("cpu"))
+    sampler = nmt.Model(replace(loaded, translator=translator))
+
+    def texts(one: nmt.Model, **options: Any) -> list[str]:
+        return [found.text for found in one.translate(lines, **options)]
+
+    assert texts(sampler) == texts(model, sample=True)
+    assert texts(sampler, beam=2) == texts(sampler, sample=False) == texts(model, beam=2)
+    assert texts(sampler, seed=3) == texts(model, sample=True, seed=3) != texts(sampler)
+    with pytest.raises(TypeError, match="temperature and seed can only be given with sample=True"):
+        sampler.translate(lines, beam=2, seed=3)
+
+
+def test_numbers_and_lists_of_another_kind_are_refused(model: nmt.Model) -> None:
+    with pytest.raises(TypeError, match=r"beam must be an int, not 2\.5"):
+        model.translate(["a cat"], beam=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="n_best must be an int, not True"):
+        model.translate(["a cat"], n_best=True)
+    with pytest.raises(TypeError, match=r"require\[0\] must be a list of phrases, not one string"):
+        model.translate(["a cat"], require=["chat"])
+    with pytest.raises(ValueError, match="the list of models is empty"):
+        nmt.load([])
+    with pytest.raises(TypeError, match="give a list of overrides"):
+        nmt.load(overrides="decoding.beam_size=3")
 
 
 def test_phrases_can_be_required_and_forbidden_of_each_line(model: nmt.Model) -> None:

@@ -64,11 +64,15 @@ function rove(event) {
 function light(pair, alignment, side, index) {
   for (const word of pair.querySelectorAll(".word")) { word.classList.remove("lit"); word.style.backgroundColor = ""; }
   for (const note of pair.querySelectorAll(".weight")) note.remove();
+  for (const word of pair.querySelectorAll("[aria-description]")) word.removeAttribute("aria-description");
   for (const line of pair.querySelectorAll("line")) line.classList.remove("lit");
   if (side === null) return;
   const weight = (other) => side === "target" ? alignment.weights[index][other] : alignment.weights[other][index];
   const others = pair.querySelectorAll(side === "target" ? ".source .word" : ".target .word");
-  pair.querySelector(`.word[data-side=${side}][data-index="${index}"]`).classList.add("lit");
+  const lit = pair.querySelector(`.word[data-side=${side}][data-index="${index}"]`);
+  lit.classList.add("lit");
+  const named = [...others].map((word, other) => [word.textContent, weight(other)]).filter(([, value]) => value >= 0.1);
+  lit.setAttribute("aria-description", named.map(([text, value]) => `${text} ${value.toFixed(2)}`).join(", "));
   others.forEach((word, other) => {
     const value = weight(other);
     word.style.backgroundColor = `rgba(${getComputedStyle(document.documentElement).getPropertyValue("--mark")}, ${value})`;
@@ -104,7 +108,8 @@ function drawLinks(pair, show) {
 function matrixTable(alignment) {
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--mark");
   const cell = (value, row, column) => {
-    const made = element("td", {title: `${alignment.target[row].text} – ${alignment.source[column].text}: ${value.toFixed(2)}`});
+    const title = `${alignment.target[row].text} – ${alignment.source[column].text}: ${value.toFixed(2)}`;
+    const made = element("td", {title}, element("span", {class: "spoken"}, value.toFixed(2)));
     made.style.backgroundColor = `rgba(${colour}, ${value})`;
     return made;
   };
@@ -118,9 +123,13 @@ function matrixTable(alignment) {
 
 function matrixPicture(alignment) {
   if (!alignment) return "";
-  const escape = (text) => text.replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c]));
-  const size = 22, left = 20 + 9 * Math.max(...alignment.target.map((word) => word.text.length), 1);
-  const top = 20 + 9 * Math.max(...alignment.source.map((word) => word.text.length), 1);
+  const forbidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g; // in XML
+  const escape = (text) => text.replace(forbidden, "\ufffd")
+    .replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c]));
+  const ruler = element("canvas").getContext("2d");
+  ruler.font = "14px sans-serif";
+  const longest = (words) => Math.max(9, ...words.map((word) => Math.ceil(ruler.measureText(word.text).width)));
+  const size = 22, left = 20 + longest(alignment.target), top = 20 + longest(alignment.source);
   const width = left + size * alignment.source.length + 10, height = top + size * alignment.target.length + 10;
   const parts = [`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="14">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`];

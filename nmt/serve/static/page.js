@@ -10,6 +10,8 @@ let asked = 0; // the number of the newest request; older answers are dropped
 let changes = new Map(); // line -> {prefix, hide: [[start, end]]}
 let timer = 0;
 let watch = 0; // the timer of the training curve
+let changed = null; // what the reader has just changed, {at, side, index}: it gets the focus back
+const OPENS = /['’\-([{«„“¿¡]$/u; // after these, a word goes on without a space
 const WITHOUT_SPACES = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]$/u;
 
 async function ask(path, body, signal) {
@@ -65,8 +67,19 @@ async function translate() {
   }));
   if (number !== asked) return;
   $("cards").replaceChildren(...cards.filter((card) => card));
+  focusChanged(cards);
   $("state").textContent = failed ? "" : `${Math.round(performance.now() - started)} ms`;
   drawAllLinks();
+}
+
+// Moves the focus to the word that the reader has changed, or to its card if the word is no longer there.
+function focusChanged(cards) {
+  const card = changed && cards[changed.at];
+  if (card) {
+    card.tabIndex = -1;
+    (card.querySelector(`.word[data-side=${changed.side}][data-index="${changed.index}"]`) || card).focus();
+  }
+  changed = null;
 }
 
 function request(line, at, model, signal) {
@@ -90,16 +103,33 @@ function fill(card, line, at, names, answers, folded) {
   });
   const tools = element("div", {class: "row tools"});
   if (change.prefix || (change.hide || []).length)
-    tools.append(element("button", {onclick: () => { changes.delete(at); translate(); }}, "undo my changes"));
+    tools.append(element("button", {onclick: () => { changes.delete(at); changed = {at}; translate(); }}, "undo my changes"));
   const first = answers.find((answer) => !answer.error);
   if (first) tools.append(
-    element("button", {onclick: () => navigator.clipboard.writeText(first.translatedText)}, "copy"),
-    element("button", {onclick: () => save(at, "json", JSON.stringify({source: line, answers}, null, 1))}, "JSON"),
+    element("button", {onclick: () => copy(first.translatedText)}, "copy"),
+    element("button", {onclick: () => save(at, "json", JSON.stringify({source: line, answers}, null, 1))}, "JSON"));
+  if (first && first.alignment) tools.append(
     element("button", {onclick: () => save(at, "svg", matrixPicture(first.alignment))}, "SVG"),
     element("button", {onclick: () => savePNG(at, matrixPicture(first.alignment))}, "PNG"));
   if (folded && line.length > 300) {
     card.append(element("details", {ontoggle: drawAllLinks}, element("summary", {}, line.slice(0, 120) + " …"), columns, tools));
   } else card.append(columns, tools);
+}
+
+// Copies a text. Browsers give pages of other machines without HTTPS no clipboard, but let them copy what is selected.
+async function copy(text) {
+  let done = true;
+  if (navigator.clipboard) await navigator.clipboard.writeText(text).catch(() => { done = false; });
+  else {
+    const back = document.activeElement, area = element("textarea", {readonly: true});
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+    back.focus();
+  }
+  $("state").textContent = done ? "copied" : "The browser does not allow copying; select the text instead.";
 }
 
 // Returns characters of a text. The server counts code points, and JavaScript counts halves of some of them.
@@ -111,9 +141,6 @@ function part(text, start, end) {
 function translated(line, at, model, answer, change) {
   const alignment = answer.alignment;
   const info = models.find((one) => one.name === model) || {};
-  if (!alignment) {
-    return element("div", {class: "pair"}, element("p", {class: "sentence", lang: info.target, dir: "auto"}, answer.translatedText));
-  }
   const hidden = (word) => (change.hide || []).some(([start, end]) => start < word.end && word.start < end);
   const fixed = [...(change.prefix || "").trimEnd()].length;
   const word = (side, one, index) => side === "source" ? {
@@ -125,25 +152,32 @@ function translated(line, at, model, answer, change) {
     onclick: (event) => choose(event.currentTarget, line, at, model, answer.translatedText, one, alignment.source),
   };
   const lang = {source: info.source, target: info.target};
-  const pair = pairOf(alignment, {confidence: answer.confidence, lang, wide: line.length > 120, word});
-  if ($("show-matrix").checked) pair.append(matrixTable(alignment));
+  const pair = alignment ? pairOf(alignment, {confidence: answer.confidence, lang, wide: line.length > 120, word})
+    : element("div", {class: "pair"}, element("p", {class: "sentence", lang: info.target, dir: "auto"}, answer.translatedText));
+  if (alignment && $("show-matrix").checked) pair.append(matrixTable(alignment));
   if ((answer.alternatives || []).length) pair.append(element("ol", {class: "others", start: 2},
     ...answer.alternatives.filter((text) => text).map((text) => element("li", {lang: info.target, dir: "auto"},
-      element("button", {type: "button", onclick: () => { set(at, {prefix: text}); }}, text)))));
+      element("button", {type: "button", onclick: () => { set({at}, {prefix: text}); }}, text)))));
   pair.append(element("p", {class: "quiet"}, `score ${answer.scores.score === null ? "none" : answer.scores.score.toFixed(3)}`
-    + ` · links from the ${alignment.from}`));
+    + (alignment ? ` · links from the ${alignment.from}` : "")));
   return pair;
 }
 
-function set(at, change) {
-  changes.set(at, {...(changes.get(at) || {}), ...change});
+// Changes the translation of a line; `place` says where the reader was, {at, side, index}.
+function set(place, change) {
+  changes.set(place.at, {...(changes.get(place.at) || {}), ...change});
+  changed = place;
   translate();
 }
 
-function toggleHidden(at, word) {
-  const now = (changes.get(at) || {}).hide || [];
+function placeOf(at, anchor) {
+  return {at, side: anchor.dataset.side, index: anchor.dataset.index};
+}
+
+function toggleHidden(place, word) {
+  const now = (changes.get(place.at) || {}).hide || [];
   const rest = now.filter(([start, end]) => !(start < word.end && word.start < end));
-  set(at, {hide: rest.length < now.length ? rest : [...now, [word.start, word.end]]});
+  set(place, {hide: rest.length < now.length ? rest : [...now, [word.start, word.end]]});
 }
 
 function drawAllLinks() {
@@ -164,7 +198,7 @@ function openBox(anchor, label, ...content) {
 
 function offerToHide(anchor, at, word, hidden) {
   const label = hidden ? "let the model look at this word again" : "hide this word from the attention";
-  const button = element("button", {type: "button", onclick: () => { $("chooser").hidden = true; toggleHidden(at, word); }}, label);
+  const button = element("button", {type: "button", onclick: () => { $("chooser").hidden = true; toggleHidden(placeOf(at, anchor), word); }}, label);
   openBox(anchor, "What if", button);
   button.focus();
 }
@@ -175,13 +209,17 @@ async function choose(anchor, line, at, model, text, word, source) {
   const before = part(text, 0, word.start).trimEnd();
   const glue = before ? before + (/\s$/.test(part(text, 0, word.start)) ? " " : "") : "";
   const box = $("chooser");
-  const take = (chosen) => {
+  const take = (chosen, space) => {
     box.hidden = true;
-    const begun = /^[\p{P}]+$/u.test(chosen) ? glue.trimEnd() : glue; // no space before a full stop
-    set(at, {prefix: begun + chosen + (WITHOUT_SPACES.test(chosen) ? "" : " ")}); // a space says that the word ends here
+    const begun = before && space ? before + " " : before;
+    const ends = !WITHOUT_SPACES.test(chosen) && !OPENS.test(chosen); // a space says that the word ends here
+    set(placeOf(at, anchor), {prefix: begun + chosen + (ends ? " " : "")});
   };
   const input = element("input", {type: "text", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
-    onkeydown: (event) => { if (event.key === "Enter" && input.value.trim()) { box.hidden = true; set(at, {prefix: glue + input.value}); } }});
+    onkeydown: (event) => { if (event.key !== "Enter" || event.isComposing || !input.value.trim()) return; // Enter also ends an IME's conversion
+      box.hidden = true;
+      set(placeOf(at, anchor), {prefix: glue + input.value});
+    }});
   const list = element("ul", {}, element("li", {}, "…"));
   const pin = element("select", {id: "pin", onchange: suggest}, element("option", {value: ""}, "all words"),
     ...source.map((one) => element("option", {value: `${one.start},${one.end}`}, one.text)));
@@ -193,11 +231,12 @@ async function choose(anchor, line, at, model, text, word, source) {
     } catch (error) { list.replaceChildren(element("li", {class: "error"}, error.message)); }
   }
   function fillList({words}) {
-    list.replaceChildren(...words.filter(({word: other}) => other).map(({word: other, probability}) => element("li", {}, element("button",
-      {type: "button", onclick: () => take(other)}, element("span", {dir: "auto"}, other), element("span", {class: "quiet"}, probability.toFixed(3))))));
+    list.replaceChildren(...words.filter(({word: other}) => other).map(({word: other, probability, space}) => element("li", {}, element("button",
+      {type: "button", onclick: () => take(other, space)}, element("span", {dir: "auto"}, other), element("span", {class: "quiet"}, probability.toFixed(3))))));
   }
+  input.focus();
   await suggest();
-  (list.querySelector("button") || input).focus();
+  if (!box.hidden && document.activeElement === input && !input.value) (list.querySelector("button") || input).focus();
 }
 
 // Shows the curve of a training now, and again every few seconds.
@@ -226,7 +265,7 @@ async function showTraining() {
   $("training-curve").innerHTML = svg;
 }
 
-$("source").addEventListener("input", () => { $("chooser").hidden = true; changes.clear(); clearTimeout(timer); timer = setTimeout(translate, PAUSE); });
+$("source").addEventListener("input", () => { $("chooser").hidden = true; changes.clear(); changed = null; clearTimeout(timer); timer = setTimeout(translate, PAUSE); });
 for (const id of ["model", "beside"]) $(id).addEventListener("change", async () => { await loadModels(); translate(); });
 $("key").addEventListener("change", () => { begin(); translate(); });
 for (const id of ["show-matrix", "show-others"]) $(id).addEventListener("change", translate);
