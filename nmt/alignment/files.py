@@ -1,4 +1,4 @@
-"""Alignment matrices as files: json, npz, pharaoh or png, chosen by the file's suffix."""
+"""Alignment matrices as files: json, npz, pharaoh, tsv or a picture, chosen by the file's suffix."""
 
 import json
 import zipfile
@@ -29,7 +29,7 @@ def check_suffix(path: Path, more: Sequence[str] = (), only: bool = False) -> No
         AlignmentError: for an unknown suffix, naming the known ones, or a missing folder.
     """
     known = [*([] if only else _WRITERS), *more]
-    if path.suffix not in known:
+    if path.suffix.lower() not in known:
         raise AlignmentError(f"{path}: alignments are written as {', '.join(known)}; choose one of these suffixes")
     if not path.parent.is_dir():
         raise AlignmentError(f"{path}: there is no folder {path.parent} to write it in")
@@ -65,17 +65,19 @@ def alignment_writer(path: str | Path) -> Iterator["AlignmentWriter"]:
     - ``.npz``: arrays ``weights_<i>``, ``src_<i>``, ``tgt_<i>`` (and ``null_<i>``) from 0, and `level`, `eos` and
       `read_from`; no pickle.
     - ``.pharaoh``: one line of ``source-target`` links per sentence, words counted from 0.
-    - ``.png``: heat maps of the first 50 matrices.
+    - ``.tsv``: a table with a row for each link: line (from 1), source word, target word, weight. For a word aligner,
+      the weight is the probability of the link.
+    - ``.png``, ``.pdf``, ``.svg``: heat maps of the first 50 matrices.
 
     Only matrices that will be drawn are held in memory.
 
     Raises:
-        AlignmentError: if the suffix is another one, the folder is missing, or all sentences for a ``.png`` are empty.
+        AlignmentError: if the suffix is another one, the folder is missing, or all sentences of a picture are empty.
     """
     path = Path(path)
     check_suffix(path)
     with atomic_write(path) as tmp_path:
-        writer = _WRITERS[path.suffix](tmp_path)
+        writer = _WRITERS[path.suffix.lower()](tmp_path)
         try:
             yield writer
             writer.finish()
@@ -157,6 +159,23 @@ class _PharaohWriter(AlignmentWriter):
 
     def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
         self._file.write(format_pharaoh(links) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _TableWriter(AlignmentWriter):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+        self._file.write("line\tsource\ttarget\tweight\n")
+
+    def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
+        self.count += 1
+        weights = matrix.weights if matrix.link_probabilities is None else matrix.link_probabilities
+        for src, tgt in links:
+            words = f"{matrix.src_tokens[src]}\t{matrix.tgt_tokens[tgt]}"
+            self._file.write(f"{self.count}\t{words}\t{float(weights[tgt, src]):.4f}\n")
 
     def close(self) -> None:
         self._file.close()
@@ -250,5 +269,8 @@ _WRITERS: dict[str, type[AlignmentWriter]] = {
     ".npz": _NpzWriter,
     ".pharaoh": _PharaohWriter,
     ".png": _PictureWriter,
+    ".pdf": _PictureWriter,
+    ".svg": _PictureWriter,
+    ".tsv": _TableWriter,
 }
 _READERS: dict[str, Callable[[Path], list[AlignmentMatrix]]] = {".json": _read_json, ".npz": _read_npz}

@@ -86,6 +86,12 @@ def align(
         typer.Option("--symmetrise", help="How the links of both directions are combined."),
     ] = "grow-diag-final-and",
     alignments: AlignmentsOption = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            "--lexicon", help="Write a table of the linked words with their counts (.tsv).", show_default=False
+        ),
+    ] = None,
     level: LevelOption = "words",
     keep_eos: EosOption = False,
     cache_dir: Annotated[
@@ -123,7 +129,7 @@ def align(
     with fast_imports():
         from nmt.alignment.links import GoldFile
         from nmt.alignment.symmetrise import LinkExtraction
-        from nmt.commands.align import ModelAligner, SelfAligner, run_align, self_aligner
+        from nmt.commands.align import ModelAligner, SelfAligner, check_options, run_align, self_aligner
         from nmt.config import DataConfig, Source
         from nmt.decoding.output import OutputOptions
         from nmt.processes import Processes
@@ -135,6 +141,7 @@ def align(
     aligner: ModelAligner | SelfAligner
     shown = OutputOptions(alignments=alignments, level=level, keep_eos=keep_eos)
     reference = GoldFile(gold, gold_format, gold_base) if gold else None
+    check_options(shown, reference, lexicon)
     with Processes.join(chosen_device(overrides)) as together:
         if alone:
             set_up_machine(0, together.local_size)
@@ -147,7 +154,7 @@ def align(
             loaded, source = model_and_pairs(model, checkpoint, overrides, src, tgt, split)
             other = load_model(backward, None, overrides or []) if backward else None
             aligner = ModelAligner(loaded, extraction, other, symmetrisation)
-        found = run_align(aligner, source, split or "test", sys.stdout, shown, reference, together)
+        found = run_align(aligner, source, split or "test", sys.stdout, shown, reference, together, lexicon)
         if not together.is_first:
             return
     agreement = "" if found.agreement is None else f"  agreement of both directions {found.agreement:.4f}"

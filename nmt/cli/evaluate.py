@@ -113,7 +113,7 @@ def evaluate(
         split=(not hypotheses and src is None, "a run's own data"),
     )
     if hypotheses:
-        from nmt.commands.versus import run_versus
+        from nmt.commands.evaluate import run_versus
 
         if not ref:
             raise typer.BadParameter("--hypotheses needs --ref")
@@ -124,8 +124,7 @@ def evaluate(
     if (src is None) != (not ref):
         raise typer.BadParameter("--src and --ref go together")
     with fast_imports():
-        from nmt.commands.evaluate import run_eval
-        from nmt.commands.versus import run_eval_versus
+        from nmt.commands.evaluate import run_eval, run_eval_versus
         from nmt.runs.load import load_model
         from nmt.runtime import set_up_logging
 

@@ -15,7 +15,10 @@ def export(
     folder: Annotated[Path, typer.Argument(help="The folder to write the files to.", show_default=False)],
     to: Annotated[
         Literal["text", "onnx", "ctranslate2"],
-        typer.Option("--to", help="text: the built-in corpus; onnx and ctranslate2: a model for these runtimes."),
+        typer.Option(
+            "--to",
+            help="onnx and ctranslate2: a model for these runtimes; text: the built-in corpus.",
+        ),
     ] = "text",
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
@@ -36,6 +39,7 @@ def export(
         from nmt.data.text_export import export_text
 
         paths = export_text(Source(builtin="phrasebook"), split, folder, "en", "fr")
+        typer.echo("this is the built-in corpus; --to onnx or --to ctranslate2 writes a model", err=True)
     else:
         from nmt.commands.export import run_export
         from nmt.runtime import set_up_logging

@@ -52,7 +52,8 @@ AlignmentsOption = Annotated[
     Path | None,
     typer.Option(
         "--alignments",
-        help="Write the matrices: .json, .npz, .pharaoh or .png, or a page to look at, .html.",
+        help="Write the matrices (.json, .npz), the links (.pharaoh, .tsv), pictures (.png, .pdf, .svg), or a page to "
+        "look at (.html).",
         show_default=False,
     ),
 ]
@@ -131,7 +132,7 @@ def refuse_without_effect(ctx: typer.Context, **needs: tuple[bool, str]) -> None
 
 def has_matrices(alignments: Path | None) -> bool:
     """Return whether a file of `--alignments` holds matrices and not only links."""
-    return alignments is not None and alignments.suffix != ".pharaoh"
+    return alignments is not None and alignments.suffix.lower() not in (".pharaoh", ".tsv")
 
 
 def chosen_device(overrides: list[str] | None) -> str:
@@ -168,7 +169,7 @@ def one_config(argument: Path | None, option: Path | None) -> Path:
     """
     path = argument or option
     if path is None or (argument is not None and option is not None):
-        raise typer.BadParameter("give one configuration file, such as nmt train configs/quickstart.yaml")
+        raise typer.BadParameter("give one configuration file, such as my.yaml")
     return path
 
 

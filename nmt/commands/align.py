@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nmt.alignment.aer import AlignmentScore, score_links
 from nmt.alignment.files import AlignmentWriter, alignment_writer, check_suffix
+from nmt.alignment.lexicon import Lexicon
 from nmt.alignment.links import GoldFile, GoldLinks, Link, format_pharaoh, missing_words, parse_pharaoh, read_gold
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.alignment.report import ReportHead, ReportOption, write_report
@@ -153,6 +154,7 @@ def run_align(
     shown: OutputOptions,
     gold: GoldFile | None,
     processes: Processes | None = None,
+    lexicon: Path | None = None,
 ) -> AlignRun:
     """Align the pairs of a source, and write one line of links for each pair, in order and as soon as it is aligned.
 
@@ -165,13 +167,17 @@ def run_align(
         gold: gold links on words; None for those that come with the corpus, if any.
         processes: the processes that align together, each a block of the pairs; only the first one writes, and only
             its return value is meaningful. None if this process works alone.
+        lexicon: the file for a table of the linked words and their counts; None for no such table.
 
     Raises:
         AlignmentError: if the level is `pieces` and there are gold links or a backward model, or if the gold links do
             not fit the pairs.
     """
-    _refuse_early(aligner, shown, gold)
+    check_options(shown, gold, lexicon)
+    if isinstance(aligner, ModelAligner) and aligner.backward is not None and shown.level == "pieces":
+        raise AlignmentError("two models may split a text into different pieces; use --level words or tokens")
     processes = processes or Processes()
+    counts = Lexicon()
     found = _Found(shown, gold, any(part.links is not None or part.builtin is not None for part in source.each))
     disable = True if out.isatty() or not processes.is_first else no_bar()
     bar = tqdm(total=aligner.count, unit="pair", desc="aligning", disable=disable, leave=False)
@@ -187,13 +193,17 @@ def run_align(
             out.flush()
             bar.update(len(chunk))
             found.add(results, texts, [links for _, _, links in chunk])
-            if writer is not None:
-                for matrix, links in results:
+            for matrix, links in results:
+                if writer is not None:
                     writer.add(matrix, links)
+                if lexicon is not None:
+                    counts.add(matrix, links)
     agreement = None
     if isinstance(aligner, ModelAligner) and aligner.backward is not None:
         agreed, either = map(sum, zip(*processes.gather_blocks([(aligner.agreed, aligner.either)]), strict=True))
         agreement = agreed / either if either else None
+    if lexicon is not None and processes.is_first:
+        counts.write(lexicon)
     signature = "" if found.first is None else aligner.signature(found.first)
     if shown.as_page and shown.alignments is not None and processes.is_first:
         head = aligner.model.report_head() if isinstance(aligner, ModelAligner) else ReportHead()
@@ -202,14 +212,22 @@ def run_align(
     return AlignRun(score, signature, found.pairs, found.count, found.certainty / max(1, found.count), agreement)
 
 
-def _refuse_early(aligner: ModelAligner | SelfAligner, shown: OutputOptions, gold: GoldFile | None) -> None:
-    """Refuse options that would fail at the end, before hours are spent on aligning."""
+def check_options(shown: OutputOptions, gold: GoldFile | None, lexicon: Path | None = None) -> None:
+    """Refuse options that would fail at the end, before hours are spent on training an aligner or on aligning.
+
+    Raises:
+        AlignmentError: if the file of matrices has another suffix, a folder is missing, or gold links are between
+            pieces.
+        DataError: if the gold links cannot be read.
+    """
     if shown.alignments is not None:
         check_suffix(shown.alignments, (".html",))
     if gold is not None and shown.level == "pieces":
         raise AlignmentError("gold links are between words; use --level words, or tokens for tokenised text")
-    if isinstance(aligner, ModelAligner) and aligner.backward is not None and shown.level == "pieces":
-        raise AlignmentError("two models may split a text into different pieces; use --level words or tokens")
+    if gold is not None:
+        next(iter(read_lines(gold.path)), None)
+    if lexicon is not None and not lexicon.parent.is_dir():
+        raise AlignmentError(f"{lexicon}: there is no folder {lexicon.parent} to write it in")
 
 
 def _matrix_file(shown: OutputOptions, processes: Processes) -> AbstractContextManager[AlignmentWriter | None]:

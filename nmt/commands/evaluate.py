@@ -2,32 +2,28 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from nmt.alignment.aer import AlignmentScore, score_links
-from nmt.alignment.files import check_suffix
 from nmt.alignment.links import parse_pharaoh
 from nmt.alignment.report import write_report
 from nmt.atomic import atomic_write
-from nmt.config import CometMetricConfig, Source
-from nmt.data.cache import Table
-from nmt.data.dataset import PieceCorpus, encode_table
-from nmt.data.lines import one_line, read_lines, without_packing
-from nmt.data.prepare import pieces_path, refuse_longer_than_the_model
-from nmt.data.sources import described, load_text
+from nmt.config import Config, Source
+from nmt.data.dataset import PieceCorpus
+from nmt.data.lines import one_line, read_lines
+from nmt.data.sources import load_text
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
 from nmt.decoding.glossary import Glossary
-from nmt.decoding.output import OutputOptions, matrix_of, report_option
+from nmt.decoding.output import OutputOptions, report_option
 from nmt.decoding.phrases import Satisfaction
 from nmt.decoding.request import Request
 from nmt.decoding.translation import Translation
-from nmt.errors import DataError
+from nmt.errors import ConfigError, DataError
 from nmt.evaluation.calibration import Calibration, calibration_error
-from nmt.evaluation.comet import comet_program
-from nmt.evaluation.files import prepare_output, write_scores, write_sentences, write_translations
+from nmt.evaluation.files import write_scores, write_sentences, write_translations
 from nmt.evaluation.metrics import (
     LengthScore,
     Reference,
@@ -37,10 +33,12 @@ from nmt.evaluation.metrics import (
     scores_by_length,
 )
 from nmt.evaluation.plots import draw_lengths
+from nmt.evaluation.versus import HEADINGS, versus_table
 from nmt.runs.load import LoadedModel
+from nmt.runs.testset import check_test_set, has_gold
 from nmt.training.corpus_loss import corpus_nll
 
-BOOTSTRAP = 1000
+_BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ def run_eval(
     seconds = time.perf_counter() - started
     hypotheses = write_translations(stem, hyps)  # now, since scoring may run out of memory
     options = model.config.evaluation.bleu_tokenize, model.config.evaluation.lowercase
-    scores = corpus_scores(hyps, references, *options, model.config.evaluation.metrics, BOOTSTRAP, srcs)
-    by_length = scores_by_length(srcs, hyps, references, *options, bootstrap=BOOTSTRAP)
+    scores = corpus_scores(hyps, references, *options, model.config.evaluation.metrics, _BOOTSTRAP, srcs)
+    by_length = scores_by_length(srcs, hyps, references, *options, bootstrap=_BOOTSTRAP)
     report = _settings(model, data) | {
         "sentences": len(srcs),
         "decoding_seconds": seconds,
@@ -107,7 +105,7 @@ def run_eval(
         draw_lengths({model.name: by_length}, tmp_path)
     lines = list(zip(srcs, hyps, references, strict=True))
     write_sentences(stem, lines, [translation.log_prob for translation in translations], *options)
-    agreement = _agreement(model, srcs, refs, list(text["links"])) if _has_gold(model, text) else None
+    agreement = _agreement(model, srcs, refs, list(text["links"])) if has_gold(model, text) else None
     report |= {} if agreement is None else {"alignment": {**asdict(agreement[0]), "read_from": agreement[1]}}
     table = _table(scores, report, agreement, by_length, model.calibration != Calibration())
     phrases = Satisfaction.of(phrase for one in translations for phrase in one.phrases)
@@ -117,46 +115,6 @@ def run_eval(
     if page is not None:
         _write_page(page, model, translations, refs, scores)
     return EvalReport(table, hypotheses, write_scores(stem, report), hyps, report, by_length)
-
-
-class TestSet(NamedTuple):
-    """A test set that a model can translate.
-
-    Attributes:
-        data: a description of the data that it consists of.
-        stem: the path, without a suffix, of the files with its results.
-        text: its pairs.
-        pieces: the pieces of its pairs.
-    """
-
-    data: str
-    stem: Path
-    text: Table
-    pieces: PieceCorpus
-
-
-def check_test_set(
-    model: LoadedModel,
-    split: Literal["train", "valid", "test"],
-    files: tuple[Path, Path] | None,
-    output: Path | None,
-    source: Source,
-    page: Path | None = None,
-) -> TestSet:
-    """Return a test set, or refuse what would fail after hours of decoding; see `run_eval` for the arguments."""
-    name, data, stem = _names(model, split, files, output, source)
-    prepare_output(stem, data)
-    _refuse_early(model, page)
-    return TestSet(data, stem, *_read(model, source, split, name))
-
-
-def _refuse_early(model: LoadedModel, page: Path | None) -> None:
-    """Refuse options that would fail at the end, before hours are spent on decoding."""
-    if any(isinstance(metric, CometMetricConfig) for metric in model.config.evaluation.metrics):
-        comet_program()
-    if page is not None:
-        check_suffix(page, (".html",), only=True)
-        matrix_of(model.translator.force([("", "")])[0], OutputOptions())  # raises for a model without attention
 
 
 def _settings(model: LoadedModel, data: str) -> dict[str, Any]:
@@ -234,47 +192,6 @@ def _by_the_model(
     return {"loss": loss, "ppl": perplexity(loss), "calibration_error": errors}
 
 
-def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Table, PieceCorpus]:
-    """Return the text of a test set and its pieces.
-
-    Raises:
-        DataError: if it cannot be read, or if a line is too long for the model or for scoring its alignment.
-    """
-    cache, tokenizer = Path(model.config.data.cache_dir).expanduser(), model.translator.tokenizer
-    text, fingerprint = load_text(source, split, cache)
-    pieces = PieceCorpus(encode_table(text, tokenizer, pieces_path(cache, fingerprint, tokenizer)))
-    refuse_longer_than_the_model(pieces, model.config, name)
-    limit = model.config.decoding.max_tgt_length
-    if _has_gold(model, text) and (pieces.tgt_len > limit).any():  # fail now, not after translating
-        line = int((pieces.tgt_len > limit).argmax())
-        raise DataError(
-            f"line {line + 1} of the {name} data has {pieces.tgt_len[line]} target pieces, more than "
-            f"decoding.max_tgt_length = {limit}, so its alignment cannot be scored; raise the limit with --set"
-        )
-    return text, pieces
-
-
-def _has_gold(model: LoadedModel, text: Table) -> bool:
-    """Return True if the text comes with links that the model's alignments can be compared with."""
-    return model.config.model.has_attention and any(text["links"])
-
-
-def _names(
-    model: LoadedModel,
-    split: Literal["train", "valid", "test"],
-    files: tuple[Path, Path] | None,
-    output: Path | None,
-    source: Source,
-) -> tuple[str, str, Path]:
-    """Return the name of a test set, the data that it consists of, and the stem of the files with its results."""
-    name = without_packing(files[0].name) if files else split
-    data = " | ".join(str(path.resolve()) for path in files) if files else split
-    if not files and not model.owns(source, split):  # another test set may be called by the same name
-        data = f"{split}: {described(source)}"
-    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
-    return name, data, stem
-
-
 def _agreement(
     model: LoadedModel, srcs: Sequence[str], refs: Sequence[str], gold: Sequence[str]
 ) -> tuple[AlignmentScore, str]:
@@ -291,6 +208,75 @@ def _agreement(
     return score, matrices[0].read_from
 
 
+def run_eval_versus(
+    models: Sequence[LoadedModel],
+    split: Literal["train", "valid", "test"],
+    files: tuple[Path, Path] | None,
+    output: Path | None,
+    more_refs: Sequence[Path] = (),
+    glossary: Path | None = None,
+) -> str:
+    """Translate one test set with several models and score them side by side; see `run_versus`.
+
+    The first model's configuration says how all are scored.
+
+    Args:
+        models: the models to compare; each one is compared with the first.
+        split: a split of the first model's configuration.
+        files: source and reference files instead of a split.
+        output: the folder for the results; None for each model's own ``eval`` folder.
+        more_refs: files of further references.
+        glossary: a file of terms that the translations must keep to.
+
+    Returns:
+        A Markdown table, and BLEU by source length.
+
+    Raises:
+        ConfigError: if two models are the same, or if systems cannot be compared by one of the metrics.
+        DataError: if the data cannot be read.
+    """
+    names = [model.name for model in models]
+    if len({tuple(path.resolve() for path in model.members) for model in models}) < len(models):
+        raise ConfigError(f"the same model is given twice: {', '.join(names)}")
+    if len(set(names)) < len(names):
+        names = ["+".join(map(str, model.members)) for model in models]
+    first = models[0]
+    settings = first.config.evaluation
+    models = [replace(one, config=one.config.model_copy(update={"evaluation": settings})) for one in models]
+    metrics = _comparable(first.config)
+    stems = [None if output is None else output / name.replace("/", "-") for name in names]
+    source = first.source(split, files)
+    for model, stem in zip(models, stems, strict=True):  # check all of them before hours of decoding
+        check_test_set(model, split, files, stem, source)
+    text, _ = load_text(source, split, Path(first.config.data.cache_dir).expanduser())
+    refs = with_more(list(text["tgt"]), more_refs)
+    systems, curves = [], {}
+    for name, model, stem in zip(names, models, stems, strict=True):
+        report = run_eval(model, split, files, stem, source, more_refs, glossary)
+        systems.append((name, report.hyps))
+        curves[name] = report.by_length
+    lengths = [f"{group.shortest}-{group.longest} words" for group in curves[names[0]]]
+    lines = [f"| BLEU by source length | {' | '.join(lengths)} |", f"| --- |{' ---: |' * len(lengths)}"]
+    lines += [f"| {name} | {' | '.join(f'{group.bleu:.2f}' for group in groups)} |" for name, groups in curves.items()]
+    versus = versus_table(systems, refs, settings.bleu_tokenize, settings.lowercase, metrics, _BOOTSTRAP)
+    return "\n".join([versus, "", *lines])
+
+
+def _comparable(config: Config) -> list[str]:
+    """Return the names of a configuration's metrics.
+
+    Raises:
+        ConfigError: if the significance test cannot compare systems by one of them.
+    """
+    names = [metric.name for metric in config.evaluation.metrics]
+    if unknown := [name for name in names if name not in HEADINGS]:
+        raise ConfigError(
+            f"--versus compares {', '.join(HEADINGS)}, not {', '.join(unknown)}; choose the metrics with "
+            f"--set evaluation.metrics=[bleu]"
+        )
+    return names
+
+
 def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
     """Return all references of each sentence: the given one, and those from further files.
 
@@ -302,3 +288,15 @@ def with_more(refs: Sequence[str], more: Sequence[Path]) -> list[Reference]:
         if len(lines) != len(refs):
             raise DataError(f"{path} has {len(lines)} lines, but there are {len(refs)} references before it")
     return list(zip(refs, *streams, strict=True)) if more else list(refs)
+
+
+def run_versus(systems: Sequence[tuple[str, Path]], refs: Sequence[Path], tokenize: str, lowercase: bool) -> str:
+    """Score files of translations, without a model; see `versus_table`.
+
+    Raises:
+        DataError: if a file cannot be read, or if its number of lines differs from that of the reference.
+    """
+    translated = [(name, list(read_lines(path))) for name, path in systems]
+    return versus_table(
+        translated, with_more(list(read_lines(refs[0])), refs[1:]), tokenize, lowercase, bootstrap=_BOOTSTRAP
+    )

@@ -42,7 +42,7 @@ class OutputOptions:
     @property
     def as_page(self) -> bool:
         """Whether the matrices are written as an HTML page."""
-        return self.alignments is not None and self.alignments.suffix == ".html"
+        return self.alignments is not None and self.alignments.suffix.lower() == ".html"
 
 
 def report_option(translation: Translation, shown: OutputOptions, calibration: Calibration) -> ReportOption:

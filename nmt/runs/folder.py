@@ -212,7 +212,8 @@ def find_model(model: Path | None, runs_dir: Path = RUNS_DIR) -> RunFolder:
             if there := _runs_in(runs_dir):
                 raise CheckpointError(f"{missing}, so name a model with -m; the runs here: {', '.join(there)}")
             raise CheckpointError(
-                f"no model yet: {missing}. Train one with: nmt train configs/quickstart.yaml (or name one with -m)"
+                f"no model yet: {missing}. Train one with: nmt train configs/quickstart.yaml, or on two files of your "
+                f"own with: nmt init FILE FILE (or name one with -m)"
             )
         raise CheckpointError(
             f"{path}: not a model folder (it has no config.yaml); name the folder that nmt train made, such as "

@@ -135,3 +135,44 @@ def test_eval_and_align_write_the_page_too(home: Path) -> None:
     assert "written as .html" in result.stderr
     result = runner.invoke(app, ["eval", "--alignments", "e.html", "--versus", "runs/tiny"])
     assert result.exit_code == 2
+
+
+def test_links_are_written_as_tables_and_pictures_in_any_format(home: Path) -> None:
+    (home / "s").write_text("The cat\nthe cat\n\n", encoding="utf-8")
+    (home / "t").write_text("Le chat\nle chat\n\n", encoding="utf-8")
+    align = ["align", "-m", "runs/tiny", "--src", "s", "--tgt", "t", "--set", "decoding.alignment_from=attention"]
+    result = runner.invoke(app, [*align, "--alignments", "links.TSV", "--lexicon", "words.tsv"])
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in (home / "links.TSV").read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == ["line", "source", "target", "weight"]
+    sides = {1: (["The", "cat"], ["Le", "chat"]), 2: (["the", "cat"], ["le", "chat"])}
+    links = [[tuple(map(int, link.split("-"))) for link in line.split()] for line in result.stdout.splitlines()]
+    linked = [(line, *pair) for line, found in enumerate(links, start=1) for pair in found]
+    assert [row[:3] for row in rows[1:]] == [[str(at), sides[at][0][src], sides[at][1][tgt]] for at, src, tgt in linked]
+    assert all(0.5 <= float(row[3]) <= 1 for row in rows[1:])  # the larger one of two
+    lexicon = [line.split("\t") for line in (home / "words.tsv").read_text(encoding="utf-8").splitlines()]
+    assert lexicon[0] == ["source", "target", "count", "of_source", "of_target", "line"]
+    assert sum(int(row[2]) for row in lexicon[1:]) == len(linked)
+    assert all(row[0] in ("the", "cat") and row[1] in ("le", "chat") for row in lexicon[1:])
+    for name, begins in (("m.pdf", b"%PDF"), ("m.svg", b"<?xml"), ("m.PNG", b"\x89PNG")):
+        assert runner.invoke(app, [*align, "--alignments", name]).exit_code == 0
+        assert (home / name).read_bytes().startswith(begins)
+
+
+def test_what_cannot_be_written_or_read_is_said_before_an_aligner_is_trained(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("an option is wrong, so nothing is worth training")
+
+    monkeypatch.setattr("nmt.commands.align.self_aligner", fail)
+    (home / "s").write_text("the cat\n", encoding="utf-8")
+    align = ["align", "--src", "s", "--tgt", "s"]
+    for options, message in (
+        (["--alignments", "links.doc"], "alignments are written as .json"),
+        (["--lexicon", "nowhere/words.tsv"], "there is no folder nowhere"),
+        (["--gold", "missing"], "missing"),
+    ):
+        result = runner.invoke(app, [*align, *options])
+        assert result.exit_code == 1, result.output
+        assert message in result.stderr

@@ -82,7 +82,7 @@ def test_what_a_later_model_cannot_translate_is_said_before_the_first_one_transl
     monkeypatch.setattr("nmt.decoding.translator.Translator.translate", fail)
     for name, text in (("s", "the cat\n"), ("r", f"{'le chat ' * 40}\n")):
         (home / name).write_text(text, encoding="utf-8")
-    monkeypatch.setattr("nmt.commands.evaluate._has_gold", lambda model, text: True)
+    monkeypatch.setattr("nmt.runs.testset.has_gold", lambda model, text: True)
     change(other, "decoding.max_tgt_length=50")
     command = ["eval", "--src", "s", "--ref", "r", "-o", "early", "-m", "runs/tiny", "--versus", "runs/other"]
     result = runner.invoke(app, command)
