@@ -21,8 +21,13 @@ nmt translate -m "runs/$name-forward" -i "$src" -o "$folder/forward.tgt" --set t
 nmt translate -m "runs/$name-backward" -i "$tgt" -o "$folder/backward.src" --set training.threads="$half"
 wait $!
 
-# The first corpus of the list is the text itself. Links in a file would fit this one only, so new ones are made.
+# The first corpus of the list is the text itself. Links in a file would fit this one only, so new ones are made. The
+# filter shared_sides keeps translations of validation and test sentences out, which the text may contain.
+filters=$("$(dirname "$(command -v nmt)")/python" -c '
+import sys, pathlib, nmt.config.load as c
+print([*{*c.load_config(pathlib.Path(sys.argv[1])).data.filters, "shared_sides"}])' "$config")
 quoted() { printf "'%s'" "${1//\'/\'\'}"; }
 src=$(quoted "$src") tgt=$(quoted "$tgt") forward=$(quoted "$folder/forward.tgt") backward=$(quoted "$folder/backward.src")
-nmt train "$config" --set name="$name" "$@" --set training.guided_alignment.links=bitext --set "data.train=[
+nmt train "$config" --set name="$name" "$@" --set training.guided_alignment.links=bitext --set "data.filters=$filters" \
+  --set "data.train=[
   {src: $src, tgt: $tgt}, {src: $src, tgt: $forward}, {src: $backward, tgt: $tgt}]"

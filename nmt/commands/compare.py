@@ -4,7 +4,8 @@ import json
 import logging
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,47 +13,16 @@ from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
 from nmt.config import Comparison, Config
-from nmt.data.sources import source_digest
+from nmt.data.sources import read_texts, source_digest
 from nmt.errors import ConfigError
+from nmt.evaluation.comparison import RunResult, Variants, comparison_csv, comparison_table, mean_by_length
 from nmt.evaluation.metrics import LengthScore
 from nmt.evaluation.plots import draw_lengths
 from nmt.runs.load import LoadedModel, load_model
 from nmt.runtime import release_memory
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class VariantResult:
-    """One row of the comparison.
-
-    Attributes:
-        name: the variant's name.
-        parameters: the number of parameters; shared ones count once.
-        updates: the number of updates in total.
-        tokens_per_second: target tokens per second in training, the median over the log.
-        minutes: the minutes that the updates took, by the clock; validation is not counted.
-        ppl: the perplexity of the references.
-        bleu: the BLEU of the corpus.
-        bleu_margin: half its 95 % confidence interval; None if there are too few sentences.
-        signature: sacrebleu's signature of the BLEU.
-        aer: the AER against gold links; None without gold links or without attention.
-        sentences_per_second: sentences translated per second, with the configuration's beam.
-        by_length: BLEU by source length.
-    """
-
-    name: str
-    parameters: int
-    updates: int
-    tokens_per_second: float
-    minutes: float
-    ppl: float
-    bleu: float
-    bleu_margin: float | None
-    signature: str
-    aer: float | None
-    sentences_per_second: float
-    by_length: list[LengthScore]
+_DRAWN, _DRAWN_WORDS = 3, 20  # sentences in the picture of the matrices if none are given, and their longest
 
 
 class Report(Protocol):
@@ -73,7 +43,7 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
 
     Args:
         comparison: the folder, the split and the sentences.
-        configs: the configuration of each variant, by name.
+        configs: the configuration of each run, by name; see `Comparison.runs`.
         train: a function that trains a configuration, or resumes its run.
         evaluate: a function that scores a model on a split.
 
@@ -89,47 +59,90 @@ def run_compare(comparison: Comparison, configs: dict[str, Config], train: Train
             raise ConfigError(
                 f"variant '{name}': a comparison shows BLEU, but evaluation.metrics does not include it; add bleu there"
             )
+    _note_guidance(configs)
+    sentences = comparison.sentences or _first_sentences(comparison, configs)
     known = {name: _stored(comparison, config) for name, config in configs.items()}
-    results, pictures = [], []
+    matrices: dict[str, list[AlignmentMatrix]] = {}  # of the first run of each variant whose attention can be drawn
+    of_variants: Variants = {}
     for number, (name, config) in enumerate(configs.items(), start=1):
-        log.info("variant %d of %d: %s", number, len(configs), name)
-        known[name], matrices = _variant(comparison, name, config, known[name], train, evaluate)
-        pictures.append(matrices)
+        log.info("run %d of %d: %s", number, len(configs), name)
+        known[name], found = _trained(comparison, sentences, name, config, known[name], train, evaluate)
+        for variant, runs in comparison.runs.items():
+            if name == runs[0] and found and all(matrix is not None for matrix in found):
+                matrices[variant] = [matrix for matrix in found if matrix is not None]
         release_memory()
-        results = [result for result in known.values() if result is not None]
-        _write(folder, results)
-    shown = [column for column, matrices in enumerate(pictures) if all(matrix is not None for matrix in matrices)]
-    if comparison.sentences and shown:
-        rows = [[pictures[column][index] for column in shown] for index in range(len(comparison.sentences))]
-        figure = draw_grid(rows, [results[column].name for column in shown])  # type: ignore[arg-type]
-        figure.savefig(folder / "matrices.png", dpi=90)
-        (folder / "pictures").mkdir(exist_ok=True)
-        for column in shown:
-            figure = draw_grid([pictures[column]], [""] * len(comparison.sentences))  # type: ignore[list-item]
-            figure.savefig(folder / "pictures" / f"{results[column].name}.png", dpi=70)
-    draw_lengths({result.name: result.by_length for result in results}, folder / "lengths.png")
-    return comparison_table(results)
+        done = {
+            variant: [result for run in runs if (result := known[run]) is not None]
+            for variant, runs in comparison.runs.items()
+        }
+        of_variants = {variant: results for variant, results in done.items() if results}
+        _write(folder, of_variants)
+    _draw(folder, matrices, len(sentences))
+    draw_lengths({name: mean_by_length(runs) for name, runs in of_variants.items()}, folder / "lengths.png")
+    return comparison_table(of_variants)
 
 
-def _stored(comparison: Comparison, config: Config) -> VariantResult | None:
+def _note_guidance(configs: dict[str, Config]) -> None:
+    """Say that links guide the attention, since the matrices then show these links more than the mechanisms."""
+    guided = [name for name, config in configs.items() if config.guided_loss is not None]
+    if not guided:
+        return
+    log.info(
+        "word links guide the attention of %d of %d runs, so their matrices show what these links taught; for the "
+        "mechanisms themselves, set training.guided_alignment.enabled: false",
+        len(guided),
+        len(configs),
+    )
+    if len(steps := {configs[name].guided_step for name in guided}) > 1:
+        log.warning(
+            "the runs are guided at different steps (%s), so their alignment errors are not comparable; set "
+            "training.guided_alignment.step",
+            ", ".join(sorted(step for step in steps if step is not None)),
+        )
+
+
+def _first_sentences(comparison: Comparison, configs: dict[str, Config]) -> list[str]:
+    """Return the first three source texts of the split, which are short enough to be drawn."""
+    source = next(iter(configs.values())).data.source(comparison.split)
+    if source is None:
+        return []
+    texts = (src for src, _ in read_texts(source, comparison.split))
+    return list(islice((text for text in texts if 0 < len(text.split()) <= _DRAWN_WORDS), _DRAWN))
+
+
+def _draw(folder: Path, matrices: dict[str, list[AlignmentMatrix]], count: int) -> None:
+    """Draw the matrices of `count` sentences: all variants side by side, and each one alone."""
+    if not matrices:
+        return
+    rows = [[of[index] for of in matrices.values()] for index in range(count)]
+    grid = draw_grid(rows, list(matrices))
+    for suffix in ("png", "pdf"):
+        grid.savefig(folder / f"matrices.{suffix}", dpi=90)
+    (folder / "pictures").mkdir(exist_ok=True)
+    for name, of in matrices.items():
+        draw_grid([of], [""] * count).savefig(folder / "pictures" / f"{name}.png", dpi=70)
+
+
+def _stored(comparison: Comparison, config: Config) -> RunResult | None:
     """Return the stored row of a variant; None if it has not been scored with these settings."""
     stored = _row_file(config)
     kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     if kept.get("made_with") != _settings(comparison, config):
         return None
     row = kept["result"]
-    return VariantResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
+    return RunResult(**row | {"by_length": [LengthScore(**score) for score in row["by_length"]]})
 
 
-def _variant(
+def _trained(
     comparison: Comparison,
+    sentences: Sequence[str],
     name: str,
     config: Config,
-    result: VariantResult | None,
+    result: RunResult | None,
     train: Train,
     evaluate: Evaluate,
-) -> tuple[VariantResult, list[AlignmentMatrix | None]]:
-    """Train or resume and score one variant, unless it has a `result`; return the result and its matrices."""
+) -> tuple[RunResult, list[AlignmentMatrix | None]]:
+    """Train or resume and score one run, unless it has a `result`; return the result and its matrices."""
     if result is None:
         train(config)
     machine = [f"training.device={config.training.device}", f"training.threads={config.training.threads}"]
@@ -139,7 +152,7 @@ def _variant(
         with atomic_write(_row_file(config)) as tmp_path:
             held = {"result": asdict(result), "made_with": _settings(comparison, config)}
             tmp_path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
-    translations = model.translator.translate(comparison.sentences)
+    translations = model.translator.translate(sentences)
     return result, [translation.attention() for translation in translations]
 
 
@@ -158,13 +171,13 @@ def _settings(comparison: Comparison, config: Config) -> dict[str, Any]:
     return held | {"split": comparison.split, "digests": digests}
 
 
-def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Evaluate) -> VariantResult:
+def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Evaluate) -> RunResult:
     report = evaluate(model, comparison.split)
     scored = report.scores
     records = [json.loads(line) for line in model.run.metrics.read_text(encoding="utf-8").splitlines()]
     rates = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]
     bleu = scored["scores"]["bleu"]
-    return VariantResult(
+    return RunResult(
         name=name,
         parameters=sum(parameter.numel() for parameter in model.translator.model.parameters()),
         updates=_updates(records),
@@ -180,41 +193,16 @@ def _score(comparison: Comparison, name: str, model: LoadedModel, evaluate: Eval
     )
 
 
-def comparison_table(results: Sequence[VariantResult]) -> str:
-    """Return a Markdown table of results, with BLEU of all sentences and of the quarter with the longest sources."""
-    head = (
-        "variant", "parameters", "updates", "minutes", "tokens/s", "ppl", "BLEU", "BLEU, longest", "AER", "sentences/s"
-    )  # fmt: skip
-    rows = [
-        (
-            result.name,
-            f"{result.parameters:,}",
-            f"{result.updates:,}",
-            f"{result.minutes:.1f}",
-            f"{result.tokens_per_second:,.0f}",
-            f"{result.ppl:.2f}",
-            f"{result.bleu:.2f}" + ("" if result.bleu_margin is None else f" ± {result.bleu_margin:.2f}"),
-            f"{result.by_length[-1].bleu:.2f}" if result.by_length else "",
-            "" if result.aer is None else f"{result.aer:.3f}",
-            f"{result.sentences_per_second:.0f}",
-        )
-        for result in results
-    ]
-    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    signatures = sorted({result.signature for result in results})
-    return (
-        f"{table}\n\nBLEU: {'; '.join(signatures)}. Tokens are target tokens; ± is half the 95 % interval (bootstrap)."
-    )
-
-
-def _write(folder: Path, results: Sequence[VariantResult]) -> None:
-    """Write the table so far, as Markdown and JSON."""
-    with atomic_write(folder / "comparison.md") as tmp_path:
-        tmp_path.write_text(comparison_table(results) + "\n", encoding="utf-8")
-    with atomic_write(folder / "comparison.json") as tmp_path:
-        values: list[dict[str, Any]] = [asdict(result) for result in results]
-        tmp_path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def _write(folder: Path, variants: Variants) -> None:
+    """Write the table so far, as Markdown, and the numbers of every run as JSON and comma-separated values."""
+    values: list[dict[str, Any]] = [asdict(result) for runs in variants.values() for result in runs]
+    for suffix, text in (
+        ("md", comparison_table(variants) + "\n"),
+        ("json", json.dumps(values, indent=2) + "\n"),
+        ("csv", comparison_csv(variants)),
+    ):
+        with atomic_write(folder / f"comparison.{suffix}") as tmp_path:
+            tmp_path.write_text(text, encoding="utf-8")
 
 
 def _minutes(records: Sequence[dict[str, Any]]) -> float:

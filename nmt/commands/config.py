@@ -31,8 +31,10 @@ def run_config(part: str | None) -> Iterator[str]:
     chosen = [row for row in rows if part is None or row[0] == part or row[0].startswith(f"{part}.")]
     if not chosen:
         parts = {".".join(key.split(".")[:depth]) for key, _, _ in rows for depth in (1, 2, 3, 4)}
-        near = difflib.get_close_matches(str(part), parts, n=1)
-        raise ConfigError(f"there is no setting '{part}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+        near = sorted(one for one in parts if one.endswith(f".{part}"))[:3]
+        near = near or difflib.get_close_matches(str(part), parts, n=1)
+        names = " or ".join(f"'{one}'" for one in near)
+        raise ConfigError(f"there is no setting '{part}'" + (f"; did you mean {names}?" if near else ""))
     yield from _explained(part)
     widths = [max(len(row[column]) for row in chosen) for column in (0, 1)]
     for key, kind, default in chosen:

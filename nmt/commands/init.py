@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -136,9 +137,8 @@ def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
     else:
         is_hub = first.startswith("hub:")
         if not is_hub and not without_packing(first).endswith(_TABLES):
-            raise ConfigError(
-                f"{first} is one file; give two parallel text files, a table ({', '.join(_TABLES)}), or hub:NAME"
-            )
+            known = f"give two parallel text files, a table ({', '.join(_TABLES)}), or hub:NAME"
+            raise ConfigError(f"{first} is one file; {known}{_advice(first)}")
         columns = options.columns or _columns_of(first, is_hub)
         langs = columns[0].rpartition(".")[2], columns[1].rpartition(".")[2]
         if is_hub:
@@ -153,6 +153,23 @@ def _source_of(options: InitOptions) -> tuple[Source, tuple[str, str]]:
             raise ConfigError(f"both languages are called {chosen[0]}; give both --src-lang and --tgt-lang")
         chosen = "src", "tgt"
     return source, chosen
+
+
+def _advice(name: str) -> str:
+    """Return how to turn a file of another kind into a table; empty if that is not known."""
+    suffix = Path(name).suffix.lower()
+    if suffix in (".xlsx", ".xls", ".ods"):
+        return ". Save a spreadsheet as .csv (UTF-8, separated by commas) in the program that made it"
+    if suffix == ".tmx":
+        return ". Convert a translation memory to two text files or a .tsv first, for example with the Okapi tools"
+    try:
+        with open(name, encoding="utf-8") as file:
+            head = list(islice(file, 20))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    if head and all("\t" in line for line in head):
+        return ". Its lines have tabs, so if it is a table, give it a name that ends with .tsv"
+    return ""
 
 
 def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:
@@ -244,12 +261,6 @@ def _set_aside(
         ConfigError: if such a file is there already.
         DataError: if too few pairs are without faults.
     """
-    there = [path for split in splits for lang in langs if (path := folder / f"{split}.{lang}").exists()]
-    if there:
-        raise ConfigError(
-            f"{there[0]} already exists and is not overwritten; choose another --output, since the folder is named "
-            f"after it"
-        )
     clean = (
         (pair_hash(pair[0], pair[1]), line, pair[0], pair[1])
         for line, pair, reason in judged(read_pairs(train, "train"), USUAL_FILTERS, known)
@@ -259,15 +270,26 @@ def _set_aside(
     drawn = heapq.nsmallest(count * len(splits), clean)
     if len(drawn) < count * len(splits):
         raise DataError(f"only {len(drawn)} pairs are without faults (see above), too few to set test sentences aside")
-    folder.mkdir(parents=True, exist_ok=True)
     placed: dict[Held, Source] = {}
+    texts: dict[Path, bytes] = {}
     for at, split in enumerate(splits):
         rows = sorted(drawn[at :: len(splits)], key=lambda row: row[1])
         paths = [folder / f"{split}.{lang}" for lang in langs]
-        for path, column in zip(paths, (2, 3), strict=True):
-            with atomic_write(path) as tmp_path:
-                tmp_path.write_text("".join(f"{row[column]}\n" for row in rows), encoding="utf-8", newline="\n")
+        texts |= {
+            path: "".join(f"{row[column]}\n" for row in rows).encode()
+            for path, column in zip(paths, (2, 3), strict=True)
+        }
         placed[split] = Source(src=str(paths[0]), tgt=str(paths[1]))
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text:  # the same pairs, from an earlier call, may stay
+            raise ConfigError(
+                f"{path} already exists and is not overwritten; choose another --output, since the folder is named "
+                f"after it, or delete the folder if it is of an earlier nmt init"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        with atomic_write(path) as tmp_path:
+            tmp_path.write_bytes(text)
     return placed
 
 

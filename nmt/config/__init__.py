@@ -289,7 +289,8 @@ class Comparison(Section):
     `base` is the path of a configuration file, relative to the folder of this one. `variants` maps the name of each run
     to its settings, which have dotted keys as on the command line. The settings in `set` apply to all runs. The folder
     `name` under `runs_dir` holds the runs, tables and pictures. Every variant translates `sentences` for the picture of
-    the matrices.
+    the matrices; by default, these are the first three of the split. With `seeds`, every variant is trained once with
+    each of them, in runs called `VARIANT-SEED`, and the table has the means and standard deviations.
     """
 
     name: Name = "comparison"
@@ -297,6 +298,7 @@ class Comparison(Section):
     base: str
     set: dict[str, Any] = Field(default_factory=dict)
     variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    seeds: list[Seed] = Field(default_factory=list)
     split: Literal["valid", "test"] = "test"
     sentences: list[str] = Field(default_factory=list)
 
@@ -304,6 +306,22 @@ class Comparison(Section):
     def folder(self) -> Path:
         """The folder of the runs, tables and pictures."""
         return Path(self.runs_dir).expanduser() / self.name
+
+    @property
+    def runs(self) -> dict[str, list[str]]:
+        """The names of the runs of each variant, one for each seed."""
+        return {name: [f"{name}-{seed}" for seed in self.seeds] or [name] for name in self.variants}
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield seeds that occur twice, also as settings, and runs of two variants with the same name."""
+        if len(set(self.seeds)) < len(self.seeds):
+            yield Problem("a seed occurs twice in seeds", ("seeds",))
+        set_too = [name for name, own in {"set": self.set, **self.variants}.items() if self.seeds and "seed" in own]
+        if set_too:
+            yield Problem(f"seeds has the seeds of all variants, so take seed out of {set_too[0]}", ("seeds",))
+        runs = [run for of_variant in self.runs.values() for run in of_variant]
+        if len(set(runs)) < len(runs):
+            yield Problem("two variants have a run of the same name; rename one of them", ("variants",))
 
 
 # The settings that may change when a run is resumed; changing any other setting makes it a different run. Only settings

@@ -11,6 +11,30 @@ from nmt.config.choice import Choice
 from nmt.config.section import Section
 from nmt.config.yaml_text import KeyPath, dotted
 
+# What other toolkits call settings of ours that have another name here.
+_OTHER_NAMES = {
+    "learning_rate": "training.optimizer.lr",
+    "max_steps": "training.max_updates",
+    "train_steps": "training.max_updates",
+    "max_epochs": "training.epochs",
+    "num_epochs": "training.epochs",
+    "max_grad_norm": "training.clip_norm",
+    "clip_grad_norm": "training.clip_norm",
+    "warmup_steps": "training.schedule.warmup",
+    "warmup_updates": "training.schedule.warmup",
+    "accum_count": "training.accumulate",
+    "update_freq": "training.accumulate",
+    "batch_type": "training.batch_unit",
+    "num_layers": "model.encoder.layers",
+    "ff_size": "model.encoder.feed_forward",
+    "num_heads": "model.encoder.heads",
+    "rnn_size": "model.encoder.hidden_size",
+    "rnn_type": "model.encoder.cell",
+    "tied_embeddings": "model.tie_embeddings",
+    "valid_freq": "training.validation.every",
+    "save_freq": "training.validation.every",
+}
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -62,6 +86,8 @@ def _explain(
             value = error["input"]
             hint = _nearest(value, choices) if isinstance(value, str) else ""
             yield Explained(f"{value!r} is not one of {', '.join(choices)}{hint}", (path,))
+        case "model_type" | "dict_type" if isinstance(error["input"], str) and (name := _naming(error["loc"], whole)):
+            yield Explained(f"this is a section; write {dotted((*path, name))}: {error['input']}", (path,))
         case "missing":
             yield Explained("is required", (path,))
         case "value_error":
@@ -91,6 +117,8 @@ def _unknown_key(
         if others:
             name = _default_of(whole, choice.key)
             return f"unknown key: {key} belongs to the {choice.key} {' or '.join(others)}, not to '{name}'"
+    if (ours := _OTHER_NAMES.get(key)) in keys:
+        return f"unknown key; here it is called {ours!r}"
     same_name = [one for one in keys if one.rpartition(".")[2] == key and one != path]
     if same_name:
         return f"unknown key; did you mean {' or '.join(repr(one) for one in same_name[:3])}?"
@@ -98,6 +126,12 @@ def _unknown_key(
     if section is not None and (near := _nearest(key, section.model_fields)):
         return "unknown key" + near
     return "unknown key" + _nearest(path, keys)
+
+
+def _naming(loc: tuple[str | int, ...], whole: type[BaseModel]) -> str | None:
+    """Return the key of a section that says which kind it is, `name` or `type`; None if it has none."""
+    section = _section_at(loc, whole)
+    return next((key for key in ("name", "type") if section is not None and key in section.model_fields), None)
 
 
 def _default_of(section: type[BaseModel], key: str) -> str:

@@ -44,25 +44,43 @@ def load_comparison(path: Path, overrides: Iterable[str] = ()) -> tuple[Comparis
         path: a YAML file; see `config.Comparison`.
         overrides: ``key.path=value`` strings that hold for every variant.
 
+    Returns:
+        The comparison, and the configuration of each run by its name; see `Comparison.runs`.
+
     Raises:
         ConfigError: naming every problem of the comparison, or of all variants.
     """
     settings, problems = _parse_overrides(overrides)
     problems += [f"--set {keys[0]}: variants are named in the comparison" for keys, _ in settings if keys == ("name",)]
-    comparison = _load(Comparison, path, [one for one in settings if one[0] == ("runs_dir",)], [])
+    try:
+        comparison = _load(Comparison, path, [one for one in settings if one[0] == ("runs_dir",)], [])
+    except ConfigError as error:
+        values, _, _ = parse(_read(path), str(path))
+        if "variants" in values:
+            raise
+        raise ConfigError(
+            f"{error}\n{path} does not describe a comparison, which has a base (a configuration) and variants: "
+            f"docs/comparing.md. For models that are trained already: nmt eval -m RUN --versus RUN"
+        ) from None
+    if comparison.seeds:
+        problems += [f"--set {keys[0]}: the comparison has seeds" for keys, _ in settings if keys == ("seed",)]
     configs, wrong = {}, list(problems)
     for name, own in comparison.variants.items():
-        position = [(("name",), name), (("runs_dir",), str(comparison.folder))]
         changes = [(tuple(key.split(".")), value) for key, value in [*comparison.set.items(), *own.items()]]
         wrong += [
             f"variant '{name}': {key} is that of the comparison and cannot be set for its variants"
             for key in ("name", "runs_dir")
             if any(keys == (key,) for keys, _ in changes)
         ]
-        try:
-            configs[name] = _load(Config, path.parent / comparison.base, [*changes, *settings, *position], [])
-        except ConfigError as error:
-            wrong.append(f"variant '{name}': {error}")
+        seeds: list[int | None] = [*comparison.seeds] or [None]
+        for run, seed in zip(comparison.runs[name], seeds, strict=True):
+            position: list[tuple[KeyPath, Any]] = [(("name",), run), (("runs_dir",), str(comparison.folder))]
+            position += [] if seed is None else [(("seed",), seed)]
+            try:
+                configs[run] = _load(Config, path.parent / comparison.base, [*changes, *settings, *position], [])
+            except ConfigError as error:
+                wrong.append(f"variant '{name}': {error}")
+                break
     if wrong:
         raise ConfigError("\n".join(f"{path}: {one}" for one in wrong))
     return comparison, configs

@@ -24,6 +24,7 @@ _PAUSE = 0.05  # after this many seconds without a new line, the lines that have
 _LONGEST_WAIT = 0.2  # the longest time in seconds that a line waits for others
 _WARNINGS = 5  # the first bad lines get a warning each; the others are only counted
 
+_OFFICE = (".docx", ".xlsx", ".pptx", ".odt", ".ods")
 _PACKED = {
     b"\x1f\x8b\x08": "gzip",
     b"BZh": "bzip2",
@@ -122,6 +123,8 @@ def _other_encoding(path: Path, head: bytes) -> str | None:
             ending = {"gzip": ".gz", "zstd": ".zst"}.get(name)
             is_named = ending is None or path.suffix == ending  # compressed twice, or in an unsupported format
             remedy = "decompress it" if is_named else f"give it a name that ends with {ending}"
+            if path.suffix.lower() in _OFFICE:
+                return "the file is a document of an office program; save it as plain text (UTF-8) or as .csv"
             return f"the file is compressed with {name}; {remedy}"
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
     encoding = marked or _wide_encoding(head)

@@ -117,7 +117,7 @@ class Validator:
 
     def _warn_of_zero_bleu(self, metrics: dict[str, float]) -> None:
         """Warn once if BLEU finds no match but chrF does, since BLEU's tokenizer may not fit the language."""
-        if not self._warned and metrics["bleu"] == 0.0 and metrics["chrf"] >= 10.0:
+        if not self._warned and metrics["bleu"] == 0.0 and metrics["chrf"] >= 20.0:
             self._warned = True
             log.warning(
                 "BLEU is 0.00 although chrF is %.1f: BLEU's tokenizer '%s' may not split this language into words; see "

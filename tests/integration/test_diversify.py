@@ -4,6 +4,7 @@ import itertools
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from nmt.config.load import load_config
@@ -15,11 +16,15 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "diversify.sh"
 def test_the_last_model_learns_from_the_text_and_both_translations(tmp_path: Path) -> None:
     folder = tmp_path / "a, 'b': {c}"
     folder.mkdir()
-    (tmp_path / "my.yaml").write_text(f"{GOOD}training: {{guided_alignment: {{links: my.links}}}}\n", encoding="utf-8")
+    guided = "training: {guided_alignment: {links: my.links}}\n"
+    (tmp_path / "my.yaml").write_text(f"{GOOD}  filters: [duplicates]\n{guided}", encoding="utf-8")
     program = tmp_path / "bin" / "nmt"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > {shlex.quote(str(tmp_path))}/said-$$\n", encoding="utf-8")
     program.chmod(0o755)
+    python = program.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
     for name in ("train.en", "train.fr"):
         (folder / name).touch()
     command = ["bash", str(SCRIPT), "my.yaml", str(folder / "train.en"), str(folder / "train.fr"), str(folder / "made")]
@@ -32,6 +37,7 @@ def test_the_last_model_learns_from_the_text_and_both_translations(tmp_path: Pat
     config = load_config(tmp_path / "my.yaml", settings)
     assert config.training.epochs == 3
     assert config.training.guided_alignment.links == "bitext"
+    assert set(config.data.filters) == {"duplicates", "shared_sides"}
     assert [(part.src, part.tgt) for part in config.data.train.parts] == [
         (f"{folder}/train.en", f"{folder}/train.fr"),
         (f"{folder}/train.en", f"{folder}/made/forward.tgt"),

@@ -78,6 +78,8 @@ def test_the_pairs_that_are_set_aside_are_in_no_training_data(pairs: list[tuple[
     trained_on = list(zip(text["src"], text["tgt"], strict=True))
     assert not held_out & set(trained_on)
     assert sorted(trained_on) == sorted(set(pairs) - held_out)
+    Path("my.yaml").unlink()
+    invoke("init", *files, "--no-estimate")  # the same pairs are set aside again, so their files may stay
 
 
 def test_what_is_set_aside_overwrites_nothing_and_is_in_no_other_split(pairs: list[tuple[str, str]]) -> None:
@@ -197,6 +199,15 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(pairs: list[tuple[str, s
     assert Path("my.yaml").read_text(encoding="utf-8") == "mine"
     one = runner.invoke(app, ["init", files[0], "-o", "b.yaml"])
     assert "a.en is one file; give two parallel text files, a table" in one.output
+    for name, text, advice in (
+        ("a.xlsx", b"PK\x03\x04", "Save a spreadsheet as .csv"),
+        ("a.tmx", b"<tmx/>", "Convert a translation memory to two text files"),
+        ("a.txt", b"a\tb\nc\td\n", "give it a name that ends with .tsv"),
+    ):
+        Path(name).write_bytes(text)
+        assert advice in runner.invoke(app, ["init", name, "-o", "b.yaml"]).output
+    Path("a.docx").write_bytes(b"PK\x03\x04")
+    assert "a document of an office program" in runner.invoke(app, ["init", "a.docx", "a.en", "-o", "b.yaml"]).output
 
 
 @pytest.mark.parametrize("pairs", [100, 999, 10_000, 100_000, 1_000_000, 50_000_000])

@@ -186,6 +186,9 @@ def test_problems_between_sections_come_at_once_with_all_others(tmp_path: Path) 
     ("override", "hint"),
     [
         ("epochs=3", "did you mean 'training.epochs'?"),
+        ("training.learning_rate=0.1", "unknown key; here it is called 'training.optimizer.lr'"),
+        ("max_steps=100", "unknown key; here it is called 'training.max_updates'"),
+        ("training.optimizer=adam", "this is a section; write training.optimizer.name: adam"),
         ("training.lr=0.1", "did you mean 'training.optimizer.lr'?"),
         ("training.betas=[0.9, 0.9]", "did you mean 'training.optimizer.betas'?"),
         ("model.attention=bahdanau", "here it is called 'additive'"),

@@ -35,3 +35,8 @@ def test_a_setting_and_all_settings_have_rows_alone() -> None:
 def test_an_unknown_part_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"there is no setting 'model.encodr'; did you mean 'model.encoder'\?"):
         list(run_config("model.encodr"))
+
+
+def test_an_unknown_part_that_ends_other_settings_is_named_with_these() -> None:
+    with pytest.raises(ConfigError, match=r"no setting 'wiring'; did you mean 'model\.decoder\.wiring'\?"):
+        list(run_config("wiring"))
