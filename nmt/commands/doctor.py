@@ -17,7 +17,7 @@ from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import DataError
 from nmt.evaluation.metrics import choose_tokenizer
 from nmt.runtime import set_up_machine
-from nmt.training.estimate import duration_rows, measure_duration, size_rows
+from nmt.training.estimate import duration_rows, measure_duration, size_rows, uncounted_rows
 
 
 def examine_files(src: Path, tgt: Path) -> Iterator[str]:
@@ -111,7 +111,7 @@ def run_doctor(config: Config) -> Iterator[str]:
     if duration is None:
         yield "training is over before its rate can be measured"
         return
-    for name, value in duration_rows(duration):
+    for name, value in [*duration_rows(duration), *uncounted_rows(config)]:
         yield report_row(name, value)
 
 

@@ -21,7 +21,7 @@ from nmt.data.tables import TableFormat, column_names
 from nmt.data.tokenizer_training import feasible_sizes
 from nmt.errors import ConfigError, DataError
 from nmt.runtime import set_up_machine
-from nmt.training.estimate import duration_rows, measure_duration
+from nmt.training.estimate import duration_rows, measure_duration, uncounted_rows
 
 Held = Literal["valid", "test"]
 _HELD_OUT: tuple[Held, ...] = ("valid", "test")
@@ -123,7 +123,7 @@ def run_init(options: InitOptions) -> Iterator[str]:
         set_up_machine(config.training.threads)
         duration = measure_duration(config, load_corpora(config, with_guide=False))
         if duration is not None:
-            yield from (report_row(*row) for row in duration_rows(duration))
+            yield from (report_row(*row) for row in [*duration_rows(duration), *uncounted_rows(config)])
     yield f"next: nmt train {options.output}"
 
 
@@ -213,15 +213,14 @@ def _other_split(options: InitOptions, train: Source, split: Held) -> Source | N
         except DataError:
             return None
         return source
-    if train.path is not None or train.src is None or train.tgt is None:
-        return None
-    src, tgt = Path(train.src), Path(train.tgt)
-    if "train" not in src.name or "train" not in tgt.name:
+    names = [name for name in ([train.path] if train.path is not None else [train.src, train.tgt]) if name is not None]
+    if not all("train" in Path(name).name for name in names):
         return None
     for word in _SIBLINGS[split]:
-        paths = [path.with_name(path.name.replace("train", word)) for path in (src, tgt)]
+        paths = [path.with_name(path.name.replace("train", word)) for path in map(Path, names)]
         if all(path.is_file() for path in paths):
-            return Source(src=str(paths[0]), tgt=str(paths[1]))
+            found = {"path": str(paths[0])} if train.path is not None else {"src": str(paths[0]), "tgt": str(paths[1])}
+            return train.model_copy(update=found)
     return None
 
 

@@ -191,6 +191,16 @@ def duration_rows(duration: Duration) -> list[tuple[str, str]]:
     ]
 
 
+def uncounted_rows(config: Config) -> list[tuple[str, str]]:
+    """Return what else takes time in a training, as rows of name and value, for display."""
+    links, parts = config.training.guided_alignment.links, config.data.train.each
+    has_links = links == "auto" and all(part.links is not None or part.builtin is not None for part in parts)
+    if config.guided_loss is None or links not in ("auto", "bitext") or has_links:
+        return []
+    after = ", and a word aligner after the last one" if config.decoding.alignment_from in ("auto", "aligner") else ""
+    return [("not counted", f"word links, made before the first update (training.guided_alignment){after}")]
+
+
 def _span(bounds: tuple[float, float]) -> str:
     """Return two numbers as the text of a range, or of one number if both are the same after rounding."""
     digits = 1 if bounds[1] < 10 else 0

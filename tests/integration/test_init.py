@@ -102,6 +102,19 @@ def test_what_is_set_aside_overwrites_nothing_and_is_in_no_other_split(pairs: li
         assert (other.exit_code, said in other.output) == (1, True)
 
 
+def test_tables_beside_a_table_are_found(pairs: list[tuple[str, str]]) -> None:
+    parts = {"train": pairs[:40], "dev": pairs[40:50], "test": pairs[50:60]}
+    for name, part in parts.items():
+        rows = "".join(f"{src}\t{tgt}\n" for src, tgt in [("en", "fr"), *part])
+        Path(f"{name}.tsv").write_text(rows, encoding="utf-8")
+    invoke("init", "train.tsv", "--no-estimate")
+    data = load_config(Path("my.yaml")).data
+    for split, name in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        source = data.source(split)
+        assert source is not None
+        assert [pair[:2] for pair in read_pairs(source, split)] == parts[name]
+
+
 def test_cells_of_several_lines_are_written_as_one_line(make_config: Callable[..., Config]) -> None:
     Path("t.csv").write_text('en,fr\n"a dog\nruns","un\tchien"\nsame,same\n"b\nb","b\nb"\n', encoding="utf-8")
     Path("c.yaml").write_text(
