@@ -35,6 +35,11 @@ def doctor(
     given = [*(files or []), *([config] if config else [])]
     if len(given) not in (1, 2) or (len(given) == 2 and config is not None):
         raise typer.BadParameter("give a configuration file, or two parallel text files")
+    if len(given) == 1 and given[0].is_file() and given[0].suffix.lower() not in (".yaml", ".yml"):
+        raise typer.BadParameter(
+            f"{given[0]} is not a configuration (.yaml); give one, or two parallel text files. A table is examined by "
+            f"nmt init, which writes a configuration for it"
+        )
     if len(given) == 2 and overrides:
         raise typer.BadParameter("--set goes with a configuration file")
     with fast_imports():

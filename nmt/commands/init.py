@@ -185,6 +185,8 @@ def _columns_of(name: str, is_hub: bool) -> tuple[str, str]:
                 f"{name}: its first line should name the columns, but '{column[:60]}' seems to be a sentence; if the "
                 f"file has no such line, give the numbers of the columns: --columns 1 2"
             )
+    if names is not None and len(names) == 1 and ";" in names[0]:
+        raise ConfigError(f"{name}: its columns seem to be separated by semicolons; save it with commas, or as .tsv")
     if names is None or len(names) != 2:
         which = f" ({', '.join(names)})" if names else ""
         raise ConfigError(f"{name}: say which columns are source and target{which}: --columns SRC TGT")

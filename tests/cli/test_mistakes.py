@@ -48,6 +48,7 @@ def test_options_of_a_first_model_need_one(home: Path, arguments: list[str], mes
         (["compare", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["doctor", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["doctor", "a", "b", "c"], 2, "give a configuration file, or two parallel text files"),
+        (["doctor", "runs/tiny/train.log"], 2, "is not a configuration"),
         (["train", "-c", "nowhere.yaml"], 1, "cannot read the configuration"),
         (["eval", "--src", "s"], 2, "go together"),
         (["align", "--src", "s"], 2, "--src and --tgt"),

@@ -219,6 +219,8 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(pairs: list[tuple[str, s
     ):
         Path(name).write_bytes(text)
         assert advice in runner.invoke(app, ["init", name, "-o", "b.yaml"]).output
+    Path("a.csv").write_text("en;fr\na;b\n", encoding="utf-8")
+    assert "separated by semicolons" in runner.invoke(app, ["init", "a.csv", "-o", "b.yaml"]).output
     Path("a.docx").write_bytes(b"PK\x03\x04")
     assert "a document of an office program" in runner.invoke(app, ["init", "a.docx", "a.en", "-o", "b.yaml"]).output
 
