@@ -128,12 +128,19 @@ def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], 
 
     columns = min(columns, len(titles))
     lines = -(-len(titles) // columns)
-    heights = [1.5 + 0.22 * max(len(matrix.tgt_tokens) for matrix in row) for row in rows for _ in range(lines)]
-    longest = max(len(matrix.src_tokens) for row in rows for matrix in row)
-    figure = Figure(figsize=(columns * (1.2 + 0.22 * longest), sum(heights)), layout="constrained")
+    every = [matrix for row in rows for matrix in row]
+    # There is room for words of twelve characters; longer ones, such as those of an untrained model, need more.
+    above = max((_width(token) - 12 for matrix in every for token in matrix.src_tokens), default=0)
+    beside = max((_width(token) - 12 for matrix in every for token in matrix.tgt_tokens), default=0)
+    taller, wider = 0.08 * max(0, above), 0.07 * max(0, beside) + 0.05 * max(0, above)  # source words are slanted
+    heights = [
+        1.5 + 0.22 * max(len(matrix.tgt_tokens) for matrix in row) + taller for row in rows for _ in range(lines)
+    ]
+    width = 1.2 + 0.22 * max(len(matrix.src_tokens) for matrix in every) + wider
+    figure = Figure(figsize=(columns * width, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-    fonts = _fonts([matrix for row in rows for matrix in row], titles)
+    fonts = _fonts(every, titles)
     for axis in axes.flat:
         axis.set_axis_off()
     for index, row in enumerate(rows):

@@ -87,3 +87,17 @@ def test_a_picture_of_many_matrices_has_a_limited_number_of_pixels(
     save_heatmaps([matrix_of(list("abcde"), list("vwxyz"))] * 4, tmp_path / "small.png")
     height, width, _ = image.imread(tmp_path / "small.png").shape
     assert 8_000 < height * width < 12_000
+
+
+def test_a_grid_has_room_for_words_of_any_length(tmp_path: Path) -> None:
+    def widths(word: str) -> tuple[float, float]:
+        matrix = AlignmentMatrix(np.ones((1, 1), dtype=np.float32), [word], [word], "words", "dropped", "attention")
+        figure = draw_grid([[matrix], [matrix]], ["a"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # matplotlib warns if the words leave no room for the matrices
+            figure.savefig(tmp_path / "grid.png")
+        width, height = figure.get_size_inches()
+        return float(width), float(height)
+
+    assert widths("a") == widths("a" * 12)
+    assert widths("a" * 200) > widths("a")
