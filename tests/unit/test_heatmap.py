@@ -49,7 +49,8 @@ def test_the_log_names_a_package_of_fonts_once(
 
 
 def test_a_font_that_has_the_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [font_manager.FontEntry(fname="cjk.otf", name="Some CJK")]
+    own = [entry for entry in font_manager.fontManager.ttflist if entry.name == "DejaVu Sans"]
+    entries = [*own, font_manager.FontEntry(fname="cjk.otf", name="Some CJK")]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
     monkeypatch.setattr(fonts, "_find_new_fonts", lambda: None)
     has = fonts._characters
