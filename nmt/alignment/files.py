@@ -172,7 +172,7 @@ class _TableWriter(AlignmentWriter):
 
     def add(self, matrix: AlignmentMatrix, links: Sequence[Link]) -> None:
         self.count += 1
-        weights = matrix.weights if matrix.link_probabilities is None else matrix.link_probabilities
+        weights = matrix.link_weights
         for src, tgt in links:
             words = f"{matrix.src_tokens[src]}\t{matrix.tgt_tokens[tgt]}"
             self._file.write(f"{self.count}\t{words}\t{float(weights[tgt, src]):.4f}\n")

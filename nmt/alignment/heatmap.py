@@ -130,9 +130,9 @@ def draw_grid(rows: Sequence[Sequence[AlignmentMatrix]], titles: Sequence[str], 
     lines = -(-len(titles) // columns)
     every = [matrix for row in rows for matrix in row]
     # There is room for words of twelve characters; longer ones, such as those of an untrained model, need more.
-    above = max((_width(token) - 12 for matrix in every for token in matrix.src_tokens), default=0)
-    beside = max((_width(token) - 12 for matrix in every for token in matrix.tgt_tokens), default=0)
-    taller, wider = 0.08 * max(0, above), 0.07 * max(0, beside) + 0.05 * max(0, above)  # source words are slanted
+    above = max([0, *(_width(token) - 12 for matrix in every for token in matrix.src_tokens)])
+    beside = max([0, *(_width(token) - 12 for matrix in every for token in matrix.tgt_tokens)])
+    taller, wider = 0.08 * above, 0.07 * beside + 0.05 * above  # source words are slanted
     heights = [
         1.5 + 0.22 * max(len(matrix.tgt_tokens) for matrix in row) + taller for row in rows for _ in range(lines)
     ]

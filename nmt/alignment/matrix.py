@@ -111,6 +111,12 @@ class AlignmentMatrix:
         likeliest: Float32Array = self.weights / self.weights.max(axis=1, keepdims=True)
         return likeliest * (1 - self.null[:, None])
 
+    @property
+    def link_weights(self) -> Float32Array:
+        """How sure each link is, ``[T, S]``: the probability of the link, or the weight of an attention."""
+        likely = self.link_probabilities
+        return self.weights if likely is None else likely
+
     def links(self) -> list[Link]:
         """Return the links (source, target) from 0, in the order of target tokens; an EOS row has none.
 

@@ -269,8 +269,8 @@ class _Found:
         """Add some pairs: their matrices and links, their texts, and the gold links they come with ("" for none)."""
         self.first = self.first or results[0][0]
         for matrix, links in results:
-            probabilities = matrix.weights if (likely := matrix.link_probabilities) is None else likely
-            self.certainty += float(sum(probabilities[tgt, src] for src, tgt in links))
+            weights = matrix.link_weights
+            self.certainty += float(sum(weights[tgt, src] for src, tgt in links))
             self.count += len(links)
         if self.shown.as_page:
             self.page += [_on_page(matrix, links, pair) for (matrix, links), pair in zip(results, texts, strict=True)]
@@ -297,9 +297,7 @@ class _Found:
 
 def _on_page(matrix: AlignmentMatrix, links: list[Link], texts: Texts) -> list[ReportOption]:
     """Return a given pair as the page shows it; the certainty of a word's links serves as its confidence."""
-    likely = matrix.link_probabilities
-    weights = matrix.weights if likely is None else likely
-    confidence = [float(row.max(initial=0.0)) for row in weights]
+    confidence = [float(row.max(initial=0.0)) for row in matrix.link_weights]
     return [ReportOption(matrix, confidence, float(sum(confidence)) / max(1, len(confidence)), texts, links)]
 
 

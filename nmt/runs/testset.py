@@ -42,7 +42,11 @@ def check_test_set(
     page: Path | None = None,
 ) -> TestSet:
     """Return a test set, or refuse what would fail after hours of decoding; see `nmt.commands.evaluate.run_eval`."""
-    name, data, stem = _names(model, split, files, output, source)
+    name = without_packing(files[0].name) if files else split
+    data = " | ".join(str(path.resolve()) for path in files) if files else split
+    if not files and not model.owns(source, split):  # another test set may be called by the same name
+        data = f"{split}: {described(source)}"
+    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
     prepare_output(stem, data)
     _refuse_early(model, page)
     return TestSet(data, stem, *_read(model, source, split, name))
@@ -80,19 +84,3 @@ def _read(model: LoadedModel, source: Source, split: str, name: str) -> tuple[Ta
 def has_gold(model: LoadedModel, text: Table) -> bool:
     """Return True if the text comes with links that the model's alignments can be compared with."""
     return model.config.model.has_attention and any(text["links"])
-
-
-def _names(
-    model: LoadedModel,
-    split: Literal["train", "valid", "test"],
-    files: tuple[Path, Path] | None,
-    output: Path | None,
-    source: Source,
-) -> tuple[str, str, Path]:
-    """Return the name of a test set, the data that it consists of, and the stem of the files with its results."""
-    name = without_packing(files[0].name) if files else split
-    data = " | ".join(str(path.resolve()) for path in files) if files else split
-    if not files and not model.owns(source, split):  # another test set may be called by the same name
-        data = f"{split}: {described(source)}"
-    stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
-    return name, data, stem

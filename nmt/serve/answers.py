@@ -95,12 +95,18 @@ def keys_of(asked: TranslateRequest) -> list[str]:
     return ["translatedText", *(name for name, is_wanted in wanted.items() if is_wanted)]
 
 
+def refuse_if_all_failed(answers: "Sequence[Translation | NmtError]") -> None:
+    """Refuse a request if none of its lines could be translated, with the error of the first one."""
+    errors = [answer for answer in answers if isinstance(answer, NmtError)]
+    if errors and len(errors) == len(answers):
+        raise Refused(400, str(errors[0]))
+
+
 def answer_of(
     asked: TranslateRequest,
     text: str,
     lines: "Sequence[tuple[str, Translation | NmtError]]",
     calibration: "Calibration | None",
-    is_alone: bool,
 ) -> dict[str, Any]:
     """Return the answer for one text, with the fields that the request asks for.
 
@@ -110,14 +116,7 @@ def answer_of(
         lines: each line of the text with its translation or an error; a line with an error is answered by nothing, and
             the messages are in `errors`, if there is one.
         calibration: calibrates the confidences; None if the request asks for none.
-        is_alone: whether the request has no other text.
-
-    Raises:
-        Refused: if the text has no others beside it, and none of its lines could be translated.
     """
-    errors = [answer for _, answer in lines if isinstance(answer, NmtError)]
-    if errors and len(errors) == len(lines) and is_alone:
-        raise Refused(400, str(errors[0]))
     found = [None if isinstance(answer, NmtError) else answer for _, answer in lines]
     answer: dict[str, Any] = {"translatedText": _joined_text(asked, text, [one.text if one else "" for one in found])}
     if asked.alternatives:
@@ -137,7 +136,7 @@ def answer_of(
     }
     # For a single line, a field has its value; for several lines, a list of the values of all lines.
     answer |= {name: values[0] if len(values) == 1 else values for name, values in per_line.items() if values}
-    if errors:
+    if None in found:
         answer["errors"] = [str(each) if isinstance(each, NmtError) else None for _, each in lines]
     return answer
 

@@ -25,6 +25,7 @@ from nmt.serve.answers import (
     job_of,
     keys_of,
     lines_of,
+    refuse_if_all_failed,
     unsupported,
 )
 from nmt.serve.guard import Guard, Limits, Refused, body_of, error_response, validated
@@ -138,11 +139,9 @@ class Server:
         check_size(self.limits, texts, asked.prefix, [*asked.require, *asked.forbid])
         loaded, _ = await self._chosen(asked)
         found = await self._translations(asked, texts)
-        failed = [answer for lines in found for _, answer in lines if isinstance(answer, NmtError)]
-        if failed and len(failed) == sum(map(len, found)):
-            raise Refused(400, str(failed[0]))
-        calibration, is_alone = calibration_for(loaded, asked), isinstance(asked.q, str)
-        answers = [answer_of(asked, *each, calibration, is_alone) for each in zip(texts, found, strict=True)]
+        refuse_if_all_failed([answer for lines in found for _, answer in lines])
+        calibration = calibration_for(loaded, asked)
+        answers = [answer_of(asked, *each, calibration) for each in zip(texts, found, strict=True)]
         return JSONResponse(self._joined(asked, answers, loaded.config.data.languages[0]))
 
     @staticmethod
@@ -199,7 +198,8 @@ class Server:
                     try:
                         async with asyncio.timeout_at(deadline):
                             found = (await task)[0]
-                        event = {"line": number, **answer_of(asked, line, found, calibration, is_alone=True)}
+                        refuse_if_all_failed([answer for _, answer in found])
+                        event = {"line": number, **answer_of(asked, line, found, calibration)}
                     except Refused as error:
                         event = {"line": number, "error": error.message}
                     except TimeoutError:
