@@ -97,8 +97,9 @@ class BidirectionalHMM:
     def fit(cls, pairs: Sequence[Pair], src_size: int, tgt_size: int) -> "BidirectionalHMM":
         """Return an HMM trained on a corpus: IBM Model 1 first, then the HMM; see the class for the arguments.
 
-        In the HMM's iterations both directions count the product of their posteriors, so that they learn from links
-        on which they agree (Liang et al. 2006, section 4).
+        In the HMM's iterations both translation tables count the product of the two directions' posteriors, so that
+        they learn from links on which the directions agree (Liang et al. 2006, section 4). Each direction counts its
+        jumps by itself.
         """
         model = cls(pairs, src_size, tgt_size)
         batches = list(model._batches(pairs, _CELLS_IN_TRAINING, dense_numbers(model.keys, src_size * tgt_size)))
@@ -288,7 +289,8 @@ def _forward_backward(
             earlier = (ahead @ jumps.T) * scale + after * null[:, t, None] / totals[t]
             after = np.where(batch.tgt_mask[:, t, None], earlier, after)
     if jump_counts is not None:
-        jump_counts.add(transitions, posteriors[:, 0].sum(axis=0))
+        # A first word without a link remembers a position, too, from which the next word jumps.
+        jump_counts.add(transitions, ((linked[0] + unlinked[0]) * after).sum(axis=0))
     return posteriors
 
 

@@ -179,7 +179,7 @@ class ConsistencyConfig(Section):
         return self.cut if self.type == "simcut" else 0.0
 
     @property
-    def shares(self) -> tuple[float, float, float, float]:
+    def factors(self) -> tuple[float, float, float, float]:
         """The factors of both passes' cross-entropies (first, second), KL(first || second) and KL(second || first)."""
         if self.type == "rdrop":
             return 0.5, 0.5, self.weight / 4, self.weight / 4

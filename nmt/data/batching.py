@@ -63,7 +63,7 @@ class Batch:
         return replace(self, **moved)
 
     def twice(self, cut: float) -> "Batch":
-        """Return a batch with the same pairs twice, first unchanged, then with some input tokens cut.
+        """Return a batch with the same pairs twice, first unchanged, then with some input tokens cut, and no `guide`.
 
         Args:
             cut: the probability with which an input token of the second half is cut. A cut token becomes PAD, whose
@@ -72,14 +72,14 @@ class Batch:
         both: dict[str, Any] = {
             field.name: torch.cat([value, value])
             for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            if isinstance(value := getattr(self, field.name), Tensor) and field.name != "guide"
         }
         if cut:
             for name in ("src_ids", "tgt_in"):
                 second = both[name][len(self.src_ids) :]
                 second.masked_fill_(torch.rand(second.shape, device=second.device) < cut, PAD)
         both["tgt_positions"][len(self.tgt_positions) :] += self.tgt_mask.numel()
-        both |= {"src_tokens": 2 * self.src_tokens, "tgt_tokens": 2 * self.tgt_tokens}
+        both |= {"guide": None, "src_tokens": 2 * self.src_tokens, "tgt_tokens": 2 * self.tgt_tokens}
         return replace(self, **both)
 
     def halves(self) -> "list[Batch]":

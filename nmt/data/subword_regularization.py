@@ -97,7 +97,10 @@ class Sampler:
         return words
 
     def _with_dropout(self, text: str, best: list[int]) -> list[int]:
-        """Sample by BPE-dropout (Provilkov et al. 2020): leave out each merge that comes up with probability alpha."""
+        """Sample by BPE-dropout (Provilkov et al. 2020, algorithm 1).
+
+        Before each merge, every possible merge is left out with probability alpha, and the best of the others is done.
+        """
         merges = len(text) - len(best)
         until_dropped = self._merges_until_dropped()
         if until_dropped >= merges:
@@ -118,6 +121,7 @@ class Sampler:
                 until_dropped = self._merges_until_dropped()
             else:
                 symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+                dropped.clear()
                 until_dropped -= 1
 
     def _merges_until_dropped(self) -> float:

@@ -142,7 +142,7 @@ class Ensemble(torch.nn.Module):
         return list(self.models)  # type: ignore[arg-type]
 
     def _of_agreeing(self, parts: Sequence[Part]) -> list[Part]:
-        """Return the parts of the models whose weights belong to the same step as those of the first model."""
+        """Return the parts of the models whose weights belong to the step of the first model with attention."""
         return [part for part, agrees in zip(parts, self.agrees, strict=True) if agrees]
 
     def _mean_weights(self, weights: Sequence[Tensor]) -> Tensor:

@@ -204,11 +204,16 @@ def sentence_scores(
 
 
 def utilities(texts: Sequence[str], metric: Literal["bleu", "chrf"]) -> Float64Array:
-    """Return ``[N, N]``: the score of each text, 0 to 100, with each text as its only reference."""
+    """Return ``[N, N]``: the score of each text, 0 to 100, with each text as its only reference.
+
+    A text with itself as the reference has the score 100, also if it is empty.
+    """
     from sacrebleu.metrics import CHRF
 
     scorer = CHRF() if metric == "chrf" else _bleu(choose_tokenizer("auto", texts), False, effective_order=True)
-    scores = [[float(scorer.sentence_score(hyp, [ref]).score) for ref in texts] for hyp in texts]
+    scores = [
+        [100.0 if hyp == ref else float(scorer.sentence_score(hyp, [ref]).score) for ref in texts] for hyp in texts
+    ]
     return np.array(scores, dtype=np.float64).reshape(len(texts), len(texts))
 
 

@@ -35,6 +35,8 @@ from nmt.serve.schema import SuggestRequest, TranslateRequest, openapi
 
 if TYPE_CHECKING:  # it imports torch, and the page can be sent before that is done
     from nmt.decoding.translation import Translation
+    from nmt.runs.load import LoadedModel
+    from nmt.serve.batcher import Batcher
 
 STATIC = Path(__file__).parent / "static"
 _SHARED = Path(alignment.__file__).parent / "page"  # files that the page shares with the report
@@ -137,8 +139,8 @@ class Server:
         asked = validated(TranslateRequest, body)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
         check_size(self.limits, texts, asked.prefix, [*asked.require, *asked.forbid])
-        loaded, _ = await self._chosen(asked)
-        found = await self._translations(asked, texts)
+        loaded, batcher = await self._chosen(asked)
+        found = await self._translations(asked, texts, batcher)
         refuse_if_all_failed([answer for lines in found for _, answer in lines])
         calibration = calibration_for(loaded, asked)
         answers = [answer_of(asked, *each, calibration) for each in zip(texts, found, strict=True)]
@@ -158,12 +160,11 @@ class Server:
         return joined
 
     async def _translations(
-        self, asked: TranslateRequest, texts: Sequence[str]
+        self, asked: TranslateRequest, texts: Sequence[str], batcher: "Batcher"
     ) -> "list[list[tuple[str, Translation | NmtError]]]":
         """Split each text into lines and return each line with its translation or an error, grouped by text."""
         from nmt.serve.batcher import Busy
 
-        _, batcher = await self._chosen(asked)
         jobs, owners = [], []
         for owner, text in enumerate(texts):
             for line in lines_of(text, asked.format):
@@ -192,7 +193,7 @@ class Server:
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
 
         async def events() -> AsyncIterator[str]:
-            tasks = [asyncio.create_task(self._translations(asked, [line])) for line in lines]
+            tasks = [asyncio.create_task(self._translations(asked, [line], batcher)) for line in lines]
             try:
                 for number, (line, task) in enumerate(zip(lines, tasks, strict=True)):
                     try:
@@ -239,13 +240,13 @@ class Server:
         names = ", ".join(model.name for model in self.models) or "none"
         raise Refused(400, f"there is no model '{name[:100]}'; the models are: {names}")
 
-    async def _ready(self, name: str) -> Any:
+    async def _ready(self, name: str) -> "tuple[LoadedModel, Batcher]":
         try:
             return await self._model(name).ready()
         except NmtError as error:
             raise Refused(503, str(error)) from None
 
-    async def _chosen(self, asked: TranslateRequest) -> Any:
+    async def _chosen(self, asked: TranslateRequest) -> "tuple[LoadedModel, Batcher]":
         """Return the model that a request names, or else the first one for its languages, with its batcher."""
         for model in [self._model(asked.model)] if asked.model or not self.models else self.models:
             loaded, batcher = await self._ready(model.name)

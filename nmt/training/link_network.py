@@ -15,7 +15,6 @@ from nmt.data.batching import cut_batches
 from nmt.decoding.word_aligner import EncodedPair, pad_pieces
 from nmt.model.link_network import LinkNetwork
 from nmt.quiet import no_bar
-from nmt.runtime import autocast
 
 _SIZE = 128
 _LEARNING_RATE, _WARMUP = 2e-3, 100
@@ -30,7 +29,6 @@ def train_link_network(
     links: Sequence[Sequence[Link]],
     sizes: tuple[int, int],
     device: torch.device,
-    precision: torch.dtype,
     seed: int,
 ) -> LinkNetwork:
     """Return a network trained to find given links.
@@ -40,7 +38,6 @@ def train_link_network(
         links: (source, target) links between their words.
         sizes: numbers of source and target pieces.
         device: where to train.
-        precision: the precision of the matrix products.
         seed: the seed of weights, dropout and order; the state of torch's global generator does not change.
     """
     usable = [i for i, pair in enumerate(pairs) if 0 < len(pair.src) <= _LONGEST and 0 < len(pair.tgt) <= _LONGEST]
@@ -48,7 +45,7 @@ def train_link_network(
         torch.manual_seed(seed)
         network = LinkNetwork(*sizes, _SIZE).to(device)
         if usable:
-            _train(network, [pairs[i] for i in usable], [links[i] for i in usable], device, precision, seed)
+            _train(network, [pairs[i] for i in usable], [links[i] for i in usable], device, seed)
     return network.eval()
 
 
@@ -57,7 +54,6 @@ def _train(
     pairs: Sequence[EncodedPair],
     links: Sequence[Sequence[Link]],
     device: torch.device,
-    precision: torch.dtype,
     seed: int,
 ) -> None:
     batches = _batches(pairs)
@@ -74,11 +70,9 @@ def _train(
         src, src_mask, tgt, tgt_mask = (x.to(device) for x in pad_pieces([pairs[i] for i in chosen]))
         target = _target([pairs[i] for i in chosen], [links[i] for i in chosen]).to(device)  # [B, T, S]
         real = (tgt_mask[:, :, None] & src_mask[:, None, :]).float()
-        with autocast(device, precision):
-            logits = network(src, src_mask, tgt, tgt_mask)
         losses = [
-            functional.binary_cross_entropy_with_logits(each.float(), target, weight=real, reduction="sum")
-            for each in logits
+            functional.binary_cross_entropy_with_logits(logits, target, weight=real, reduction="sum")
+            for logits in network(src, src_mask, tgt, tgt_mask)
         ]
         (sum(losses) / tgt_mask.sum()).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -201,7 +201,7 @@ def _consistent(
     With D = log p - log q of the first pass p and the second pass q, the gradient of KL(p || q) is p (D - KL) with
     respect to the first logits and q - p with respect to the second.
     """
-    first, second, forward, backward = consistency.shares
+    first, second, forward, backward = consistency.factors
     log_p, log_q = (one.log_softmax(dim=-1) for one in logits.unflatten(0, (-1, 2)).unbind(1))  # type: ignore[no-untyped-call]
     p, q = log_p.exp(), log_q.exp()  # [N, V] each
     difference = log_p - log_q

@@ -85,7 +85,7 @@ class Trainer:
 
         Args:
             config: the settings of the training loop.
-            seed: the seed of the data order.
+            seed: the seed of the data order and, with several processes, of dropout.
             model: the model, on `device`.
             device: where to compute.
             precision: the precision of matrix products: float32, bfloat16 or float16.
@@ -105,7 +105,8 @@ class Trainer:
         self.objective = Objective(model, config, guided, smoothed)
         self.optimizer = build_optimizer(config.optimizer, model.parameters())
         self.schedule = Schedule(config.schedule, config.optimizer.lr)
-        # float16 has no numbers below 6e-8, so the loss is scaled up to make its gradients larger.
+        # float16 has no numbers below 6e-8, so the loss is scaled up to make its gradients larger. Those of the output
+        # layer are made together with the loss, before it is scaled; they are large enough.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self.epoch, self.position, self.update = 0, 0, 0
         self.average: list[torch.Tensor] = []  # the moving average of the parameters, from the first update on

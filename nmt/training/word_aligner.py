@@ -42,7 +42,7 @@ def cached_word_aligner(made: TextAligner, text: Table, cache: Path, device: tor
         src_pieces, tgt_pieces = made.aligner.largest_pieces
         sizes = len(src_pieces), len(tgt_pieces)
         encoded = WordAligner(made.aligner).encode(pairs)
-        network = train_link_network(encoded, links, sizes, device, torch.float32, _SEED)
+        network = train_link_network(encoded, links, sizes, device, _SEED)
         WordAligner(made.aligner, network).save(folder)
         seconds = time.monotonic() - started
         log.info("the word aligner's network has learned from %d pairs in %.0f s", len(rows), seconds)

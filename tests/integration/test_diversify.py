@@ -31,7 +31,7 @@ def test_the_last_model_learns_from_the_text_and_both_translations(tmp_path: Pat
 
 
 def test_a_teacher_has_a_configuration_of_its_own_and_the_backward_model_reranks(tmp_path: Path) -> None:
-    folder, said = _run(tmp_path, "--teacher", "transformer.yaml", "--set", "training.epochs=3")
+    _, said = _run(tmp_path, "--teacher", "transformer.yaml", "--set", "training.epochs=3")
     trained = {words[3]: words[1] for words in said if words[0] == "train"}
     assert trained == {"name=my-forward": "transformer.yaml", "name=my-backward": "my.yaml", "name=my": "my.yaml"}
     assert all("training.epochs=3" in words for words in said if words[0] == "train")

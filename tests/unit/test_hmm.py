@@ -29,8 +29,8 @@ def paths(model: BidirectionalHMM, src: list[int], tgt: list[int]) -> tuple[np.n
         total += probability
         for t, (position, empty) in enumerate(states):
             posteriors[t, position] += 0.0 if empty else probability
-            if not empty and t == 0:
-                counts.first[position] += probability
+            if t == 0:
+                counts.first[position] += probability  # also of a null state, which remembers the position
             elif not empty:
                 counts.jumps[position - states[t - 1][0] + hmm._JUMPS] += probability
     counts.jumps, counts.first = counts.jumps / total, counts.first / total

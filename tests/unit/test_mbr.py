@@ -66,6 +66,7 @@ def test_a_text_agrees_with_itself() -> None:
         table = utilities(TEXTS, metric)  # type: ignore[arg-type]
         np.testing.assert_allclose(np.diag(table), 100.0, atol=1e-6)
         assert (table[~np.eye(4, dtype=bool)] < 100).all()
+        assert utilities(["", "a b"], metric).tolist() == [[100.0, 0.0], [0.0, 100.0]]  # type: ignore[arg-type]
     assert utilities([], "chrf").shape == (0, 0)
 
 

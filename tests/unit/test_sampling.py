@@ -94,6 +94,38 @@ def test_bpe_dropout_by_hand() -> None:
     assert found["▁ a b"] == pytest.approx(p * p, abs=0.015)
 
 
+def segmented(text: str, p: float) -> dict[str, float]:
+    """The probabilities of segmentations by algorithm 1 of Provilkov et al. 2020, over every set of left-out merges.
+
+    The merges are those of `MERGES`, the best first.
+    """
+    symbols = text.split()
+    found: Counter[str] = Counter()
+    possible = [at for at in range(len(symbols) - 1) if symbols[at] + symbols[at + 1] in MERGES]
+    for kept in itertools.product([False, True], repeat=len(possible)):
+        probability = math.prod((1 - p) if keeps else p for keeps in kept)
+        done = [at for at, keeps in zip(possible, kept, strict=True) if keeps]
+        if not done:
+            found[text] += probability
+            continue
+        at = min(done, key=lambda at: MERGES.index(symbols[at] + symbols[at + 1]))
+        merged = " ".join([*symbols[:at], symbols[at] + symbols[at + 1], *symbols[at + 2 :]])
+        for result, share in segmented(merged, p).items():
+            found[result] += probability * share
+    return found
+
+
+MERGES = ["ab", "cd", "abcd", "▁abcd"]
+
+
+def test_bpe_dropout_draws_anew_before_each_merge() -> None:
+    model = Pieces({**dict.fromkeys("▁abcd", -9.0), **{piece: -float(at) for at, piece in enumerate(MERGES)}})
+    expected, found = segmented("▁ a b c d", 0.5), frequencies(model, ["▁abcd"], Sampling("bpe", 0.5, -1))
+    assert found.keys() == expected.keys()
+    for parts, probability in expected.items():
+        assert found[parts] == pytest.approx(probability, abs=0.015)
+
+
 def test_everything_left_out_is_characters_and_words_with_unknown_pieces_stay() -> None:
     assert frequencies(BPE, ["▁ab"], Sampling("bpe", 1.0, -1)) == {"▁ a b": 1.0}
     kept = Sampler(BPE, Sampling("bpe", 1.0, -1)).sample([BPE.names.index("▁a"), 1, BPE.names.index("▁ab")], 1)

@@ -92,7 +92,7 @@ def test_the_network_learns_links_and_leaves_the_global_generator(monkeypatch: p
         encoded.append(EncodedPair(ids, np.arange(len(ids)), ids[::-1].copy(), np.arange(len(ids))))
         links.append([(i, len(ids) - 1 - i) for i in range(len(ids))])
     state = torch.get_rng_state()
-    network = train_link_network(encoded, links, (6, 6), CPU, torch.float32, seed=1)
+    network = train_link_network(encoded, links, (6, 6), CPU, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     right = wrong = 0
     for found, own in zip(network_posteriors(network, encoded), links, strict=True):
@@ -100,7 +100,7 @@ def test_the_network_learns_links_and_leaves_the_global_generator(monkeypatch: p
         chosen = {(int(src), int(tgt)) for tgt, src in np.argwhere(found > 0.5)}
         right, wrong = right + len(chosen & set(own)), wrong + len(chosen ^ set(own))
     assert right > 20 * wrong
-    again = train_link_network(encoded, links, (6, 6), CPU, torch.float32, seed=1)
+    again = train_link_network(encoded, links, (6, 6), CPU, seed=1)
     assert all(torch.equal(one, two) for one, two in zip(network.parameters(), again.parameters(), strict=True))
 
 

@@ -124,7 +124,8 @@ def attend(
 
 def _energies(queries: Tensor, keys: Tensor) -> Tensor:
     """Return the scaled dot products ``[B, h, Q, S]`` of queries ``[B, h, Q, d]`` and keys ``[B, h, S, d]``."""
-    return queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+    # Dividing first keeps the products within the range of float16.
+    return (queries / math.sqrt(queries.shape[-1])) @ keys.transpose(-1, -2)
 
 
 def _is_explicit_faster(queries: Tensor, dropout: Dropout) -> bool:

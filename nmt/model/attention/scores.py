@@ -39,7 +39,10 @@ class AdditiveScore(Score):
 
 
 class ConcatScore(Score):
-    """vᵀ tanh(W [q; k] + b) (Luong et al. 2015, equation 8); the halves of W for q and for k are applied separately."""
+    """vᵀ tanh(W [q; k] + b) (Luong et al. 2015, section 3.1).
+
+    The halves of W for q and for k are applied separately.
+    """
 
     def __init__(self, query_size: int, memory_size: int, size: int, normed: bool):
         """Make W, b and v, of hidden width A = `size`; see `AdditiveScore` for `normed`."""
@@ -59,7 +62,7 @@ class ConcatScore(Score):
 
 
 class DotScore(Score):
-    """qᵀ k, without any parameter (Luong et al. 2015, equation 8)."""
+    """qᵀ k, without any parameter (Luong et al. 2015, section 3.1)."""
 
     def __init__(self, memory_size: int):
         """Set the sizes; `memory_size` is also the width of the queries."""
@@ -79,7 +82,7 @@ class ScaledDotScore(DotScore):
 
 
 class GeneralScore(Score):
-    """qᵀ W k (Luong et al. 2015, equation 8)."""
+    """qᵀ W k (Luong et al. 2015, section 3.1)."""
 
     def __init__(self, query_size: int, memory_size: int):
         """Make W."""
@@ -120,7 +123,7 @@ class QKVScore(Score):
 
 
 class LocationScore(Score):
-    """W q + b: one energy for each of the first positions, whatever token is there (Luong et al. 2015, equation 9)."""
+    """W q + b: one energy for each of the first positions, whatever token is there (Luong et al. 2015, equation 8)."""
 
     def __init__(self, query_size: int, memory_size: int, max_src_length: int):
         """Make W and b; `max_src_length` is the number of positions that have an energy."""

@@ -48,9 +48,9 @@ class RNNDecoder(nn.Module):
     """Embedding, recurrent layers, attention and readout, in one of two wirings.
 
     `bahdanau` (Bahdanau et al. 2015): the previous state is the query, the context enters the cell together with the
-    last word, and h~ = tanh(W [h; c; word]). `luong` (Luong et al. 2015): the cell comes first, its new state is the
-    query, and h~ = tanh(W [h; c]) (their equation 5). With input feeding, h~ is also an input of the cell at the next
-    step (their section 3.3).
+    last word, and h~ = tanh(W [h; c; word]), where the paper has a maxout layer. `luong` (Luong et al. 2015): the cell
+    comes first, its new state is the query, and h~ = tanh(W [h; c]) (their equation 5). With input feeding, h~ is also
+    an input of the cell at the next step (their section 3.3).
     """
 
     def __init__(

@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nmt.model.attention.multi_head import MultiHead, attend
 from nmt.model.dropout import Dropout
@@ -110,7 +109,7 @@ class PositionalSelfAttention(nn.Module):
             dropout: the dropout on the weights in training.
         """
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = heads, Dropout(dropout)
         shape = (heads, max_positions, rank or max_positions)
         self.position_rows = nn.Parameter(torch.empty(shape))
         self.position_columns = nn.Parameter(torch.empty(shape)) if rank else None
@@ -131,8 +130,7 @@ class PositionalSelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the self-attention output ``[B, S, E]`` of `x`; the mask ``[B, S]`` is True on real positions."""
         values = self.value_layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
-        weights = functional.dropout(self.weights(mask), self.dropout, self.training)
-        mixed = weights.to(values.dtype) @ values
+        mixed = self.dropout(self.weights(mask)).to(values.dtype) @ values
         return self.output_layer(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
