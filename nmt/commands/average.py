@@ -1,5 +1,6 @@
 """`nmt average`: one model from the mean of a run's checkpoints."""
 
+import json
 import re
 from pathlib import Path
 
@@ -45,4 +46,15 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
             )
         chosen = order[:wanted]
         average_checkpoints(chosen, target)
+        _forget_calibration(run.calibration, name)
     return target, [path.name for path in chosen]
+
+
+def _forget_calibration(path: Path, name: str) -> None:
+    """Delete a calibration that was fitted to the checkpoint that had this name before."""
+    try:
+        fitted_to = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged, which loading reports
+        return
+    if fitted_to == name:
+        path.unlink()

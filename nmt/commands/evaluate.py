@@ -13,6 +13,7 @@ from nmt.atomic import atomic_write
 from nmt.config import Config, Source
 from nmt.data.dataset import PieceCorpus
 from nmt.data.lines import one_line, read_lines
+from nmt.data.references import warn_if_unwritable
 from nmt.data.sources import load_text
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.confidence import judged_words
@@ -85,6 +86,7 @@ def run_eval(
     data, stem, text, pieces = check_test_set(model, split, files, output, source, page)
     srcs, refs = list(text["src"]), list(text["tgt"])
     references = with_more(refs, more_refs)
+    warn_if_unwritable(refs, model.translator.tokenizer, model.config.evaluation.lowercase)
     requests = _requests(srcs, glossary, model.translator.tokenizer)
     started = time.perf_counter()
     translations = model.translator.translate(requests, progress=True)

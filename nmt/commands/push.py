@@ -7,10 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from nmt.alignment.heatmap import save_heatmaps
+from nmt.alignment.words import split_words
 from nmt.config import Config, DataConfig, Source
 from nmt.config.load import load_config, save_config
 from nmt.data.sources import read_texts
@@ -22,7 +24,7 @@ from nmt.runs.pack import Precision, pack
 
 _PICTURE = "alignment.png"
 _PATHS = ("src", "tgt", "path", "hub", "links", "model")  # settings that may be the path of a file or folder
-_EXAMPLE_WORDS = range(6, 13)  # words of the sentence that the picture shows
+_EXAMPLES, _EXAMPLE_WORDS = 1_000, 8  # validation sentences that are looked at, and words of the one that is shown
 
 
 def run_push(
@@ -85,7 +87,8 @@ def _files_folder(folder: Path | None) -> Iterator[Path]:
 def _without_paths(run: RunFolder, folder: Path) -> bytes:
     """Return the run's configuration as YAML, without this machine's folders.
 
-    Absolute paths keep only their names, and the last folder if the files of both sides have one name.
+    Absolute paths, and those that lead out of the working directory, keep only their names, and the last folder if the
+    files of both sides have one name.
     """
     own = load_config(run.config).model_dump(mode="json")
 
@@ -98,8 +101,10 @@ def _without_paths(run: RunFolder, folder: Path) -> bytes:
             return short
         if isinstance(value, list):
             return [shortened(each, key) for each in value]
-        is_path = key in _PATHS and isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
-        return Path(value).name if is_path else value
+        if key not in _PATHS or not isinstance(value, str):
+            return value
+        names_folders = value.startswith("~") or Path(value).is_absolute() or ".." in Path(value).parts
+        return Path(value).name if names_folders else value
 
     public = shortened(own)
     public.pop("runs_dir", None)
@@ -125,16 +130,14 @@ def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str
 
 
 def _validation_sentence(model: LoadedModel) -> str | None:
-    """Return a validation sentence; None if none fits, or for a packed model, whose data may be on another machine."""
+    """Return a validation sentence; None if there is none, or for a packed model, whose data may be elsewhere."""
     if not model.run.log.exists():
         return None
     try:
-        for src, _ in read_texts(model.source("valid"), "valid"):
-            if len(src.split()) in _EXAMPLE_WORDS:
-                return src
+        found = [src for src, _ in islice(read_texts(model.source("valid"), "valid"), _EXAMPLES) if src.strip()]
     except NmtError:  # the data are no longer there, and the card can do without
         return None
-    return None
+    return min(found, key=lambda src: abs(len(split_words(src)) - _EXAMPLE_WORDS), default=None)
 
 
 def model_card(

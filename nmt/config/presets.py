@@ -69,6 +69,8 @@ def _tokenizer(size: CorpusSize, joint: bool) -> dict[str, Any]:
     if CJK in size.scripts:
         # Thousands of characters occur only a few times; they are written as bytes instead of having their own pieces.
         settings |= {"vocab_size": max(pieces, 2_000), "character_coverage": 0.9995, "byte_fallback": True}
+    if size.scripts[1] == CJK:
+        settings["normalization"] = "identity"  # the others write full-width punctuation as "," and "!"
     return settings
 
 

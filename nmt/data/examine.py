@@ -15,7 +15,7 @@ from nmt.errors import DataError
 
 _EXAMPLES = 3  # lines that are named for each finding
 _BINS = (5, 10, 20, 30, 50, 100)
-_CUT_MARKS = (" 't ", " n't ", " . ", " , ", " ? ", " ! ")
+_CUT_MARKS = (" 't ", " n't ", " . ", " , ")  # not " ? " and " ! ", which are correct in French
 _VOCABULARY_LINES = 20_000  # lines whose words are kept
 _BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once: as a rule, and at least
 _CLEARLY = 0.25  # a correlation that is higher by this much is not due to chance

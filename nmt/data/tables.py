@@ -31,6 +31,8 @@ def table_format(path: Path) -> TableFormat:
 def column_names(path: Path) -> list[str]:
     """Return the names of a table's columns; for JSON Lines, return the keys of the first object.
 
+    The names of columns inside an object are those of `texts_of`, such as ``translation.en``.
+
     Raises:
         DataError: if the file cannot be read.
     """
@@ -50,7 +52,12 @@ def column_names(path: Path) -> list[str]:
                 row = json.loads(first)
             except (json.JSONDecodeError, RecursionError) as error:
                 raise DataError(f"{path}, line 1: not valid JSON: {error}") from None
-            return [str(key) for key in row] if isinstance(row, dict) else []
+            keys = row.items() if isinstance(row, dict) else ()
+            return [
+                name
+                for key, value in keys
+                for name in ([f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [str(key)])
+            ]
         case "tsv":
             return next(_tab_rows(read_lines(path)), (1, []))[1]
         case "csv":

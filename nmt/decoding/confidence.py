@@ -1,5 +1,6 @@
 """Word confidence: the probability of each word of a translation."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,8 +41,10 @@ def judged_words(
     correct: list[bool] = []
     for target, of_tokens, ref in zip(targets, token_log_probs, refs, strict=True):
         log_probs += word_log_probs(target, of_tokens)
+        # Most tokenizers normalise what the model learns to write, but not the reference.
         hyp_words, ref_words = (
-            [words[start:end] for start, end in spans_at("words", words)] for words in (target.text, ref)
+            [unicodedata.normalize("NFKC", text[start:end]) for start, end in spans_at("words", text)]
+            for text in (target.text, ref)
         )
         correct += correct_words(hyp_words, ref_words)
     return log_probs, correct

@@ -61,35 +61,33 @@ class Glossary:
     def read(cls, path: Path, tokenizer: Tokenizer) -> "Glossary":
         """Read a table with one term per line: the term, its translations and forbidden phrases, separated by tabs.
 
-        Bars separate several translations or phrases. A term with two lines gets the translations of both. A term is
-        left out, with a warning, if the model cannot write one of its translations or forbidden phrases.
+        Bars separate several translations or phrases. A term with two lines gets the translations of both. A
+        translation that the model cannot write is left out with a warning, and so is a term if no translation is left.
 
         Args:
             path: the file.
             tokenizer: the tokenizer of the model.
 
         Raises:
-            DataError: if a line is not a term, naming the line; or if there are no terms.
+            DataError: if a line is not a term, naming the line; or if there are no terms, or none that can be written.
         """
         terms: dict[str, Term] = {}
-        left_out = 0
+        errors: list[str] = []
+        lines = 0
         for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue
-            term = _term(line, path, number)
-            try:
-                asked = Request("", require=("|".join(term.require),) if term.require else (), forbid=term.forbid)
-                constraint_pieces(asked, number, tokenizer, sys.maxsize, None)
-            except DataError as error:
-                left_out += 1
-                if left_out <= _WARNINGS:
-                    log.warning("%s, %s; the term is left out", path, error)
-                continue
-            terms[term.source] = terms[term.source].joined(term) if term.source in terms else term
-        if left_out > _WARNINGS:
-            log.warning("and %d more terms of %s are left out", left_out - _WARNINGS, path)
+            lines += 1
+            term = _writable(_term(line, path, number), number, tokenizer, errors)
+            if term is not None:
+                terms[term.source] = terms[term.source].joined(term) if term.source in terms else term
+        for error in errors[:_WARNINGS]:
+            log.warning("%s, %s", path, error)
+        if len(errors) > _WARNINGS:
+            log.warning("and %d more translations of %s are left out", len(errors) - _WARNINGS, path)
         if not terms:
-            raise DataError(f"{path}: there are no terms in this glossary")
+            found = f"the model can write none of the {lines} terms of" if lines else "there are no terms in"
+            raise DataError(f"{path}: {found} this glossary")
         return cls(sorted(terms.values(), key=lambda term: -len(term.source)))
 
     def applied_to(self, request: Request) -> Request:
@@ -97,12 +95,15 @@ class Glossary:
 
         A term is found as whole words, as it is written or with a capital first letter. Where terms overlap, the
         longest counts, and of two terms that differ in a capital letter the one that is written like the text. Wide and
-        narrow forms of a letter are the same, and so are one space and several. What the request itself requires comes
-        first: if it requires a translation of a term, the glossary requires none. Nothing is forbidden that is part of
-        a required phrase, whether the request or another term of the glossary requires it.
+        narrow forms of a letter are the same, and so are one space and several. The request itself comes first: if it
+        requires a translation of a term, the glossary requires none, and the glossary requires no translation that the
+        request forbids. Nothing is forbidden that is part of a required phrase, whether the request or another term of
+        the glossary requires it.
         """
         text = _plain(request.text)
-        asked = {each for one in request.require for each in alternatives(one)}
+        asked, barred = (
+            {each for one in phrases for each in alternatives(one)} for phrases in (request.require, request.forbid)
+        )
         require: dict[str, None] = {}
         forbid: dict[str, None] = {}
         taken: list[tuple[int, int]] = []
@@ -113,8 +114,9 @@ class Glossary:
                     taken.append((start, end))
                     found.add(term)
         for term in (term for term in self.terms if term in found):
-            if term.require and not asked & set(term.require):
-                require["|".join(term.require)] = None
+            allowed = [each for each in term.require if all(find_phrase(each, one) is None for one in barred)]
+            if allowed and not asked & set(term.require):
+                require["|".join(allowed)] = None
             forbid |= dict.fromkeys(term.forbid)
         wanted = [*asked, *(each for one in require for each in alternatives(one))]
         kept = [one for one in forbid if all(find_phrase(each, one) is None for each in wanted)]
@@ -130,6 +132,30 @@ def _term(line: str, path: Path, number: int) -> Term:
         )
     require, forbid = (alternatives(cell) for cell in (*rest, "")[:2])
     return Term(_plain(source), tuple(require), tuple(forbid))
+
+
+def _writable(term: Term, line: int, tokenizer: Tokenizer, errors: list[str]) -> Term | None:
+    """Return a term with the phrases that the model can write, and add what is left out to `errors`.
+
+    Returns:
+        None if none of its translations is left, or if it has only forbidden phrases, none of which can be written.
+    """
+    forbid = tuple(phrase for phrase in term.forbid if _fault(Request("", forbid=(phrase,)), line, tokenizer) is None)
+    asked = [(phrase, Request("", require=(phrase,), forbid=forbid)) for phrase in term.require]
+    faults = {phrase: fault for phrase, request in asked if (fault := _fault(request, line, tokenizer)) is not None}
+    require = tuple(phrase for phrase in term.require if phrase not in faults)
+    is_lost = not require and bool(faults or not forbid)
+    errors += [f"{fault}; {'the term' if is_lost else 'this translation'} is left out" for fault in faults.values()]
+    return None if is_lost else Term(term.source, require, forbid)
+
+
+def _fault(request: Request, line: int, tokenizer: Tokenizer) -> str | None:
+    """Return why the model cannot satisfy a request, or None if it can."""
+    try:
+        constraint_pieces(request, line, tokenizer, sys.maxsize, None)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _plain(text: str) -> str:

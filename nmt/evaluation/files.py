@@ -1,4 +1,4 @@
-"""The files that `nmt eval` writes about one test set: STEM.hyp, STEM.json and STEM.tsv."""
+"""The files that `nmt eval` writes about one test set: STEM.hyp, STEM.json, STEM.tsv and STEM.png."""
 
 import json
 from collections.abc import Sequence
@@ -9,26 +9,36 @@ from nmt.atomic import atomic_write, probe_writable
 from nmt.errors import ConfigError
 from nmt.evaluation.metrics import Reference, sentence_scores
 
+_SUFFIXES = (".json", ".hyp", ".tsv", ".png")
 
-def prepare_output(stem: Path, data: str) -> None:
+
+def prepare_output(stem: Path, data: str, is_chosen: bool) -> None:
     """Make the folder of the files that will be written, before anything is translated.
 
     Args:
         stem: the path of the files without their suffixes.
         data: a description of the test set.
+        is_chosen: whether the user has chosen the path, so that other files may have the same names.
 
     Raises:
-        ConfigError: if there are files with the scores of another test set.
+        ConfigError: if there are files with the scores of another test set, or files that are not results of `nmt
+            eval`.
         OSError: if no file can be written there.
     """
     probe_writable(stem.parent)
-    earlier = stem.with_name(stem.name + ".json")
+    scores, *others = (stem.with_name(stem.name + suffix) for suffix in _SUFFIXES)
     try:
-        known = json.loads(earlier.read_text(encoding="utf-8")).get("data", data)
-    except (FileNotFoundError, ValueError, AttributeError):
-        known = data
-    if known != data:
-        raise ConfigError(f"{earlier} holds the scores of {known}; name another place with --output")
+        known = json.loads(scores.read_text(encoding="utf-8"))["data"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        known = None
+    if known is None:
+        if is_chosen and (there := next((path for path in (scores, *others) if path.exists()), None)):
+            raise ConfigError(
+                f"{there} already exists, and there are no scores of nmt eval with it; delete it or name another place "
+                f"with --output"
+            )
+    elif known != data:
+        raise ConfigError(f"{scores} holds the scores of {known}; name another place with --output")
 
 
 def write_translations(stem: Path, hyps: Sequence[str]) -> Path:

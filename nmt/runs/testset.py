@@ -47,7 +47,7 @@ def check_test_set(
     if not files and not model.owns(source, split):  # another test set may be called by the same name
         data = f"{split}: {described(source)}"
     stem = output or model.run.path / "eval" / (name if len(model.members) == 1 else f"{name}.{model.name}")
-    prepare_output(stem, data)
+    prepare_output(stem, data, is_chosen=output is not None)
     _refuse_early(model, page)
     return TestSet(data, stem, *_read(model, source, split, name))
 

@@ -13,6 +13,7 @@ from nmt.alignment.matrix import AlignmentMatrix
 from nmt.config import Config
 from nmt.config.decoding import DiversityConfig, MbrConfig, SamplingConfig
 from nmt.data.prepare import Corpora
+from nmt.data.references import warn_if_unwritable
 from nmt.decoding.translation import Translation
 from nmt.decoding.translator import Translator
 from nmt.errors import NOT_FINITE, ModelError
@@ -58,6 +59,7 @@ class Validator:
             log.warning(
                 "the AER leaves out validation pairs that are too long (decoding.max_src_length and max_tgt_length)"
             )
+        warn_if_unwritable(self.refs, corpora.tokenizer, config.evaluation.lowercase)
         self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
         if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
             log.info(

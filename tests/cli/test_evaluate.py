@@ -72,10 +72,11 @@ def test_what_an_earlier_eval_wrote_stays_until_there_is_something_new(
         raise KeyboardInterrupt
 
     (home / "kept.tsv").write_text("earlier", encoding="utf-8")
+    (home / "kept.json").write_text('{"data": "valid"}', encoding="utf-8")
     monkeypatch.setattr("nmt.decoding.translator.Translator.translate", fail)
     assert runner.invoke(app, ["eval", "--split", "valid", "-o", "kept"]).exit_code == 130
     assert (home / "kept.tsv").read_text(encoding="utf-8") == "earlier"
-    assert [path.name for path in home.glob("*kept*")] == ["kept.tsv"]
+    assert sorted(path.name for path in home.glob("*kept*")) == ["kept.json", "kept.tsv"]
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_translated(
@@ -228,10 +229,10 @@ def test_eval_says_how_many_terms_of_a_glossary_are_kept(home: Path) -> None:
     (home / "s3").write_text("I love you\nthe cat\nshe sings\n")
     (home / "r5").write_text("je t'aime\nle chat\nelle chante\n")
     (home / "terms.tsv").write_text("cat\tchat noir\nlove\t\tdéteste\n", encoding="utf-8")
-    result = runner.invoke(app, ["eval", "--src", "s3", "--ref", "r5", "--glossary", "terms.tsv", "-o", "terms"])
+    result = runner.invoke(app, ["eval", "--src", "s3", "--ref", "r5", "--glossary", "terms.tsv", "-o", "kept-terms"])
     assert "satisfied: 1 of 1 required phrases (100.0%), 1 of 1 forbidden phrases (100.0%)" in result.stdout
-    assert "chat noir" in (home / "terms.hyp").read_text(encoding="utf-8").splitlines()[1]
-    assert json.loads((home / "terms.json").read_text(encoding="utf-8"))["phrases"] == {"asked": 2, "satisfied": 2}
+    assert "chat noir" in (home / "kept-terms.hyp").read_text(encoding="utf-8").splitlines()[1]
+    assert json.loads((home / "kept-terms.json").read_text(encoding="utf-8"))["phrases"] == {"asked": 2, "satisfied": 2}
 
 
 def test_another_test_set_of_the_same_name_does_not_replace_results(home: Path) -> None:
@@ -245,6 +246,19 @@ def test_another_test_set_of_the_same_name_does_not_replace_results(home: Path) 
     refused = runner.invoke(app, [*command, test_sets[1]])
     assert refused.exit_code == 1, refused.output
     assert "mine.json holds the scores of test: first.en | first.fr" in refused.stderr
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".hyp", ".png", ".json"])
+def test_files_of_the_user_are_not_overwritten(home: Path, suffix: str) -> None:
+    for name in ("a.en", "a.fr"):
+        (home / name).write_text("I love you\n", encoding="utf-8")
+    folder = home / f"own{suffix}"
+    folder.mkdir()
+    (folder / f"mine{suffix}").write_text("[1]", encoding="utf-8")
+    refused = runner.invoke(app, ["eval", "--src", "a.en", "--ref", "a.fr", "-o", str(folder / "mine")])
+    assert refused.exit_code == 1
+    assert f"mine{suffix} already exists" in refused.stderr
+    assert [path.name for path in folder.iterdir()] == [f"mine{suffix}"]
 
 
 def test_a_finished_run_takes_settings_that_may_change(home: Path) -> None:

@@ -1,5 +1,6 @@
 """The mean of the last checkpoints at the end of a training."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_the_moving_average_is_kept_if_it_is_better_and_a_resumed_run_has_the_sa
         assert torch.equal(means[0][name], means[1][name])
         assert torch.equal(last[0][name], last[1][name])
     assert any(not torch.equal(means[0][name], last[0][name]) for name in last[0])
+
+
+@pytest.mark.parametrize(("fitted_to", "is_kept"), [("mine", False), ("other", True)])
+def test_a_calibration_of_the_replaced_mean_is_deleted(
+    make_config: Callable[..., Config], fitted_to: str, is_kept: bool
+) -> None:
+    run = run_train(make_config(training=TRAINING | {"averaging": {"checkpoints": 0}}))
+    run.calibration.write_text(json.dumps({"checkpoint": fitted_to}), encoding="utf-8")
+    run_average(run, 2, False, "mine")
+    assert run.calibration.exists() == is_kept
 
 
 @pytest.mark.parametrize("name", ["best", "step-000002", "mean-000002", "../x"])

@@ -137,7 +137,11 @@ def test_files_with_one_name_keep_their_last_folder(make_config: Callable[..., C
     home = tmp_path / "somebody"
     files = {"src": str(home / "en" / "train.txt"), "tgt": str(home / "fr" / "train.txt")}
     config = make_config(
-        data={"train": files, "valid": {"src": "/data/dev.en", "tgt": "/data/dev.fr"}},
+        data={
+            "train": files,
+            "valid": {"src": "/data/dev.en", "tgt": "/data/dev.fr"},
+            "test": {"src": "../client/t.en", "tgt": "in/t.fr"},
+        },
         tokenizer={"user_defined_symbols": ["/s", "/"]},
     )
     run = RunFolder(tmp_path / "runs" / "tiny")
@@ -146,4 +150,5 @@ def test_files_with_one_name_keep_their_last_folder(make_config: Callable[..., C
     written = yaml.safe_load(_without_paths(run, tmp_path))
     assert {side: written["data"]["train"][side] for side in files} == {"src": "en/train.txt", "tgt": "fr/train.txt"}
     assert written["data"]["valid"]["src"] == "dev.en"
+    assert [written["data"]["test"][side] for side in ("src", "tgt")] == ["t.en", "in/t.fr"]
     assert written["tokenizer"]["user_defined_symbols"] == ["/s", "/"]  # which are no paths

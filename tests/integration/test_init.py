@@ -11,8 +11,10 @@ from nmt.cli import app
 from nmt.config import Config
 from nmt.config.load import load_config
 from nmt.config.presets import CorpusSize, preset_settings
+from nmt.data.examine import examine
 from nmt.data.prepare import load_corpora
 from nmt.data.sources import read_pairs
+from nmt.data.tables import column_names
 from nmt.errors import AlignmentError
 from tests.conftest import SENTENCES
 
@@ -223,6 +225,24 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(pairs: list[tuple[str, s
     assert "separated by semicolons" in runner.invoke(app, ["init", "a.csv", "-o", "b.yaml"]).output
     Path("a.docx").write_bytes(b"PK\x03\x04")
     assert "a document of an office program" in runner.invoke(app, ["init", "a.docx", "a.en", "-o", "b.yaml"]).output
+
+
+def test_french_questions_are_not_taken_for_tokenised_text() -> None:
+    found = examine([("Where are you?", "Où es-tu ?")] * 30)
+    assert not found.is_tokenised[1]
+    assert examine([("Where are you?", "Où es-tu , toi ?")] * 30).is_tokenised == (False, True)
+
+
+def test_chinese_targets_keep_their_punctuation() -> None:
+    for scripts, rule in {("LATIN", "Chinese or Japanese"): "identity", ("Chinese or Japanese", "LATIN"): None}.items():
+        settings = preset_settings("recurrent", CorpusSize(30_000, scripts))
+        assert settings["tokenizer"].get("normalization") == rule
+
+
+def test_columns_inside_an_object_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"id": 1, "translation": {"en": "a", "fr": "b"}}\n', encoding="utf-8")
+    assert column_names(path) == ["id", "translation.en", "translation.fr"]
 
 
 @pytest.mark.parametrize("pairs", [100, 999, 10_000, 100_000, 1_000_000, 50_000_000])

@@ -30,6 +30,11 @@ def test_words_are_judged_by_hand() -> None:
     assert correct == [False, True, True]
 
 
+def test_words_that_differ_in_unicode_form_only_are_the_same() -> None:
+    target = Encoded("caf\u00e9 a", [4, 5], ["caf\u00e9", " a"], [(0, 4), (4, 6)])
+    assert judged_words([target], [[-1.0, -2.0, 0.0]], ["cafe\u0301 b"]) == ([-1.0, -2.0], [True, False])
+
+
 def test_correct_words_by_hand() -> None:
     assert correct_words(["le", "chat", "noir", "dort"], ["le", "petit", "chat", "dort"]) == [True, True, False, True]
     assert correct_words([], ["a"]) == []

@@ -61,6 +61,30 @@ def test_terms_do_not_forbid_what_other_terms_require(tmp_path: Path, german: To
     constraint_pieces(asked, 1, german, 50, None)
 
 
+def test_only_phrases_that_cannot_be_written_are_left_out(
+    tmp_path: Path, german: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="nmt"):
+        terms = glossary(tmp_path / "t", "dog\tHund|日本\ncat\tKatze\t日本|Vieh\nman\t\t日本\n", german)
+    assert [(term.source, term.require, term.forbid) for term in terms.terms] == [
+        ("dog", ("Hund",), ()),
+        ("cat", ("Katze",), ("Vieh",)),
+    ]
+    assert len(caplog.records) == 1
+    assert "line 1: the required phrase contains '日本'" in caplog.text
+    assert "this translation is left out" in caplog.text
+    with pytest.raises(DataError, match="the model can write none of the 2 terms of this glossary"):
+        glossary(tmp_path / "t", "dog\t日本\n\ncat\t\t日本\n", german)
+
+
+def test_the_request_forbids_before_the_glossary_requires(tmp_path: Path, german: Tokenizer) -> None:
+    terms = glossary(tmp_path / "t", "dog\tHund|Hunde\n", german)
+    for forbidden, left in (("Hund", ("Hunde",)), ("Hund|Hunde", ()), ("Katze", ("Hund|Hunde",))):
+        asked = terms.applied_to(Request("a dog", forbid=(forbidden,)))
+        assert (asked.require, asked.forbid) == (left, (forbidden,))
+        constraint_pieces(asked, 1, german, 50, None)
+
+
 def test_a_term_that_cannot_be_written_is_left_out_with_its_line(
     tmp_path: Path, german: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
