@@ -18,7 +18,7 @@ from nmt.data.checksums import digest
 from nmt.quiet import no_bar
 
 log = logging.getLogger(__name__)
-_FORMAT = 2  # raise it when the same text gives another aligner
+_FORMAT = 3  # raise it when the same text gives another aligner
 _MOST_PAIRS = 200_000  # the most pairs that an aligner learns from, spread evenly over the text
 
 
