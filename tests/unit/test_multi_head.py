@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from nmt.model.attention import multi_head
-from nmt.model.attention.multi_head import MultiHead
+from nmt.model.attention.multi_head import MultiHead, attend
+from nmt.model.dropout import Dropout
 
 
 def case(causal: bool, dtype: torch.dtype, dropout: float = 0.0) -> tuple[MultiHead, Tensor, Tensor | None]:
@@ -74,3 +75,11 @@ def test_dropped_weights_are_scaled_and_the_weights_told_are_whole() -> None:
     outputs = torch.stack([output for output, _ in draws])
     assert outputs.std(dim=0).min() > 0
     torch.testing.assert_close(outputs.mean(dim=0), whole, rtol=0.0, atol=0.03)
+
+
+def test_explicit_weights_do_not_overflow_in_float16() -> None:
+    large = torch.full((1, 1, 3, 64), 33.0, dtype=torch.float16)  # the sum of products is 69,696, more than 65,504
+    context, weights = attend(large, large, large, None, Dropout(0.0), need_weights=True)
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.full((1, 1, 3, 3), 1 / 3))
+    torch.testing.assert_close(context, large)
