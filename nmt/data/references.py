@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.tokenizer import UNK, Tokenizer
 
 log = logging.getLogger(__name__)
 _LOOKED_AT = 2_000  # references
@@ -20,7 +20,10 @@ def warn_if_unwritable(refs: Sequence[str], tokenizer: Tokenizer, lowercase: boo
     """
     changed = []
     for ref in refs[:_LOOKED_AT]:
-        wanted, written = ref.split(), tokenizer.decode_tgt(tokenizer.encode_tgt(ref).ids).text.split()
+        ids = tokenizer.encode_tgt(ref).ids
+        if UNK in ids:  # a character that is unknown is another matter
+            continue
+        wanted, written = ref.split(), tokenizer.decode_tgt(ids).text.split()
         if lowercase:
             wanted, written = ref.lower().split(), " ".join(written).lower().split()
         if wanted != written:
