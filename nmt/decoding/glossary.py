@@ -72,19 +72,20 @@ class Glossary:
             DataError: if a line is not a term, naming the line; or if there are no terms, or none that can be written.
         """
         terms: dict[str, Term] = {}
-        errors: list[str] = []
+        faults: list[str] = []
         lines = 0
         for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue
             lines += 1
-            term = _writable(_term(line, path, number), number, tokenizer, errors)
+            term, more = _writable(_term(line, path, number), number, tokenizer)
+            faults += more
             if term is not None:
                 terms[term.source] = terms[term.source].joined(term) if term.source in terms else term
-        for error in errors[:_WARNINGS]:
-            log.warning("%s, %s", path, error)
-        if len(errors) > _WARNINGS:
-            log.warning("and %d more translations of %s are left out", len(errors) - _WARNINGS, path)
+        for fault in faults[:_WARNINGS]:
+            log.warning("%s, %s", path, fault)
+        if len(faults) > _WARNINGS:
+            log.warning("and %d more translations of %s are left out", len(faults) - _WARNINGS, path)
         if not terms:
             found = f"the model can write none of the {lines} terms of" if lines else "there are no terms in"
             raise DataError(f"{path}: {found} this glossary")
@@ -134,19 +135,20 @@ def _term(line: str, path: Path, number: int) -> Term:
     return Term(_plain(source), tuple(require), tuple(forbid))
 
 
-def _writable(term: Term, line: int, tokenizer: Tokenizer, errors: list[str]) -> Term | None:
-    """Return a term with the phrases that the model can write, and add what is left out to `errors`.
+def _writable(term: Term, line: int, tokenizer: Tokenizer) -> tuple[Term | None, list[str]]:
+    """Return a term with the phrases that the model can write, and what is left out for which reason.
 
-    Returns:
-        None if none of its translations is left, or if it has only forbidden phrases, none of which can be written.
+    The term is None if none of its translations is left, or if it has only forbidden phrases, none of which can be
+    written.
     """
     forbid = tuple(phrase for phrase in term.forbid if _fault(Request("", forbid=(phrase,)), line, tokenizer) is None)
     asked = [(phrase, Request("", require=(phrase,), forbid=forbid)) for phrase in term.require]
     faults = {phrase: fault for phrase, request in asked if (fault := _fault(request, line, tokenizer)) is not None}
     require = tuple(phrase for phrase in term.require if phrase not in faults)
     is_lost = not require and bool(faults or not forbid)
-    errors += [f"{fault}; {'the term' if is_lost else 'this translation'} is left out" for fault in faults.values()]
-    return None if is_lost else Term(term.source, require, forbid)
+    what = "the term" if is_lost else "this translation"
+    left_out = [f"{fault}; {what} is left out" for fault in faults.values()]
+    return None if is_lost else Term(term.source, require, forbid), left_out
 
 
 def _fault(request: Request, line: int, tokenizer: Tokenizer) -> str | None:
