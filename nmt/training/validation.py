@@ -55,11 +55,13 @@ class Validator:
         self.srcs, self.refs = list(chosen["src"]), list(chosen["tgt"])
         gold = [row for row in text.rows("src", "tgt", "links") if row[2]]
         self.gold = list(islice((row for row in gold if self.translator.fits(row[0], row[1])), wanted))
-        if len(self.gold) < min(len(gold), wanted):
+        is_first = trainer.processes.is_first  # only this one warns, since the others would say the same
+        if is_first and len(self.gold) < min(len(gold), wanted):
             log.warning(
                 "the AER leaves out validation pairs that are too long (decoding.max_src_length and max_tgt_length)"
             )
-        warn_if_unwritable(self.refs, corpora.tokenizer, config.evaluation.lowercase)
+        if is_first:
+            warn_if_unwritable(self.refs, corpora.tokenizer, config.evaluation.lowercase)
         self.bleu_tokenize = choose_tokenizer(config.evaluation.bleu_tokenize, self.refs)
         if count and config.evaluation.bleu_tokenize == "auto" and self.bleu_tokenize != "13a":
             log.info(

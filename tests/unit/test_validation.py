@@ -13,17 +13,19 @@ from nmt.config import Config
 from nmt.data.prepare import load_corpora
 from nmt.errors import ModelError
 from nmt.model.build import build_model
+from nmt.processes import Processes
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validation, Validator
 from tests.conftest import SENTENCES
 
 
-def validator_of(config: Config) -> Validator:
+def validator_of(config: Config, processes: Processes | None = None) -> Validator:
     corpora = load_corpora(config)
     size = corpora.tokenizer.src_size
     model = build_model(config, size, size)
     cpu = torch.device("cpu")
-    return Validator(config, corpora, Trainer(config.training, 1, model, cpu, torch.float32, lambda _: corpora.train))
+    trainer = Trainer(config.training, 1, model, cpu, torch.float32, lambda _: corpora.train, processes=processes)
+    return Validator(config, corpora, trainer)
 
 
 def test_a_bleu_of_zero_beside_some_chrf_is_said_once(
@@ -90,9 +92,13 @@ def test_long_pairs_with_gold_links_do_not_end_the_run(
     assert 0 < len(validator.gold) < len(SENTENCES)
     assert "the AER leaves out validation pairs that are too long" in caplog.text
     assert 0.0 <= validator.run().metrics["aer"] <= 1.0
+    caplog.clear()
+    assert len(validator_of(config, Processes(rank=1, size=2)).gold) == len(validator.gold)
+    assert "too long" not in caplog.text  # the first process has said it
 
 
 def test_the_perplexity_is_that_of_the_forced_references(make_config: Callable[..., Config]) -> None:
+    torch.manual_seed(4)
     validator = validator_of(make_config())
     forced = validator.translator.force(SENTENCES)
     log_probs = [value for one in forced for value in one.token_log_probs]
