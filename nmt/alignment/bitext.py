@@ -20,7 +20,7 @@ from nmt.alignment.hmm import BidirectionalHMM
 from nmt.alignment.links import Link, likely_links
 from nmt.alignment.pieces import Pieces, Segmentation, encode_pairs
 from nmt.alignment.word_pair_keys import Pair
-from nmt.alignment.words import WordLevel
+from nmt.alignment.words import WordLevel, lower
 from nmt.arrays import Float32Array
 from nmt.errors import AlignmentError
 from nmt.regular import GIB, read_regular
@@ -156,7 +156,7 @@ class BitextAligner:
 
 
 def _lower(words: Sequence[str]) -> list[str]:
-    return [word.lower() for word in words]
+    return [lower(word) for word in words]
 
 
 @dataclass(frozen=True)

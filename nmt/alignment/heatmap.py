@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHADES = " ░▒▓█"
+_JOINERS = "\u200c\u200d"  # join or separate the shapes of neighbouring letters, and join emoji
 _LONGEST_SIDE = 30_000  # pixels of a picture; matplotlib refuses twice as many
 _MOST_PIXELS = 150_000_000  # of a picture; each takes four bytes of memory
 
@@ -184,15 +185,24 @@ def save_heatmaps(matrices: Sequence[AlignmentMatrix], path: Path) -> None:
 
 
 def _printable(token: str) -> str:
-    """Return the token with a dot for each control character, which would disturb a terminal."""
-    return "".join("·" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in token)
+    """Return the token with a dot for each control character, which would disturb a terminal.
+
+    Joiners stay, since they belong to the spelling of Persian and Hindi words.
+    """
+    return "".join(
+        "·" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") and char not in _JOINERS else char
+        for char in token
+    )
 
 
 def _width(text: str) -> int:
-    """Return how many columns `text` takes in a terminal: two for wide characters, none for combining ones."""
+    """Return how many columns `text` takes in a terminal: two for wide characters, none for combining ones.
+
+    The vowels and final consonants of a decomposed Korean syllable take no columns of their own.
+    """
     columns = 0
     for char in text:
-        if unicodedata.category(char) not in ("Mn", "Me"):
+        if unicodedata.category(char) not in ("Mn", "Me", "Cf") and not "\u1160" <= char <= "\u11ff":
             columns += 2 if unicodedata.east_asian_width(char) in "WF" else 1
     return columns
 

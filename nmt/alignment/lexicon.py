@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nmt.alignment.links import Link
 from nmt.alignment.matrix import AlignmentMatrix
+from nmt.alignment.words import lower
 from nmt.atomic import atomic_write
 
 
@@ -27,7 +28,7 @@ class Lexicon:
         """
         self._lines += 1
         for src, tgt in links:
-            words = matrix.src_tokens[src].lower(), matrix.tgt_tokens[tgt].lower()
+            words = lower(matrix.src_tokens[src]), lower(matrix.tgt_tokens[tgt])
             self.counts[words] += 1
             self._first.setdefault(words, self._lines)
 

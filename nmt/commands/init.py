@@ -303,7 +303,8 @@ def _configuration(
     comments: dict[Held, str],
 ) -> str:
     """Return the text of the configuration."""
-    size = CorpusSize(found.pairs, found.scripts, found.long_share, found.is_tokenised[1])
+    changed = found.changed / found.pairs
+    size = CorpusSize(found.pairs, found.scripts, found.long_share, found.is_tokenised[1], changed)
     settings = preset_settings(options.preset, size)
     filters = sorted(found.filters, key=USUAL_FILTERS.index)
     if found.pairs <= _SMALL:

@@ -281,8 +281,9 @@ class TokenizerConfig(BaseTokenizerConfig):
     `words` has a boundary at the end of each word (t' | aime).
 
     `normalization` is sentencepiece's rule for equivalent characters. `nmt_nfkc` and `nfkc` turn full-width letters and
-    signs into plain ones (（ becomes "("), the rules that end in ``_cf`` also lowercase the text, and `identity`
-    changes nothing. `user_defined_symbols` are pieces that are never split, such as tags or names.
+    signs into plain ones (（ becomes "("), and `nmt_nfkc` turns zero-width spaces and joiners into spaces, although
+    Persian and Khmer need them. The rules that end in ``_cf`` also lowercase the text, and `identity` changes nothing.
+    `user_defined_symbols` are pieces that are never split, such as tags or names.
 
     `model` is an existing sentencepiece model, given by its file or a run folder, to use instead of training one. All
     other settings except `sampling` then come from that model. With sampling, `type` must be the type that the model

@@ -65,8 +65,8 @@ class EvaluationConfig(Section):
     `bleu_tokenize` is sacrebleu's tokenizer for BLEU. `none` is for text that is already tokenised. `auto` uses zh
     (Chinese) or char (Japanese, Thai, ...) for targets written without spaces, and 13a for all others. `ja-mecab` and
     `ko-mecab` need ``pip install 'sacrebleu[ja]'`` or ``[ko]``; `flores101`, `flores200` and `spm` are downloaded on
-    first use.
-    TER splits Chinese and Japanese characters if the tokenizer is zh, char or ja-mecab. `lowercase` ignores case.
+    first use. TER splits Chinese and Japanese characters if the tokenizer is zh, char or ja-mecab, but no other script
+    without spaces, such as Thai. `lowercase` ignores case.
     """
 
     bleu_tokenize: BleuTokenizer = "auto"

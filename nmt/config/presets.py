@@ -20,12 +20,14 @@ class CorpusSize:
         scripts: the usual script of each side.
         long_pairs: the share of pairs with more than 50 words on a side.
         tokenised: whether the target is already tokenised.
+        changed: the share of target texts that the default of `tokenizer.normalization` changes.
     """
 
     pairs: int
     scripts: tuple[str | None, str | None]
     long_pairs: float = 0.0
     tokenised: bool = False
+    changed: float = 0.0
 
 
 def preset_settings(name: Preset, size: CorpusSize) -> dict[str, dict[str, Any]]:
@@ -66,11 +68,13 @@ def _tokenizer(size: CorpusSize, joint: bool) -> dict[str, Any]:
         (2_000_000, 16_000), (_ANY, 32_000),
     )  # fmt: skip
     settings: dict[str, Any] = {"type": "bpe", "vocab_size": pieces, "joint": joint}
-    if CJK in size.scripts:
+    if CJK in size.scripts or "HANGUL" in size.scripts:
         # Thousands of characters occur only a few times; they are written as bytes instead of having their own pieces.
         settings |= {"vocab_size": max(pieces, 2_000), "character_coverage": 0.9995, "byte_fallback": True}
-    if size.scripts[1] == CJK:
-        settings["normalization"] = "identity"  # the others write full-width punctuation as "," and "!"
+    if size.scripts[1] == CJK or size.changed > 0.01:
+        # The other rules write full-width punctuation as "," and "!", and the space within a Persian word as a space
+        # between words. The model could not write such characters.
+        settings["normalization"] = "identity"
     return settings
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from nmt.alignment.words import split_words
 from nmt.arrays import Float32Array
 from nmt.config import Filter
-from nmt.data.filters import PairChecker, checker_and_pairs, pair_hash
+from nmt.data.filters import PairChecker, checker_and_pairs, normalization_changes, pair_hash
 from nmt.errors import DataError
 
 _EXAMPLES = 3  # lines that are named for each finding
 _BINS = (5, 10, 20, 30, 50, 100)
-_CUT_MARKS = (" 't ", " n't ", " . ", " , ")  # not " ? " and " ! ", which are correct in French
+_CUT_MARKS = (" 't ", " n't ", " . ", " , ", " 。 ", " ， ", " 、 ")  # not " ? " and " ! ", which are correct in French
 _VOCABULARY_LINES = 20_000  # lines whose words are kept
 _BLOCK, _SMALLEST_BLOCK = 500, 100  # pairs whose lengths are compared at once: as a rule, and at least
 _CLEARLY = 0.25  # a correlation that is higher by this much is not due to chance
@@ -47,6 +47,7 @@ class Examination:
         filters: the names of the filters that would leave pairs out.
         scripts: the script of most lines of each side, in the first part that has letters.
         hashes: the hashes of the pairs, for finding overlaps with other splits.
+        changed: the number of target lines that the default of `tokenizer.normalization` changes.
         tokenised: the numbers of source and target lines that look tokenised, as ``do n't .`` does.
         vocabularies: the source and target words of the first lines.
         sizes: the logarithms of the numbers of source and target characters of each pair.
@@ -59,6 +60,7 @@ class Examination:
     filters: set[Filter] = field(default_factory=set)
     scripts: tuple[str | None, str | None] = (None, None)
     hashes: set[int] = field(default_factory=set)
+    changed: int = 0
     tokenised: tuple[int, int] = (0, 0)
     vocabularies: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
     sizes: tuple["array[float]", "array[float]"] = field(default_factory=lambda: (array("f"), array("f")))
@@ -105,6 +107,7 @@ def _examine_part(found: Examination, checker: PairChecker, pairs: Iterable[tupl
         found.pairs += 1
         words = split_words(src), split_words(tgt)
         sizes = len(words[0]), len(words[1])
+        found.changed += normalization_changes(tgt)
         found.tokenised = found.tokenised[0] + _is_cut(src), found.tokenised[1] + _is_cut(tgt)
         for side, text in enumerate((src, tgt)):
             found.sizes[side].append(math.log(1 + len(text)))
@@ -147,7 +150,7 @@ def slip(found: Examination) -> tuple[int, int] | None:
 
 
 def _correlation(one: Float32Array, other: Float32Array) -> float:
-    if one.std() == 0 or other.std() == 0:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:  # the standard deviation of equal numbers is not exactly 0
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
 

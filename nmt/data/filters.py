@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from nmt.alignment.words import split_words
-from nmt.config import Filter
+from sentencepiece import SentencePieceNormalizer
+
+from nmt.alignment.words import SPACE, split_words
+from nmt.config import Filter, TokenizerConfig
 
 Pair = TypeVar("Pair", bound=tuple[str, ...])  # source text, target text and further fields, such as links
 
@@ -178,13 +180,28 @@ def _script_of_character(character: str) -> str | None:
         return None
     name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
     first = name.replace("-", " ").partition(" ")[0]
-    return _ONE_SCRIPT.get(first, first) or None
+    # A modifier, such as the glottal stop of Hawaiian, belongs to the script of its word.
+    return None if first == "MODIFIER" else _ONE_SCRIPT.get(first, first) or None
+
+
+def normalization_changes(text: str) -> bool:
+    """Return whether the default of `tokenizer.normalization` changes more of a text than spaces and damage."""
+    if text.isascii():
+        return False
+    text = text.replace("\N{REPLACEMENT CHARACTER}", " ").replace(SPACE, " ")
+    changed: str = _normalizer().Normalize(text)
+    return changed.replace(SPACE, " ").split() != text.split()
+
+
+@functools.cache
+def _normalizer() -> SentencePieceNormalizer:
+    return SentencePieceNormalizer(rule_name=TokenizerConfig().normalization)
 
 
 def _odd_characters(text: str) -> Iterator[Fault]:
     if text.isascii() and text.isprintable():
         return
-    if not unicodedata.is_normalized("NFKC", text):
+    if normalization_changes(text):
         yield Fault(None, "characters that tokenizer.normalization changes, unless identity")
     for character in set(text):
         if character in _LINE_ENDS:

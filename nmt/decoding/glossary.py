@@ -52,9 +52,11 @@ class Glossary:
     @cached_property
     def _forms(self) -> list[tuple[str, Term]]:
         """The forms in which each term is found: as it is written, and with a capital first letter."""
-        forms = [
-            (form, term) for term in self.terms for form in (term.source, term.source[:1].upper() + term.source[1:])
-        ]
+        forms = []
+        for term in self.terms:
+            first, rest = term.source[:1], term.source[1:]
+            capitals = (first.upper(), "İ") if first == "i" else (first.upper(),)  # a dotted one in Turkish
+            forms += [(form, term) for form in (term.source, *(capital + rest for capital in capitals))]
         return sorted(forms, key=lambda each: (-len(each[0]), each[0] != each[1].source))
 
     @classmethod

@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.words import SPACE, split_words, word_spans
+from nmt.alignment.words import SPACE, is_unspaced, split_words, word_spans
 
-_NO_SPACE_AFTER = "'’-([{«„“\"¿¡"  # a word may follow these without a space
+_NO_SPACE_AFTER = "'’-([{«„“\"¿¡־「『《〈【（、。，！？：；」』》〉】）"  # a word may follow these without a space
 
 
 def find_phrase(text: str, phrase: str) -> tuple[int, int] | None:
@@ -257,5 +257,4 @@ def takes_no_space(before: str, phrase: str) -> bool:
     """
     if not before or before[-1].isspace():
         return False
-    unspaced = [len(split_words(character * 2)) == 2 for character in (before[-1], phrase[0]) if character.isalpha()]
-    return before[-1] in _NO_SPACE_AFTER or any(unspaced)
+    return before[-1] in _NO_SPACE_AFTER or is_unspaced(before[-1]) or is_unspaced(phrase[0])

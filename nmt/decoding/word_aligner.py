@@ -16,7 +16,7 @@ from nmt.alignment.batches import similar_pairs
 from nmt.alignment.bitext import BitextAligner, TokenizedPair
 from nmt.alignment.matrix import WordLinks
 from nmt.alignment.pieces import encode_pairs
-from nmt.alignment.words import spans_at
+from nmt.alignment.words import lower, spans_at
 from nmt.arrays import Float32Array, Int64Array
 from nmt.atomic import atomic_write
 from nmt.errors import AlignmentError
@@ -94,7 +94,7 @@ class WordAligner:
     def encode(self, pairs: Sequence[TokenizedPair]) -> list[EncodedPair]:
         """Return the pieces of each pair of word sequences, as the network reads them."""
         src_pieces, tgt_pieces = self.bitext.largest_pieces
-        lowered = [([word.lower() for word in src], [word.lower() for word in tgt]) for src, tgt in pairs]
+        lowered = [([lower(word) for word in src], [lower(word) for word in tgt]) for src, tgt in pairs]
         return [EncodedPair(*src, *tgt) for src, tgt in encode_pairs(src_pieces, tgt_pieces, lowered)]
 
     def save(self, folder: Path) -> None:

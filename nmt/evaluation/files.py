@@ -7,7 +7,7 @@ from typing import Any
 
 from nmt.atomic import atomic_write, probe_writable
 from nmt.errors import ConfigError
-from nmt.evaluation.metrics import Reference, sentence_scores
+from nmt.evaluation.metrics import Reference, sentence_scores, word_counts
 
 _SUFFIXES = (".json", ".hyp", ".tsv", ".png")
 
@@ -77,8 +77,9 @@ def write_sentences(
     path = stem.with_name(stem.name + ".tsv")
     with atomic_write(path) as tmp_path, tmp_path.open("w", encoding="utf-8", newline="\n") as out:
         out.write("line\tbleu\tchrf\tsrc_words\thyp_words\tref_words\tlog_prob\n")
-        rows = zip(scores, sentences, log_probs, strict=True)
-        for number, (score, (src, hyp, ref), log_prob) in enumerate(rows, start=1):
-            first = ref if isinstance(ref, str) else ref[0]
-            words = "\t".join(str(len(text.split())) for text in (src, hyp, first))
+        srcs, hyps = [src for src, _, _ in sentences], [hyp for _, hyp, _ in sentences]
+        first_refs = [ref if isinstance(ref, str) else ref[0] for _, _, ref in sentences]
+        counts = zip(word_counts(srcs), word_counts(hyps), word_counts(first_refs), strict=True)
+        for number, (score, sizes, log_prob) in enumerate(zip(scores, counts, log_probs, strict=True), start=1):
+            words = "\t".join(map(str, sizes))
             out.write(f"{number}\t{score['bleu']:.2f}\t{score['chrf']:.2f}\t{words}\t{log_prob:.4f}\n")

@@ -107,8 +107,8 @@ _CHARACTER_SCRIPTS = ("HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR",
 def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
     """Return sacrebleu's tokenizer for BLEU: `name` itself, or for ``auto`` the one that suits the references.
 
-    13a splits at spaces and punctuation only, so a sentence in Chinese, Japanese or Thai would be one token, and BLEU
-    would always be 0. References written mainly in Han characters get ``zh`` (each character is a token), those in
+    13a splits at spaces and ASCII punctuation only, so a sentence in Chinese, Japanese or Thai would be one token, and
+    BLEU would always be 0. References written mainly in Han characters get ``zh`` (each character is a token), those in
     Japanese kana, Thai, Lao, Khmer, Myanmar or Tibetan script get ``char``, all others ``13a``. References whose
     words are separated by spaces already (few characters stand between two spaces) get ``13a`` whatever their script.
 
@@ -134,6 +134,12 @@ def choose_tokenizer(name: str, refs: Sequence[Reference]) -> str:
     return "char" if 10 * unspaced > han else "zh"
 
 
+def word_counts(texts: Sequence[str]) -> list[int]:
+    """Return the number of words of each text, or of its characters if the texts are written without spaces."""
+    has_spaces = choose_tokenizer("auto", texts) == "13a"
+    return [len(text.split() if has_spaces else "".join(text.split())) for text in texts]
+
+
 @dataclass(frozen=True)
 class LengthScore:
     """BLEU of the sentences with `shortest` to `longest` source words; see `Score` for `margin`."""
@@ -153,7 +159,7 @@ def scores_by_length(
     groups: int = 4,
     bootstrap: int = 1,
 ) -> list[LengthScore]:
-    """Return the BLEU of groups of sentences, from the shortest sources (by white-space words) to the longest.
+    """Return the BLEU of groups of sentences, from the shortest sources (see `word_counts`) to the longest.
 
     The groups are about equally large. Sentences of the same length are always in the same group, so there may be fewer
     groups.
@@ -172,7 +178,7 @@ def scores_by_length(
     """
     _refuse_unequal(hyps, refs)
     tokenize = choose_tokenizer(tokenize, refs)
-    lengths = [len(src.split()) for src in srcs]
+    lengths = word_counts(srcs)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     scores = []
     start = 0

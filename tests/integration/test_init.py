@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from nmt.cli import app
@@ -237,6 +238,23 @@ def test_chinese_targets_keep_their_punctuation() -> None:
     for scripts, rule in {("LATIN", "Chinese or Japanese"): "identity", ("Chinese or Japanese", "LATIN"): None}.items():
         settings = preset_settings("recurrent", CorpusSize(30_000, scripts))
         assert settings["tokenizer"].get("normalization") == rule
+
+
+@pytest.mark.parametrize(("tgt", "rule"), [("می\u200cخواهم", "identity"), ("น้ำตก", "identity"), ("كتاب", None)])
+def test_targets_that_normalization_changes_are_kept_as_they_are(tmp_path: Path, tgt: str, rule: str | None) -> None:
+    for name, text in (("en", "a cat {}"), ("xx", tgt + " {}")):
+        (tmp_path / f"c.{name}").write_text("".join(text.format(i) + "\n" for i in range(300)), encoding="utf-8")
+    files = [str(tmp_path / f"c.{name}") for name in ("en", "xx")]
+    result = runner.invoke(app, ["init", *files, "-o", str(tmp_path / "my.yaml"), "--no-estimate"])
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load((tmp_path / "my.yaml").read_text())["tokenizer"].get("normalization") == rule
+    assert ("characters that tokenizer.normalization changes" in result.output) == (rule is not None)
+
+
+def test_syllables_of_korean_that_are_rare_are_written_as_bytes() -> None:
+    settings = preset_settings("recurrent", CorpusSize(30_000, ("LATIN", "HANGUL")))
+    assert settings["tokenizer"]["byte_fallback"] is True
+    assert settings["tokenizer"]["vocab_size"] >= 2_000
 
 
 def test_columns_inside_an_object_are_found(tmp_path: Path) -> None:

@@ -135,6 +135,9 @@ def test_phrases_are_whole_words() -> None:
     assert count_phrase("a b a b a", "a b") == 2
     assert takes_no_space("l'", "homme")
     assert takes_no_space("わたしは", "猫")
+    assert takes_no_space("これは、", "カメラ")
+    assert takes_no_space("新しい", "カメラ")
+    assert takes_no_space("他说：「", "iPhone")
     assert not takes_no_space("un", "homme")
     assert not takes_no_space("un.", "homme")
 

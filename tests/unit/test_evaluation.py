@@ -18,6 +18,7 @@ from nmt.evaluation.metrics import (
     perplexity,
     scores_by_length,
     sentence_scores,
+    word_counts,
 )
 from nmt.evaluation.plots import draw_lengths
 
@@ -135,6 +136,13 @@ def test_groups_by_length_are_cut_only_where_the_length_changes() -> None:
     assert [(group.shortest, group.longest) for group in groups] == [(1, 1), (2, 2), (3, 3)]
     assert scores_by_length(lines[:5], lines[:5], lines[:5])[0].longest == 1
     assert scores_by_length([], [], []) == []
+
+
+def test_sources_without_spaces_are_grouped_by_their_characters() -> None:
+    srcs = ["猫" * size for size in range(1, 9)]
+    assert [(one.shortest, one.longest) for one in scores_by_length(srcs, srcs, srcs, groups=2)] == [(1, 4), (5, 8)]
+    assert word_counts(["わたしは猫です。", "iPhoneを 買う"]) == [8, 9]
+    assert word_counts(["a cat's", "猫 が 好き", ""]) == [2, 3, 0]
 
 
 def test_groups_have_intervals_if_wanted() -> None:

@@ -54,6 +54,11 @@ def test_each_kind_of_trouble_is_found_at_its_line() -> None:
 def test_text_that_is_tokenised_already_is_noticed_side_by_side() -> None:
     pairs = [("I do n't know .", "je ne sais pas."), ("well , yes", "bien, oui"), ("a cat", "un chat")]
     assert examine(pairs).is_tokenised == (True, False)
+    assert examine([("他 说 ， 我 去 。", "私は学生です。"), ("a", "私 は 学生 です 。")]).is_tokenised == (
+        False,
+        False,
+    )
+    assert examine([("他 说 ， 我 去 。", "私 は 学生 です 。")]).is_tokenised == (True, True)
 
 
 def test_exchanged_sides_of_another_split_are_noticed() -> None:
@@ -85,3 +90,11 @@ def test_characters_that_normalisation_changes_are_told() -> None:
     kind = "characters that tokenizer.normalization changes, unless identity"
     found = examine([("full （width）", "a"), ("plain é", "漢字"), ("a", "ｂ")])
     assert found.findings[kind] == Finding(2, [1, 3])
+    assert found.changed == 1
+    found = examine([("x \u00a0 y", "میز"), ("a", "می\u200cخواهم"), ("שלום\u200f", "a")])
+    assert found.findings[kind] == Finding(2, [2, 3])  # spaces of other kinds are not lost
+
+
+def test_equally_long_lines_have_no_correlation(recwarn: pytest.WarningsRecorder) -> None:
+    assert slip(examine([("abcdefghijklm", "abcdefghij")] * 300)) is None
+    assert not recwarn.list

@@ -48,6 +48,7 @@ def test_pairs_keep_their_numbers_and_what_came_with_them() -> None:
         ("고양이", "HANGUL"),
         ("แมวนอน", "THAI"),
         ("a кошка", "CYRILLIC"),
+        ("ʻōʻō ʻaʻā", "LATIN"),
         ("12, 34!", None),
         ("ok", None),
         ("", None),

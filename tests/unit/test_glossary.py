@@ -105,6 +105,24 @@ def test_terms_that_differ_in_a_capital_letter_are_told_apart(
     assert set(terms.applied_to(Request("a turkey in Turkey")).require) == {"Mensch", "Katze"}
 
 
+@pytest.mark.parametrize(
+    ("term", "text", "is_there"),
+    [
+        ("inek", "İnek süt verir.", True),
+        ("inek", "Inek", True),
+        ("שלום", "אמר שלום\u200f, כן", True),
+        ("ទៅ", "ខ្ញុំ\u200bទៅ", True),
+        ("👩", "👨\u200d👩\u200d👧 ok", False),
+        ("👩", "the 👩 sleeps", True),
+    ],
+)
+def test_terms_are_found_in_other_scripts(
+    tmp_path: Path, german: Tokenizer, term: str, text: str, is_there: bool
+) -> None:
+    found = glossary(tmp_path / "t", f"{term}\tKatze", german).applied_to(Request(text)).require
+    assert found == (("Katze",) if is_there else ())
+
+
 def test_a_term_may_have_more_pieces_than_characters(tmp_path: Path) -> None:
     texts = ["le chat dort", "un chien noir"]
     tokenizer = train_tokenizer(

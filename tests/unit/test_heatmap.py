@@ -10,7 +10,7 @@ from matplotlib import font_manager, image
 
 from nmt import fonts
 from nmt.alignment import heatmap
-from nmt.alignment.heatmap import _width, draw_grid, draw_heatmaps, save_heatmaps
+from nmt.alignment.heatmap import _printable, _width, draw_grid, draw_heatmaps, save_heatmaps
 from nmt.alignment.matrix import AlignmentMatrix
 
 SCRIPTS = ["猫が眠る", "ฉันรัก", "مرحبا", "मुझे", "고양이", "ᚠᚢ", "a\u3000b", "❤\ufe0f", "🙂"]
@@ -79,6 +79,9 @@ def test_marks_that_combine_take_no_column() -> None:
     assert _width("ที่") == 1
     assert _width("e\u0301") == 1
     assert _width("猫") == 2
+    assert _width("\u1112\u1161\u11ab") == 2  # a Korean syllable in three parts
+    assert _width("می\u200cخواهم") == 7
+    assert _printable("می\u200cخواهم \u202ea") == "می\u200cخواهم ·a"
 
 
 def test_a_picture_of_many_matrices_has_a_limited_number_of_pixels(

@@ -25,3 +25,12 @@ def test_linked_words_are_counted_with_their_shares_and_first_line(tmp_path: Pat
         "the\tdas\t1\t0.5000\t1.0000\t1",
         "the\tein\t1\t0.5000\t1.0000\t2",
     ]
+
+
+def test_a_turkish_word_is_the_same_with_a_dotted_capital() -> None:
+    lexicon = Lexicon()
+    for src in ("İyi", "iyi", "i\u0307yi"):
+        lexicon.add(
+            AlignmentMatrix(np.ones((1, 1), np.float32), [src], ["good"], "words", "dropped", "attention"), [(0, 0)]
+        )
+    assert lexicon.counts == {("iyi", "good"): 3}

@@ -74,13 +74,16 @@ function card(sentence, number) {
   return made;
 }
 
+// Returns a text in the form in which it is searched: composed letters, without capitals.
+const plain = (text) => text.normalize("NFKC").toLowerCase().replaceAll("i\u0307", "i");
+
 let wave = 0; // the number of the newest selection; older ones stop
 function show() {
-  const number = ++wave, wanted = $("search").value.trim().toLowerCase(), value = orders[$("order").value];
+  const number = ++wave, wanted = plain($("search").value.trim()), value = orders[$("order").value];
   const chosen = [...report.sentences.keys()].filter((at) => {
     const {src, glued, options, reference, reference_glued} = report.sentences[at];
     return !wanted || [[src, glued], [reference || [], reference_glued || []], ...options.map((one) => [one.tgt, one.glued])]
-      .some(([tokens, without]) => readable(tokens, without).toLowerCase().includes(wanted));
+      .some(([tokens, without]) => plain(readable(tokens, without)).includes(wanted));
   });
   const worth = new Map(chosen.map((at) => [at, value(report.sentences[at])]));
   chosen.sort((one, other) => (worth.get(other) > worth.get(one)) - (worth.get(other) < worth.get(one)) || one - other);

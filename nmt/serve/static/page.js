@@ -11,8 +11,9 @@ let changes = new Map(); // line -> {prefix, hide: [[start, end]]}
 let timer = 0;
 let watch = 0; // the timer of the training curve
 let changed = null; // what the reader has just changed, {at, side, index}: it gets the focus back
-const OPENS = /['’\-([{«„“¿¡]$/u; // after these, a word goes on without a space
-const WITHOUT_SPACES = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]$/u;
+const OPENS = /['’\-([{«„“¿¡\u05be\u3000-\u303f\uff01-\uff65]$/u; // after these, a word goes on without a space
+// the end of a text in a script without spaces, with digits and signs that may follow
+const WITHOUT_SPACES = /[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Mymr}\p{scx=Tibt}][\p{P}\p{N}\p{S}]*$/u;
 
 async function ask(path, body, signal) {
   const key = $("key").value ? {authorization: "Bearer " + $("key").value} : {};
@@ -112,8 +113,14 @@ function fill(card, line, at, names, answers, folded) {
     element("button", {onclick: () => save(at, "svg", matrixPicture(first.alignment))}, "SVG"),
     element("button", {onclick: () => savePNG(at, matrixPicture(first.alignment))}, "PNG"));
   if (folded && line.length > 300) {
-    card.append(element("details", {ontoggle: drawAllLinks}, element("summary", {}, line.slice(0, 120) + " …"), columns, tools));
+    card.append(element("details", {ontoggle: drawAllLinks}, element("summary", {dir: "auto"}, start(line, 120)), columns, tools));
   } else card.append(columns, tools);
+}
+
+// Returns the beginning of a text, cut between characters.
+function start(text, most) {
+  const characters = [...text];
+  return characters.length > most ? characters.slice(0, most).join("") + " …" : text;
 }
 
 // Copies a text. Browsers give pages of other machines without HTTPS no clipboard, but let them copy what is selected.
@@ -212,10 +219,10 @@ async function choose(anchor, line, at, model, text, word, source) {
   const take = (chosen, space) => {
     box.hidden = true;
     const begun = before && space ? before + " " : before;
-    const ends = !WITHOUT_SPACES.test(chosen) && !OPENS.test(chosen); // a space says that the word ends here
+    const ends = !WITHOUT_SPACES.test(begun + chosen) && !OPENS.test(chosen); // a space says that the word ends here
     set(placeOf(at, anchor), {prefix: begun + chosen + (ends ? " " : "")});
   };
-  const input = element("input", {type: "text", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
+  const input = element("input", {type: "text", dir: "auto", "aria-label": "another word, or a beginning", placeholder: "or type a beginning",
     onkeydown: (event) => { if (event.key !== "Enter" || event.isComposing || !input.value.trim()) return; // Enter also ends an IME's conversion
       box.hidden = true;
       set(placeOf(at, anchor), {prefix: glue + input.value});
@@ -286,8 +293,8 @@ async function begin() {
     await loadModels();
     document.querySelector(".key").hidden = !(await ask("/frontend/settings")).keyRequired;
     const {examples} = await ask("/examples");
-    $("examples").replaceChildren(...examples.slice(0, EXAMPLES).map((text) => element("button", {type: "button",
-      onclick: () => { $("source").value = text; changes.clear(); translate(); }}, text.length > 40 ? text.slice(0, 40) + " …" : text)));
+    $("examples").replaceChildren(...examples.slice(0, EXAMPLES).map((text) => element("button", {type: "button", dir: "auto",
+      onclick: () => { $("source").value = text; changes.clear(); translate(); }}, start(text, 40))));
     fromAddress();
     watchTraining();
   } catch (error) { $("about").textContent = error.message; }
