@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.alignment.words import SPACE, is_unspaced, split_words, word_spans
+from nmt.alignment.words import SPACE, is_unspaced, word_spans
 
 _NO_SPACE_AFTER = "'’-([{«„“\"¿¡־「『《〈【（、。，！？：；」』》〉】）"  # a word may follow these without a space
 
@@ -171,7 +171,7 @@ class Vocabulary:
         """
         words = text.split()
         last = words[-1] if words and not text[-1].isspace() else ""
-        ends = np.array([_begins_word(last, head) for head in self._heads[0]])
+        ends = np.array([_are_apart(last, head) for head in self._heads[0]])
         return ends[self._heads[1]]
 
     @cached_property
@@ -220,7 +220,7 @@ class Vocabulary:
         for text, piece in self._sorted[bisect_left(self._sorted, (rest, 0)) :]:
             if not text.startswith(rest):
                 break
-            if len(text) == len(rest) or len(split_words(rest[-1] + text[len(rest)])) == 2:
+            if len(text) == len(rest) or _are_apart(rest[-1], text[len(rest)]):
                 found.add(piece)
         return frozenset(found)
 
@@ -238,14 +238,14 @@ def ends_inside_a_character(text: str) -> bool:
     return "\udc80" <= text[-1:] <= "\udcff"
 
 
-def _begins_word(before: str, after: str) -> bool:
-    """Return whether a word begins with `after` if it follows `before`, which has no white space."""
-    return after[:1].isspace() or any(start == len(before) for start, _ in word_spans(before + after))
+def _are_apart(before: str, after: str) -> bool:
+    """Return whether no word has characters of both, if `after` follows `before`, which has no white space."""
+    return not any(start < len(before) < end for start, end in word_spans(before + after))
 
 
 def _may_follow(text: str, phrase: str) -> bool:
     """Return True if a word that begins with the phrase's first character may follow a text without a space."""
-    return not text or text[-1].isspace() or len(split_words(text[-1] + phrase[0])) == 2
+    return not text or text[-1].isspace() or _are_apart(text[-1], phrase[0])
 
 
 def takes_no_space(before: str, phrase: str) -> bool:

@@ -50,6 +50,11 @@ def test_a_word_ends_where_another_begins_with_the_next_piece(text: str) -> None
     assert Vocabulary(PIECES).ends_before(text).tolist() == expected
 
 
+def test_a_word_ends_before_a_zero_width_space() -> None:
+    assert Vocabulary(["\u200b", "\u200bក", "a", "'t"]).ends_before("ទៅ").tolist() == [True] * 4
+    assert Vocabulary(["\u200f", "\u200fa", "a", "'t"]).ends_before("don").tolist() == [True, False, False, False]
+
+
 def test_words_without_spaces_follow_a_beginning(make_model: Callable[..., Seq2Seq]) -> None:
     texts = ["我爱你们", "你们爱我", "他爱她", "她不爱他", "我们"]
     config = TokenizerConfig(vocab_size=12, type="char")
