@@ -13,7 +13,7 @@ from nmt.alignment.heatmap import draw_grid
 from nmt.alignment.matrix import AlignmentMatrix
 from nmt.atomic import atomic_write
 from nmt.config import Comparison, Config
-from nmt.data.sources import read_texts, source_digest
+from nmt.data.sources import read_pairs, source_digest
 from nmt.errors import ConfigError
 from nmt.evaluation.comparison import RunResult, Variants, comparison_csv, comparison_table, mean_by_length
 from nmt.evaluation.metrics import LengthScore
@@ -106,7 +106,7 @@ def _first_sentences(comparison: Comparison, configs: dict[str, Config]) -> list
     source = next(iter(configs.values())).data.source(comparison.split)
     if source is None:
         return []
-    texts = (src for src, _ in read_texts(source, comparison.split))
+    texts = (src for src, _, _ in read_pairs(source, comparison.split))
     return list(islice((text for text in texts if 0 < len(text.split()) <= _DRAWN_WORDS), _DRAWN))
 
 

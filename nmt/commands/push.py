@@ -15,7 +15,7 @@ from nmt.alignment.heatmap import save_heatmaps
 from nmt.alignment.words import split_words
 from nmt.config import Config, DataConfig, Source
 from nmt.config.load import load_config, save_config
-from nmt.data.sources import read_texts
+from nmt.data.sources import read_pairs
 from nmt.errors import CheckpointError, NmtError
 from nmt.runs.folder import RunFolder
 from nmt.runs.hub import HUB, MODEL, upload
@@ -97,7 +97,7 @@ def _without_paths(run: RunFolder, folder: Path) -> bytes:
             short = {key: shortened(each, key) for key, each in value.items()}
             src, tgt = value.get("src"), value.get("tgt")
             if src != tgt and short.get("src") == short.get("tgt"):  # en/train.txt and fr/train.txt
-                short |= {side: "/".join(Path(value[side]).parts[-2:]) for side in ("src", "tgt")}
+                short |= dict(zip(("src", "tgt"), _told_apart(Path(value["src"]), Path(value["tgt"])), strict=True))
             return short
         if isinstance(value, list):
             return [shortened(each, key) for each in value]
@@ -117,6 +117,14 @@ def _without_paths(run: RunFolder, folder: Path) -> bytes:
     return content
 
 
+def _told_apart(src: Path, tgt: Path) -> tuple[str, str]:
+    """Return the last parts of two paths, as few as tell them apart, but at least two."""
+    one, other = src.relative_to(src.anchor).parts, tgt.relative_to(tgt.anchor).parts
+    longest = max(len(one), len(other))
+    count = next((n for n in range(2, longest) if one[-n:] != other[-n:]), longest)
+    return "/".join(one[-count:]), "/".join(other[-count:])
+
+
 def _draw_example(model: LoadedModel, text: str | None, path: Path) -> tuple[str, str] | None:
     """Draw the alignment of a sentence; return the sentence and its translation, or None if there is no sentence."""
     text = text or _validation_sentence(model)
@@ -134,7 +142,7 @@ def _validation_sentence(model: LoadedModel) -> str | None:
     if not model.run.log.exists():
         return None
     try:
-        found = [src for src, _ in islice(read_texts(model.source("valid"), "valid"), _EXAMPLES) if src.strip()]
+        found = [src for src, _, _ in islice(read_pairs(model.source("valid"), "valid"), _EXAMPLES) if src.strip()]
     except NmtError:  # the data are no longer there, and the card can do without
         return None
     return min(found, key=lambda src: abs(len(split_words(src)) - _EXAMPLE_WORDS), default=None)
@@ -190,7 +198,9 @@ def _scores(model: LoadedModel) -> str:
     for path in sorted((model.run.path / "eval").glob("*.json")):
         try:
             report: dict[str, Any] = json.loads(path.read_bytes())
-            if report["checkpoint"] != model.checkpoint.name or report["model"] != model.name:
+            # of another checkpoint, of an ensemble, or with more than the model: one that re-ranks, or a glossary
+            is_other = report["checkpoint"] != model.checkpoint.name or "+" in report["model"]
+            if is_other or report.get("backward") or report.get("phrases"):
                 continue
             data = " and ".join(Path(name.strip()).name for name in report["data"].split("|"))
             for score in report["scores"].values():

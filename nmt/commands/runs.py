@@ -74,16 +74,9 @@ def run_inspect(model: Path | None) -> Iterator[str]:
         ("state", _state(run, records)),
         ("best checkpoint", checkpoint.name),
     ]
-    best = _best(records, config.training.early_stopping.metric)
-    if best is not None:
-        rows.append(
-            (
-                "validation",
-                _settings(
-                    {name: round(value, 3) for name, value in best["valid"].items() if _is_number(best["valid"], name)}
-                ),
-            )
-        )
+    if (valid := _validation_of(records, checkpoint.name)) is not None:
+        numbers = {name: round(value, 3) for name, value in valid.items() if _is_number(valid, name)}
+        rows.append(("validation", _settings(numbers)))
     kept = sorted({path.parent.resolve().name for path in run.checkpoints.glob("[!.]*/model.safetensors")})
     rows.append(("checkpoints", ", ".join(kept)))
     versions = run.path / "versions.json"
@@ -159,6 +152,19 @@ def _best(records: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
         return None
     choose = min if metric in LOWER_IS_BETTER else max
     return choose(valid, key=lambda record: record["valid"][metric])
+
+
+def _validation_of(records: list[dict[str, Any]], checkpoint: str) -> dict[str, Any] | None:
+    """Return the metrics of the last validation of a checkpoint, which may be a mean; None if there is none."""
+    kind, _, update = checkpoint.partition("-")
+    found = [
+        record["valid"]
+        for record in records
+        if isinstance(record.get("valid"), dict)
+        and f"{record['update']:06d}" == update
+        and ("mean" if "averaged" in record else "step") == kind
+    ]
+    return found[-1] if found else None
 
 
 def _is_number(metrics: Any, metric: str) -> bool:

@@ -303,6 +303,7 @@ class _Session:
         load_weights(newest, self.trainer.model)
         better = self.progress.observe(self.metric, found.metrics, update, averaged=True)
         numbers = ", ".join(f"{name} {readable(value, 2)}" for name, value in found.metrics.items())
+        reporter.mean_validation(update, self.trainer.epoch + (self.trainer.position > 0), found.metrics)
         log.info("%s: %s%s", what, numbers, "  * best so far" if better else "")
         self.processes.barrier()
         if self.processes.is_first:

@@ -205,7 +205,10 @@ def _occurrences(weights: Float64Array, random: np.random.Generator) -> IntArray
     fractions = weights - whole
     for fraction in np.unique(fractions[fractions > 0]):
         alike = np.flatnonzero(fractions == fraction)
-        chosen.append(random.choice(alike, round(float(fraction) * len(alike)), replace=False))
+        expected = float(fraction) * len(alike)
+        # Otherwise a few pairs of small weight would be left out of every epoch.
+        count = round(expected) or int(random.random() < expected)
+        chosen.append(random.choice(alike, count, replace=False))
     return np.concatenate(chosen)
 
 

@@ -50,8 +50,8 @@ def translate(text: str) -> tuple[str, list[str], list[str], Any]:
         if token == FACTS["eos"]:
             break
         found.append(token)
-    pieces = [processor.id_to_piece(chosen) for processor, chosen in ((TGT, found), (SRC, ids))]
-    return TGT.decode(found), *pieces, np.array(rows)
+    src_pieces = SRC.encode(text, out_type=str)[: len(ids)]  # also of what is unknown
+    return TGT.decode(found), TGT.id_to_piece(found), src_pieces, np.array(rows)
 
 
 if __name__ == "__main__":

@@ -122,9 +122,10 @@ class Seq2Seq(nn.Module):
             Log-probabilities ``[N, V]`` of the next token in nats, attention weights ``[N, S]``, the new state.
         """
         features, weights, state = self.decoder.step(tokens, state, memory)
-        by_sentence = weights.unflatten(0, (memory.mask.shape[0], -1))  # type: ignore[no-untyped-call]
-        on_source = memory.on_source(by_sentence).flatten(0, 1)
-        return self.project(features).float().log_softmax(dim=-1), on_source, state
+        if weights.shape[1]:  # without attention there are none, and an exported graph could not reshape them
+            by_sentence = weights.unflatten(0, (memory.mask.shape[0], -1))  # type: ignore[no-untyped-call]
+            weights = memory.on_source(by_sentence).flatten(0, 1)
+        return self.project(features).float().log_softmax(dim=-1), weights, state
 
     def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the targets' log-probabilities ``[B, T]`` in nats, 0 on padding, and the weights ``[B, T, S]``."""

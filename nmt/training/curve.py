@@ -16,7 +16,7 @@ def draw_curve(history: Sequence[dict[str, Any]], path: Any, best: int | None = 
     from matplotlib.figure import Figure
 
     train = [record for record in history if "valid" not in record]
-    valid = [record for record in history if "valid" in record]
+    valid = [record for record in history if "valid" in record and "averaged" not in record]
     scores = [name for name in ("bleu", "chrf") if any(name in record["valid"] for record in valid)]
     figure = Figure(figsize=(9 if scores else 5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -182,6 +182,10 @@ class Reporter:
         )
         self.draw_curve()
 
+    def mean_validation(self, update: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Record the validation of the mean of checkpoints; the arguments are those of `validation`."""
+        self._write({"update": update, "epoch": epoch, "valid": metrics, "averaged": True})
+
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
         """Draw the alignments of a few fixed sentences for TensorBoard."""
         if self._writer is not None and matrices:
@@ -234,7 +238,7 @@ class Reporter:
         self.history.append(record)
         self._metrics.write(json.dumps(record) + "\n")
         self._metrics.flush()
-        if self._writer is not None:
+        if self._writer is not None and "averaged" not in record:
             group = "valid" if "valid" in record else "train"
             for name, value in (record.get("valid") or record).items():
                 if name not in ("update", "epoch"):
@@ -249,6 +253,9 @@ class NoReporter:
 
     def validation(self, update: int, epoch: int, metrics: dict[str, float], best: bool) -> None:
         """Ignore a validation."""
+
+    def mean_validation(self, update: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Ignore the validation of a mean."""
 
     def pictures(self, update: int, matrices: Sequence[AlignmentMatrix]) -> None:
         """Draw nothing."""

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from nmt.commands.average import run_average
+from nmt.commands.runs import run_inspect, run_runs
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.errors import CheckpointError
@@ -55,6 +56,10 @@ def test_the_mean_is_kept_if_it_validates_better(
     else:
         assert best.name.startswith("step-")
         assert not list(run.checkpoints.glob("mean-*"))
+    described = "\n".join(run_inspect(run.path))
+    loss = min(of_the_mean, 1.0)
+    assert f"loss {loss}, ppl 1.0" in described  # of the best checkpoint, whichever it is
+    assert f"  loss {loss:.2f}  " in "\n".join(run_runs(run.path.parent))
 
 
 def test_a_mean_that_was_saved_before_the_end_stays(

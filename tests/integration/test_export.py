@@ -73,6 +73,28 @@ def test_onnx_translates_and_aligns_alike(
         assert text == own.text
         assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
         np.testing.assert_allclose(matrix, own.weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
+def test_onnx_translates_without_attention_and_shows_unknown_words(
+    loaded_model: Callable[..., tuple[Translator, Config]], tmp_path: Path, wiring: str
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    decoder = {"cell": "gru", "hidden_size": 16, "wiring": wiring}
+    translator, config = loaded_model(attention={"score": "none"}, decoder=decoder)
+    write_onnx(translator.model, translator.tokenizer, config, tmp_path)
+    spec = importlib.util.spec_from_file_location("exported", tmp_path / "translate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    exported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exported)
+    [own] = translator.translate(["the ☃ cat"])
+    text, _, src_pieces, matrix = exported.translate(own.src.text)
+    assert text == own.text
+    assert src_pieces == own.src.pieces
+    assert "☃" in "".join(src_pieces)
+    assert matrix.size == 0
     assert exported.translate("")[:3] == ("", [], [])
 
 

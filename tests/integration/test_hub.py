@@ -1,5 +1,6 @@
 """`nmt push` and ``-m hub:NAME``, against a hub that is a folder."""
 
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from nmt.commands.evaluate import run_eval
-from nmt.commands.push import _without_paths, run_push
+from nmt.commands.push import _told_apart, _without_paths, run_push
 from nmt.commands.train import run_train
 from nmt.config import Config
 from nmt.config.load import save_config
@@ -122,6 +123,38 @@ def test_scores_of_another_checkpoint_are_not_the_models(run: RunFolder, tmp_pat
     report.write_text(report.read_text().replace("step-000002", "step-000001"))
     run_push(run.path, "me/toy", folder=tmp_path / "card")
     assert "`nmt eval` had not been run" in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("more", [{"backward": "runs/b"}, {"phrases": {"asked": 2, "satisfied": 2}}, {"model": "a+b"}])
+def test_scores_that_need_more_than_the_model_are_not_the_models(
+    run: RunFolder, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    run_eval(load_model(run.path, trusts_data=True), "valid")
+    report = run.path / "eval" / "valid.json"
+    report.write_text(json.dumps(json.loads(report.read_text()) | more))
+    run_push(run.path, "me/toy", folder=tmp_path / "card")
+    assert "`nmt eval` had not been run" in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_scores_of_a_renamed_run_stay(run: RunFolder, tmp_path: Path) -> None:
+    run_eval(load_model(run.path, trusts_data=True), "valid")
+    renamed = run.path.rename(run.path.with_name("renamed"))
+    run_push(renamed, "me/toy", folder=tmp_path / "card")
+    assert "| BLEU |" in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_card_has_the_tag_of_its_corpus(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    valid = {"src": "valid.en", "tgt": "valid.fr", "tag": "<2fr>"}
+    train = {"src": "train.en", "tgt": "train.fr", "tag": "<2fr>"}
+    run = run_train(make_config(data={"train": train, "valid": valid}, training={"max_updates": 2}))
+    run_push(run.path, "me/toy", folder=tmp_path / "card")
+    assert "hub:me/toy '<2fr> " in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+
+
+def test_paths_are_told_apart_by_as_many_folders_as_needed() -> None:
+    assert _told_apart(Path("/x/en/raw/t.txt"), Path("/x/de/raw/t.txt")) == ("en/raw/t.txt", "de/raw/t.txt")
+    assert _told_apart(Path("/en/t.txt"), Path("/de/t.txt")) == ("en/t.txt", "de/t.txt")
+    assert _told_apart(Path("/a/t.txt"), Path("/b/a/t.txt")) == ("a/t.txt", "b/a/t.txt")
 
 
 def test_no_text_leaves_its_place_in_the_card(run: RunFolder, tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_only_a_full_disk_is_said_to_need_room(make_config: MakeConfig, monkeypa
     assert "Free some space" not in str(caught.value)
 
 
+def test_a_packed_model_has_nothing_to_average(run: RunFolder) -> None:
+    for state in run.checkpoints.glob("*/state.pt"):
+        state.unlink(missing_ok=True)
+    with pytest.raises(CheckpointError, match="is a packed model, or one whose training state was removed"):
+        run_average(run, None, False, "mean")
+
+
 @pytest.mark.parametrize("tie", ["none", "all"])
 def test_the_same_weights_are_the_same_bytes_and_the_umask_decides_who_may_read_them(
     make_config: MakeConfig, tie: str

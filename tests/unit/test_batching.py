@@ -62,6 +62,13 @@ def test_sorting_in_windows_saves_padding(tmp_path: Path) -> None:
     assert padding < 0.04
 
 
+def test_pairs_of_a_small_weight_are_used_in_some_epochs() -> None:
+    weights, lengths = np.full(40, 0.01), np.full(40, 5)
+    used = [len(plan_batches(lengths, lengths, 32, "sentences", 1, epoch, weights)) for epoch in range(400)]
+    assert set(used) == {0, 1}
+    assert 100 < sum(used) < 220  # 0.4 pairs in an epoch
+
+
 def test_batches_come_in_random_order(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, random_lengths(5000))
     plan = plan_batches(corpus.src_len, corpus.tgt_len, 32, "sentences", 1, 0)

@@ -146,3 +146,5 @@ def test_the_first_short_sentences_of_the_split_are_drawn(make_config: Callable[
         (tmp_path / f"valid.{side}").write_text(f"{'long ' * 21}\n\na\nb\nc\nd\n", encoding="utf-8")
     comparison = Comparison(name="c", base="b.yaml", variants={"a": {}}, split="valid")
     assert _first_sentences(comparison, {"a": make_config()}) == ["a", "b", "c"]
+    tagged = make_config(data={"valid": {"src": "valid.en", "tgt": "valid.fr", "tag": "<2fr>"}})
+    assert _first_sentences(comparison, {"a": tagged}) == ["<2fr> a", "<2fr> b", "<2fr> c"]
