@@ -32,7 +32,7 @@ def run_average(run: RunFolder, count: int | None, best: bool, name: str) -> tup
             f"'{name}' cannot be the name of a checkpoint; begin with a letter or a digit, go on with these, "
             f"'.', '_' and '-', and do not take best, last, step-... or mean-..., which training writes and removes"
         )
-    if not any(run.checkpoints.glob("*/state.pt")):
+    if any(run.checkpoints.glob("*/model.safetensors")) and not any(run.checkpoints.glob("*/state.pt")):
         raise CheckpointError(
             f"{run.path} is a packed model, or one whose training state was removed; only the run folder that training "
             f"wrote has checkpoints to average"
