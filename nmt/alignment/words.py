@@ -65,6 +65,7 @@ _WORD = (
     rf"|{_LETTER}+(?:(?:{_JOINT}){_LETTER}+)*"  # letters, marks and digits
     rf"|{_UNSPACED_WORD}"
     rf"|[^\s{_INVISIBLE}]"  # any other single character
+    rf"|(?<!\S)[{_INVISIBLE}]+(?!\S)"  # a token without anything visible, so that every token has a word
 )
 
 
@@ -82,7 +83,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     ``je t'aime.`` are je, t', aime and the full stop. In scripts without spaces, a word is one Han or Hiragana
     character, a run of Katakana, a Tibetan syllable, or one consonant with its vowels and marks (Thai, Lao, Khmer,
     Burmese). An emoji is one word with all that belongs to it. Zero-width spaces and marks of writing direction are in
-    no word, unless they stand between letters.
+    no word, unless they stand between letters or alone between spaces.
     """
     return [match.span() for match in _word().finditer(text)]
 
