@@ -24,6 +24,7 @@ def change(run: Path, *settings: str) -> None:
 def other(home: Path) -> Iterator[Path]:
     """A copy of the run, with test pairs of its own."""
     run = home / "runs" / "other"
+    shutil.rmtree(run, ignore_errors=True)  # of another file's tests
     shutil.copytree(home / "runs" / "tiny", run, symlinks=True, ignore=shutil.ignore_patterns("eval"))
     for name, text in LINES.items():
         (home / f"own.{name}").write_text(text, encoding="utf-8")
