@@ -40,6 +40,16 @@ def loaded_model(
     return load
 
 
+def program_of(folder: Path) -> Any:
+    """The exported program that translates, as a module."""
+    spec = importlib.util.spec_from_file_location("exported", folder / "translate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    return program
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -63,16 +73,13 @@ def test_onnx_translates_and_aligns_alike(
     folder = tmp_path / "onnx"
     folder.mkdir()
     write_onnx(translator.model, translator.tokenizer, config, folder)
-    spec = importlib.util.spec_from_file_location("exported", folder / "translate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    exported = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(exported)
+    exported = program_of(folder)
     for own in translator.translate(LINES[:12]):
         text, tgt_pieces, src_pieces, matrix = exported.translate(own.src.text)
         assert text == own.text
         assert (tgt_pieces, src_pieces) == (own.tgt.pieces, own.src.pieces)
         np.testing.assert_allclose(matrix, own.weights, atol=1e-4)
+    assert exported.translate("")[:3] == ("", [], [])
 
 
 @pytest.mark.parametrize("wiring", ["luong", "bahdanau"])
@@ -84,11 +91,7 @@ def test_onnx_translates_without_attention_and_shows_unknown_words(
     decoder = {"cell": "gru", "hidden_size": 16, "wiring": wiring}
     translator, config = loaded_model(attention={"score": "none"}, decoder=decoder)
     write_onnx(translator.model, translator.tokenizer, config, tmp_path)
-    spec = importlib.util.spec_from_file_location("exported", tmp_path / "translate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    exported = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(exported)
+    exported = program_of(tmp_path)
     [own] = translator.translate(["the ☃ cat"])
     text, _, src_pieces, matrix = exported.translate(own.src.text)
     assert text == own.text
